@@ -1,0 +1,97 @@
+"""The values that travel: what is stored, what is sent, what came of it."""
+
+import time
+import uuid
+from dataclasses import dataclass, field, replace
+
+LAST_ERROR_CHARACTERS = 500
+
+
+def new_call_id() -> str:
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call as the queues store it.
+
+    Attributes:
+        payload: the request exactly as the client sent it (JSON text, or anything at
+            all when FAST_PUBLISH let it pass unread).
+        id: 32 hex digits, or whatever another producer chose; the same on every attempt.
+        accepted_at: when it was accepted, Unix seconds.
+        attempts: how many attempts have failed so far.
+        last_error: what the last of them gave.
+    """
+
+    payload: bytes
+    id: str = field(default_factory=new_call_id)
+    accepted_at: float = field(default_factory=time.time)
+    attempts: int = 0
+    last_error: str = ""
+
+    def next_attempt(self, error: str) -> "Call":
+        """The same call after one more failed attempt."""
+        error = error[:LAST_ERROR_CHARACTERS]
+        return replace(self, attempts=self.attempts + 1, last_error=error)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a payload asks for, checked and ready to be sent.
+
+    Attributes:
+        scheme: `http` or `https`.
+        host: an ASCII host name (IDNA-encoded) or an IP address without brackets.
+        port: 1 to 65535, the scheme's own when the URL names none.
+        target: path and query, ASCII, as they go into the request line; empty when the
+            URL has neither.
+        method: upper case.
+        headers: name and value pairs in the client's order, hop-by-hop headers dropped.
+        body: UTF-8 bytes.
+        requeue: whether a failed attempt is followed by another one.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    requeue: bool = True
+
+    @property
+    def url(self) -> str:
+        """The URL for people to read: no user info, no default port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = {"http": 80, "https": 443}[self.scheme]
+        port = "" if self.port == default else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt gave: an answer's status, or why there was none.
+
+    Attributes:
+        status: the HTTP status of the answer, None without an answer.
+        error: why there is no answer, or a remark on it; empty when all is said.
+        seconds: how long the attempt took.
+        permanent: no later attempt can do better (the call itself cannot be sent).
+    """
+
+    status: int | None = None
+    error: str = ""
+    seconds: float = 0.0
+    permanent: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        """2xx, by the answer's status line alone."""
+        return self.status is not None and 200 <= self.status < 300
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return self.error
+        return f"{self.status} ({self.error})" if self.error else str(self.status)

@@ -1,0 +1,51 @@
+"""Every error mspc raises itself, grouped by what the caller can do about it."""
+
+from collections.abc import Sequence
+
+
+class MspcError(Exception):
+    """The root: catch this to catch whatever mspc raises on purpose."""
+
+
+class ConfigError(MspcError):
+    """Stop: a setting, or what it points at, is wrong. Only a person can mend it.
+
+    Attributes:
+        problems: one sentence for each mistake, naming the setting.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class BadRequest(MspcError):
+    """Reject: the request can never become a call."""
+
+
+class NotAnObject(BadRequest):
+    """The body is not a JSON object (HTTP 422)."""
+
+
+class InvalidProperties(BadRequest):
+    """A JSON object, but some of its properties break a rule (HTTP 400).
+
+    Attributes:
+        problems: one sentence for each invalid property.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(" ".join(self.problems))
+
+
+class QueueError(MspcError):
+    """The queue could not do what it was asked."""
+
+
+class QueueUnavailable(QueueError):
+    """Retry later: nothing was stored, or nothing is known to be stored."""
+
+
+class QueueFailed(QueueError):
+    """Stop: the store cannot be trusted any more (corruption, a failed fsync)."""

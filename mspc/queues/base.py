@@ -1,0 +1,76 @@
+"""The queue contract. One suite, tests/contract, runs against every implementation."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from mspc.call import Call
+from mspc.errors import MspcError
+
+
+class Delivery(Protocol):
+    """One stored call, lent out to be attempted.
+
+    Exactly one of ack, retry and bury settles it; settling a second time does nothing.
+    A delivery that is never settled comes back: when the queue is closed and opened
+    again, when the process dies, when the broker loses sight of us. So every failure
+    gives a duplicate, never a loss.
+    """
+
+    @property
+    def call(self) -> Call: ...
+
+    def ack(self) -> None:
+        """Done: forget the call."""
+
+    def retry(self, call: Call, delay: float) -> None:
+        """Stores `call` durably, due in `delay` seconds, then lets this copy go.
+
+        Raises:
+            QueueUnavailable: the new copy could not be stored. This one is kept and
+                comes back, not before `delay` seconds have passed.
+        """
+
+    def bury(self, reason: str) -> None:
+        """Stores the call among the dead letters, then lets this copy go.
+
+        Raises:
+            QueueUnavailable: as for retry.
+        """
+
+
+class Queue(Protocol):
+    """A durable queue of calls."""
+
+    def start(self, on_failure: Callable[[MspcError], None]) -> None:
+        """Opens the store; returns without waiting for a broker that is away.
+
+        Args:
+            on_failure: called, at most once, when the queue cannot go on and somebody
+                must look: ConfigError (the broker refuses our settings) or QueueFailed.
+
+        Raises:
+            ConfigError: the store cannot be opened as configured.
+        """
+
+    def put(self, call: Call) -> None:
+        """Returns when the call survives a crash of this process and of the broker.
+
+        Raises:
+            QueueUnavailable: it could not be stored, or nobody knows.
+        """
+
+    def deliveries(self) -> Iterator[Delivery]:
+        """Yields calls as they become due; reconnects by itself; ends on cancel().
+
+        For one greenlet only. Calls come roughly in the order of their due times; no
+        order is promised.
+        """
+
+    def cancel(self) -> None:
+        """Ends deliveries(). What is lent out can still be settled, until close()."""
+
+    def close(self) -> None:
+        """Flushes what was settled and lets the store go. May be called twice."""
+
+    def problem(self) -> str | None:
+        """Why calls cannot be stored or delivered at the moment; None when they can."""
