@@ -18,7 +18,7 @@ class Call:
     Attributes:
         payload: the request exactly as the client sent it (JSON text, or anything at
             all when FAST_PUBLISH let it pass unread).
-        id: 32 hex digits, or whatever another producer chose; the same on every attempt.
+        id: 32 hex digits, or what another producer chose; the same on every attempt.
         accepted_at: when it was accepted, Unix seconds.
         attempts: how many attempts have failed so far.
         last_error: what the last of them gave.

@@ -1,0 +1,14 @@
+"""The queues: `base` is the contract, `open_queue` the only place that chooses."""
+
+from mspc.config import QueueConfig, SqliteConfig
+from mspc.queues.amqp import AmqpQueue
+from mspc.queues.base import Delivery, Queue
+from mspc.queues.sqlite import SqliteQueue
+
+__all__ = ["Delivery", "Queue", "open_queue"]
+
+
+def open_queue(config: QueueConfig) -> Queue:
+    if isinstance(config, SqliteConfig):
+        return SqliteQueue(config)
+    return AmqpQueue(config)

@@ -1,0 +1,132 @@
+"""The consumers: take a delivery, make the call, decide, settle."""
+
+import logging
+from collections.abc import Callable
+
+from gevent.event import Event
+from gevent.greenlet import Greenlet
+from gevent.pool import Pool
+
+from mspc import validation
+from mspc.call import Outcome, Request
+from mspc.errors import BadRequest, QueueError, QueueFailed
+from mspc.networks import NetworkRules
+from mspc.queues.base import Delivery, Queue
+from mspc.retry import Ack, DeadLetter, Requeue, RetryPolicy
+
+log = logging.getLogger(__name__)
+
+RESTART_AFTER_SECONDS = 1.0
+
+
+class Consumers:
+    """A pool of greenlets, one attempt at a time each."""
+
+    def __init__(
+        self,
+        size: int,
+        queue: Queue,
+        attempt: Callable[[Request, str], Outcome],
+        policy: RetryPolicy,
+        networks: NetworkRules,
+    ) -> None:
+        self._queue = queue
+        self._attempt = attempt
+        self._policy = policy
+        self._networks = networks
+        self._pool = Pool(size)
+        self._stopping = Event()
+        self._dispatcher: Greenlet[[], None] | None = None
+
+    def start(self) -> None:
+        self._dispatcher = Greenlet.spawn(self._dispatch)
+
+    def stop(self, timeout: float) -> None:
+        """Takes no more deliveries; attempts in flight get `timeout` seconds.
+
+        What is cut short is not settled, so the queue delivers it again.
+        """
+        self._stopping.set()
+        self._queue.cancel()
+        self._pool.join(timeout=timeout)
+        if len(self._pool):
+            log.warning(
+                "%d attempts were cut short; they will be made again", len(self._pool)
+            )
+            self._pool.kill()
+        if self._dispatcher is not None:
+            self._dispatcher.join()
+            self._dispatcher = None
+
+    def problem(self) -> str | None:
+        if self._dispatcher is None or self._dispatcher.dead:
+            return "No consumers run."
+        return None
+
+    def _dispatch(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                for delivery in self._queue.deliveries():
+                    # Waits while every consumer is busy.
+                    self._pool.spawn(self._handle, delivery)
+            except QueueFailed:
+                return  # the queue has said so; the service stops
+            except Exception:
+                log.exception("The deliveries broke off; taking them up again")
+            self._stopping.wait(RESTART_AFTER_SECONDS)
+
+    def _handle(self, delivery: Delivery) -> None:
+        try:
+            self._make(delivery)
+        except QueueError as exc:
+            log.warning("%s comes again, it was not settled: %s", delivery.call.id, exc)
+        except Exception:
+            log.exception("%s was not handled", delivery.call.id)
+            self._retry_after_a_bug(delivery)
+
+    def _make(self, delivery: Delivery) -> None:
+        call = delivery.call
+        try:
+            request = validation.parse(call.payload, self._networks)
+        except BadRequest as exc:
+            log.error("%s is no call, now a dead letter: %s", call.id, exc)
+            delivery.bury(f"is no call: {exc}")
+            return
+        outcome = self._attempt(request, call.id)
+        match self._policy.decide(request, outcome):
+            case Ack():
+                self._log(logging.INFO, delivery, request, outcome, "done")
+                delivery.ack()
+            case Requeue(delay):
+                then = f"attempt {call.attempts + 1} failed, the next in {delay:g} s"
+                self._log(logging.WARNING, delivery, request, outcome, then)
+                delivery.retry(call.next_attempt(str(outcome)), delay)
+            case DeadLetter(reason):
+                self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
+                delivery.bury(reason)
+
+    def _retry_after_a_bug(self, delivery: Delivery) -> None:
+        try:
+            again = delivery.call.next_attempt("mspc failed")
+            delivery.retry(again, self._policy.delay)
+        except Exception:
+            log.exception("%s comes again after a restart", delivery.call.id)
+
+    def _log(
+        self,
+        level: int,
+        delivery: Delivery,
+        request: Request,
+        outcome: Outcome,
+        then: str,
+    ) -> None:
+        log.log(
+            level,
+            "%s %s %s -> %s in %d ms: %s",
+            delivery.call.id,
+            request.method,
+            request.url,
+            outcome,
+            outcome.seconds * 1000,
+            then,
+        )

@@ -1,0 +1,289 @@
+"""A channel that does not wait: publishes are pipelined, deliveries are pushed.
+
+amqpstorm's own publish waits at least 10 ms for each confirm, matches it by frame name
+instead of delivery tag (a late confirm is credited to the next message), and its
+consume loop polls. This subclass keeps amqpstorm's connection, framing and RPCs, and
+replaces what it does with confirms, returns and deliveries.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any
+
+from amqpstorm.channel import Channel
+from amqpstorm.connection import Connection
+from gevent.event import AsyncResult, Event
+from gevent.greenlet import Greenlet
+from pamqp import body as content
+from pamqp import commands, frame, header
+
+from mspc.errors import QueueUnavailable
+
+RPC_TIMEOUT_SECONDS = 10
+
+# The frame around a body chunk: type, channel and size before it, an end mark after.
+FRAME_OVERHEAD_BYTES = 8
+
+
+class Unroutable(QueueUnavailable):
+    """The broker returned the message: its queue does not exist (any more)."""
+
+
+@dataclass(slots=True)
+class Message:
+    """One delivery as it came.
+
+    Attributes:
+        consumer: the consumer tag that it came for.
+        tag: its delivery tag, valid on this channel only.
+    """
+
+    consumer: str
+    tag: int
+    properties: commands.Basic.Properties
+    body: bytes
+
+
+@dataclass(slots=True)
+class _Publish:
+    """A message that the broker has not confirmed yet."""
+
+    message_id: str
+    sent_at: float
+    confirmed: "AsyncResult[QueueUnavailable | None]" = field(
+        default_factory=AsyncResult
+    )
+
+
+class PipelinedChannel(Channel):
+    """One channel, used until it is lost, then thrown away with its connection.
+
+    Attributes:
+        lost: set when nothing more will come of this channel.
+        reason: why it was lost.
+    """
+
+    def __init__(
+        self,
+        channel_id: int,
+        connection: Connection,
+        on_message: Callable[["PipelinedChannel", Message], None],
+    ) -> None:
+        super().__init__(channel_id, connection, RPC_TIMEOUT_SECONDS)
+        self.lost = Event()
+        self.reason = ""
+        self._on_message = on_message
+        self._chunk = connection.max_frame_size - FRAME_OVERHEAD_BYTES
+        self._published = 0  # the last delivery tag: the broker counts as we do
+        self._unconfirmed: dict[int, _Publish] = {}
+        self._returning = False
+        self._returned: set[str] = set()
+        self._deliver: commands.Basic.Deliver | None = None
+        self._header: header.ContentHeader | None = None
+        self._body: list[bytes] = []
+        self._outbox: list[bytes | Event] = []
+        self._outgoing = Event()
+        self._writer = Greenlet.spawn(self._write_what_gathers)
+
+    @classmethod
+    def open_on(
+        cls,
+        connection: Connection,
+        on_message: Callable[["PipelinedChannel", Message], None],
+    ) -> "PipelinedChannel":
+        # What Connection.channel() does, for a class of ours.
+        with connection.lock:
+            channel_id = connection._get_next_available_channel_id()
+            channel = cls(channel_id, connection, on_message)
+            connection.channels[channel_id] = channel
+        channel.open()
+        return channel
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection
+
+    def select_confirms(self) -> None:
+        # Not confirm_deliveries(): that would switch basic.publish to its own way.
+        self.rpc_request(commands.Confirm.Select())
+
+    def publish(
+        self, queue: str, properties: commands.Basic.Properties, body: bytes
+    ) -> None:
+        """Returns when the broker has confirmed the message.
+
+        Raises:
+            Unroutable: there is no such queue.
+            QueueUnavailable: refused, or the channel was lost: nobody knows.
+        """
+        if self.lost.is_set():
+            raise QueueUnavailable(self.reason)
+        self._send(
+            commands.Basic.Publish(routing_key=queue, mandatory=True),
+            header.ContentHeader(body_size=len(body), properties=properties),
+            *(
+                content.ContentBody(body[start : start + self._chunk])
+                for start in range(0, len(body), self._chunk)
+            ),
+        )
+        self._published += 1
+        publish = _Publish(properties.message_id or "", time.monotonic())
+        self._unconfirmed[self._published] = publish
+        error = publish.confirmed.get()
+        if error is not None:
+            raise error
+
+    def oldest_unconfirmed(self) -> float:
+        """For how many seconds the oldest publish has waited for its confirm."""
+        for publish in self._unconfirmed.values():
+            return time.monotonic() - publish.sent_at
+        return 0.0
+
+    def fail_unconfirmed(self, reason: str) -> None:
+        """Tells whoever waits for a confirm that nobody knows."""
+        unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        for publish in unconfirmed.values():
+            publish.confirmed.set(QueueUnavailable(reason))
+
+    def consume(self, queue: str, prefetch: int) -> None:
+        """Deliveries of `queue` come to on_message, at most `prefetch` unsettled.
+
+        The consumer tag is the queue's name. An error closes the channel.
+        """
+        self._send(
+            commands.Basic.Qos(prefetch_count=prefetch),
+            commands.Basic.Consume(queue=queue, consumer_tag=queue, nowait=True),
+        )
+
+    def cancel(self, queue: str) -> None:
+        self._send(commands.Basic.Cancel(consumer_tag=queue, nowait=True))
+
+    def ack(self, tag: int) -> None:
+        self._send(commands.Basic.Ack(delivery_tag=tag))
+
+    def give_back(self, tag: int) -> None:
+        self._send(commands.Basic.Nack(delivery_tag=tag, requeue=True))
+
+    def lose(self, reason: str) -> None:
+        """Nothing more will come: wakes everybody who waits."""
+        if self.lost.is_set():
+            return
+        self.reason = reason
+        self.lost.set()
+        self._outgoing.set()
+        self.fail_unconfirmed(reason)
+
+    def flush(self, timeout: float) -> None:
+        """Returns when all that was sent is written, or after `timeout` seconds."""
+        written = Event()
+        self._outbox.append(written)
+        self._outgoing.set()
+        written.wait(timeout)
+
+    def on_frame(self, frame_in: Any) -> None:
+        """Runs in the connection's reader, for each frame: hands over, never waits."""
+        handler = _HANDLERS.get(frame_in.name)
+        if handler is not None:
+            handler(self, frame_in)
+            return
+        super().on_frame(frame_in)
+        if frame_in.name == "Channel.Close":
+            self.lose(f"RabbitMQ closed the channel: {frame_in.reply_text}")
+
+    def _on_ack(self, ack: commands.Basic.Ack) -> None:
+        self._settle(ack.delivery_tag, ack.multiple, refused=False)
+
+    def _on_nack(self, nack: commands.Basic.Nack) -> None:
+        self._settle(nack.delivery_tag, nack.multiple, refused=True)
+
+    def _settle(self, tag: int, multiple: bool, refused: bool) -> None:
+        tags = [tag]
+        if multiple:
+            # In order of publishing; tag 0 stands for all.
+            tags = list(takewhile(lambda one: one <= tag or not tag, self._unconfirmed))
+        for one in tags:
+            publish = self._unconfirmed.pop(one, None)
+            if publish is None:
+                continue  # nobody waits for it any more
+            error: QueueUnavailable | None = None
+            if refused:
+                error = QueueUnavailable("RabbitMQ refused to store the call.")
+            elif publish.message_id in self._returned:
+                self._returned.discard(publish.message_id)
+                error = Unroutable("The queue does not exist.")
+            publish.confirmed.set(error)
+
+    def _on_return(self, _: commands.Basic.Return) -> None:
+        self._returning = True  # its header and body follow, then its confirm
+
+    def _on_deliver(self, deliver: commands.Basic.Deliver) -> None:
+        self._returning = False
+        self._deliver = deliver
+
+    def _on_header(self, head: header.ContentHeader) -> None:
+        if self._returning:
+            self._returned.add(head.properties.message_id or "")
+            return
+        self._header = head
+        self._body = []
+        self._complete()
+
+    def _on_body(self, chunk: content.ContentBody) -> None:
+        if not self._returning:
+            self._body.append(chunk.value or b"")
+            self._complete()
+
+    def _complete(self) -> None:
+        deliver, head = self._deliver, self._header
+        if deliver is None or head is None:
+            return
+        if sum(map(len, self._body)) < head.body_size:
+            return
+        self._deliver = self._header = None
+        message = Message(
+            deliver.consumer_tag or "",
+            deliver.delivery_tag or 0,
+            head.properties,
+            b"".join(self._body),
+        )
+        self._on_message(self, message)
+
+    def _on_cancel(self, cancel: commands.Basic.Cancel) -> None:
+        # Consuming again on this channel is not enough: RabbitMQ 4.3 keeps a timed-out
+        # consumer blocked until its deliveries are settled.
+        self.lose(f"RabbitMQ stopped the delivery of {cancel.consumer_tag}")
+
+    def _send(self, *frames: Any) -> None:
+        # Encoded here, so that what cannot be encoded fails its sender, not the writer.
+        encoded = [frame.marshal(one, self.channel_id) for one in frames]
+        if not self.lost.is_set():
+            self._outbox.extend(encoded)
+            self._outgoing.set()
+
+    def _write_what_gathers(self) -> None:
+        # One writer: whoever publishes may be interrupted while it waits, but no write
+        # is ever cut short in the middle of a frame; and what gathers shares a send.
+        while not self.lost.is_set():
+            self._outgoing.wait()
+            self._outgoing.clear()
+            outbox, self._outbox = self._outbox, []
+            data = b"".join(one for one in outbox if isinstance(one, bytes))
+            if data:
+                self._connection.heartbeat.register_write()
+                self._connection._io.write_to_socket(data)
+            for written in outbox:
+                if isinstance(written, Event):
+                    written.set()
+
+
+_HANDLERS: dict[str, Callable[[PipelinedChannel, Any], None]] = {
+    "Basic.Ack": PipelinedChannel._on_ack,
+    "Basic.Nack": PipelinedChannel._on_nack,
+    "Basic.Return": PipelinedChannel._on_return,
+    "Basic.Deliver": PipelinedChannel._on_deliver,
+    "ContentHeader": PipelinedChannel._on_header,
+    "ContentBody": PipelinedChannel._on_body,
+    "Basic.Cancel": PipelinedChannel._on_cancel,
+}

@@ -1,0 +1,253 @@
+"""A link to RabbitMQ that heals: connect, watch, give up, connect to the next host.
+
+amqpstorm neither reconnects nor says when a connection died, and a Connection opened
+again would let old delivery tags reach the new socket: so every attempt makes new
+objects, and one greenlet watches them.
+"""
+
+import contextlib
+import logging
+import random
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from itertools import cycle
+
+import gevent
+from amqpstorm.connection import Connection
+from gevent.event import Event
+from gevent.greenlet import Greenlet
+
+from mspc.config import AmqpConfig
+from mspc.errors import ConfigError, MspcError
+from mspc.queues.amqp_channel import Message, PipelinedChannel
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 10
+SOCKET_TIMEOUT_SECONDS = 5
+SET_UP_TIMEOUT_SECONDS = 30
+CONFIRM_TIMEOUT_SECONDS = 10
+CLOSE_TIMEOUT_SECONDS = 5
+WATCH_EVERY_SECONDS = 0.25
+# How long a dead peer may keep a write waiting: without it a blocked send outlives the
+# heartbeat, which has to write too.
+USER_TIMEOUT_MILLISECONDS = 20_000
+
+FIRST_DELAY_SECONDS = 0.2
+LONGEST_DELAY_SECONDS = 5.0
+# A session that lived shorter than this did not prove that the trouble is over.
+PROVEN_AFTER_SECONDS = 5.0
+
+# AMQP reply codes that no later attempt can change.
+ACCESS_REFUSED = 403
+PRECONDITION_FAILED = 406
+NOT_ALLOWED = 530
+
+OnMessage = Callable[[PipelinedChannel, Message], None]
+
+
+class Link:
+    """One supervised connection with one channel.
+
+    Attributes:
+        channel: the channel in use; None while there is none.
+        reason: why there is none.
+    """
+
+    def __init__(
+        self,
+        purpose: str,
+        config: AmqpConfig,
+        set_up: Callable[[PipelinedChannel], None],
+        on_message: OnMessage = lambda _channel, _message: None,
+    ) -> None:
+        self.channel: PipelinedChannel | None = None
+        self.reason = f"RabbitMQ ({purpose}): not connected yet."
+        self._purpose = purpose
+        self._config = config
+        self._set_up = set_up
+        self._on_message = on_message
+        self._on_failure: Callable[[MspcError], None] = lambda _: None
+        self._stopping = Event()
+        self._proven = False
+        self._supervisor: Greenlet[[], None] | None = None
+
+    def start(self, on_failure: Callable[[MspcError], None]) -> None:
+        """Connects in the background; on_failure hears of settings that are refused."""
+        self._on_failure = on_failure
+        self._supervisor = Greenlet.spawn(self._supervise)
+
+    def stop(self) -> None:
+        """Writes what was sent, then closes the connection in good order."""
+        self._stopping.set()
+        if self.channel is not None:
+            self.channel.flush(CLOSE_TIMEOUT_SECONDS)
+            self.channel.lose("mspc is stopping.")
+        if self._supervisor is not None:
+            self._supervisor.join()
+            self._supervisor = None
+
+    def problem(self) -> str | None:
+        if self.channel is None:
+            return self.reason
+        if self.channel.connection.is_blocked:
+            return "RabbitMQ takes no messages at the moment: a memory or disk alarm."
+        return None
+
+    def _supervise(self) -> None:
+        delays = _delays()
+        for host, port in cycle(self._config.hosts):
+            if self._stopping.is_set():
+                return
+            started = time.monotonic()
+            self._one_session(host, port)
+            if self._stopping.is_set():
+                return
+            if time.monotonic() - started > PROVEN_AFTER_SECONDS and self._proven:
+                delays = _delays()
+            self._stopping.wait(next(delays))
+
+    def _one_session(self, host: str, port: int) -> None:
+        connection = self._connection(host, port)
+        try:
+            with gevent.Timeout(SET_UP_TIMEOUT_SECONDS, TimeoutError("no answer")):
+                connection.open()
+                _tune(connection)
+                channel = PipelinedChannel.open_on(connection, self._on_message)
+                self._set_up(channel)
+        except Exception as exc:  # noqa: BLE001 - amqpstorm leaks TypeError, ValueError...
+            self._down(f"{host}:{port}: {exc}")
+            self._give_up_if_refused(exc, host, port)
+            _discard(connection)
+            return
+        self._proven = True
+        self.channel = channel
+        log.info("RabbitMQ (%s): connected to %s:%d", self._purpose, host, port)
+        reason = self._watch(channel)
+        self.channel = None
+        channel.lose(reason)
+        if self._stopping.is_set():
+            _close(connection)
+        else:
+            self._down(f"{host}:{port}: {reason}")
+            _discard(connection)
+
+    def _watch(self, channel: PipelinedChannel) -> str:
+        """Returns why the session is over."""
+        connection = channel.connection
+        blocked = False
+        while not channel.lost.wait(WATCH_EVERY_SECONDS):
+            # Not check_for_errors(): that closes the connection, for up to 40 seconds.
+            if connection.exceptions:
+                return str(connection.exceptions[0])
+            if connection.is_closed:
+                return "the connection was closed"
+            if connection.is_blocked != blocked:
+                blocked = not blocked
+                if blocked:
+                    log.warning("RabbitMQ (%s): %s", self._purpose, self.problem())
+                else:
+                    log.info("RabbitMQ (%s): takes messages again", self._purpose)
+            if blocked:
+                channel.fail_unconfirmed(self.problem() or "")
+            elif channel.oldest_unconfirmed() > CONFIRM_TIMEOUT_SECONDS:
+                return f"no confirm within {CONFIRM_TIMEOUT_SECONDS} s"
+        return channel.reason
+
+    def _down(self, reason: str) -> None:
+        """Remembers why there is no channel; logs it when it is news."""
+        reason = f"RabbitMQ ({self._purpose}) is away: {reason}"
+        if reason != self.reason:
+            log.warning("%s; connecting again", reason)
+        self.reason = reason
+
+    def _give_up_if_refused(self, exc: Exception, host: str, port: int) -> None:
+        sentence = _refusal(exc, self._config)
+        if sentence and not self._proven and not self._stopping.is_set():
+            self._stopping.set()
+            self._on_failure(ConfigError(f"{sentence} ({host}:{port} says: {exc})"))
+
+    def _connection(self, host: str, port: int) -> Connection:
+        config = self._config
+        options = {}
+        if config.tls:
+            context = ssl.create_default_context(cafile=config.ca_file)
+            options = {"context": context, "server_hostname": host}
+        return Connection(
+            host,
+            config.user,
+            config.password,
+            port=port,
+            virtual_host=config.vhost,
+            heartbeat=HEARTBEAT_SECONDS,
+            timeout=SOCKET_TIMEOUT_SECONDS,
+            ssl=config.tls,
+            ssl_options=options,
+            # select() cannot watch a descriptor above 1023: under load no reconnect
+            # would ever succeed.
+            poller="poll",
+            client_properties={"connection_name": f"mspc {self._purpose}"},
+            lazy=True,
+        )
+
+
+def _delays() -> Iterator[float]:
+    """Backoff: 0.2 s, doubling to 5 s, with jitter so that instances spread out."""
+    delay = FIRST_DELAY_SECONDS
+    while True:
+        yield delay * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+        delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+
+
+def _tune(connection: Connection) -> None:
+    sock = connection.socket
+    if sock is None:
+        raise ConnectionError("the connection was closed")
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(
+        socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS
+    )
+
+
+def _discard(connection: Connection) -> None:
+    """Ends a connection whatever state it is in, without waiting for it."""
+    sock = connection.socket
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)  # wakes whoever reads or writes
+    gevent.spawn(_close, connection)
+
+
+def _close(connection: Connection) -> None:
+    with gevent.Timeout(CLOSE_TIMEOUT_SECONDS, False):  # type: ignore[arg-type]
+        try:
+            connection.close()
+        except Exception as exc:  # noqa: BLE001 - it is being thrown away
+            log.debug("Closing a connection: %s", exc)
+
+
+def _refusal(exc: Exception, config: AmqpConfig) -> str | None:
+    """Which setting to mend when RabbitMQ refuses for good; None when it may pass."""
+    code = getattr(exc, "error_code", None)
+    if code == PRECONDITION_FAILED:
+        named = re.search(r"for queue '([^']+)'", str(exc))
+        queue = named.group(1) if named else config.name
+        return (
+            f"QUEUE_TYPE: the queue {queue} exists with other arguments than QUEUE_TYPE"
+            f" {config.queue_type} declares. Set QUEUE_TYPE to what it was made with"
+            " (quorum or classic), or choose another QUEUE_NAME."
+        )
+    if code == NOT_ALLOWED:
+        return (
+            f"RABBITMQ_DEFAULT_VHOST: there is no virtual host {config.vhost} for"
+            f" the user {config.user}."
+        )
+    if code == ACCESS_REFUSED:
+        return (
+            "RABBITMQ_DEFAULT_USER, RABBITMQ_DEFAULT_PASS: RabbitMQ refuses the user"
+            f" {config.user}, or lets it neither configure, write nor read the queues."
+        )
+    return None

@@ -1,0 +1,77 @@
+"""The queues mspc uses on RabbitMQ: their names, arguments and declaration.
+
+The names are fixed, so a restart with other settings, or another instance, finds every
+call. There is no message TTL, no dead-letter exchange and no plugin: TTL blocks heads,
+dead-lettering publishes without confirms.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from amqpstorm.connection import Connection
+from pamqp import commands
+
+LEVELS = 16
+DECLARE_TIMEOUT_SECONDS = 30
+
+# RabbitMQ 4.0 drops a message of a quorum queue after 20 returns, connection losses
+# among them. -1 means "no limit" there, but 3.x drops at the first return with it.
+DELIVERY_LIMIT = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The queues that belong to one QUEUE_NAME."""
+
+    name: str
+    queue_type: str
+
+    @property
+    def main(self) -> str:
+        return self.name
+
+    @property
+    def dead(self) -> str:
+        return f"{self.name}.dead"
+
+    @property
+    def retries(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}.retry.{level}" for level in range(LEVELS))
+
+    def retry_for(self, delay: float) -> str:
+        """The queue for calls that wait `delay` seconds.
+
+        Level k takes 2**k to 2**(k+1) seconds, level 0 all that is shorter, the last
+        one all that is longer: each queue is nearly in due order, so the few calls at
+        its head are those that are due next.
+        """
+        level = min(max(int(delay), 1).bit_length() - 1, LEVELS - 1)
+        return self.retries[level]
+
+    def declare(self, connection: Connection) -> None:
+        """Declares every queue, on a channel of its own: a refusal closes the channel.
+
+        Raises:
+            AMQPError: refused; code 406 when a queue exists with other arguments.
+        """
+        channel = connection.channel(rpc_timeout=DECLARE_TIMEOUT_SECONDS)
+        try:
+            # One write and one answer instead of an answer each: amqpstorm polls for
+            # an answer every 10 ms.
+            connection.write_frames(channel.channel_id, list(self._declarations()))
+            channel.queue.declare(self.main, passive=True)
+        finally:
+            if channel.is_open:
+                channel.close()
+
+    def _declarations(self) -> Iterator[commands.Queue.Declare]:
+        arguments: dict[str, object] = {"x-queue-type": self.queue_type}
+        if self.queue_type == "quorum":
+            arguments["x-delivery-limit"] = DELIVERY_LIMIT
+        for queue in (self.main, *self.retries, self.dead):
+            yield commands.Queue.Declare(
+                queue=queue,
+                durable=True,
+                nowait=True,
+                arguments=arguments,  # type: ignore[arg-type]
+            )

@@ -1,0 +1,226 @@
+"""The embedded queue: a SQLite file, nothing to install.
+
+Calls that were never attempted lie in `calls`, in order of arrival; calls that failed
+lie in `waiting`, in due order; the dead in `dead`. What is lent out is known in memory
+only: one process owns the file, so after a crash every row is ready again.
+"""
+
+import itertools
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gevent.event import Event
+
+from mspc.call import Call
+from mspc.config import SqliteConfig
+from mspc.errors import MspcError, QueueUnavailable
+from mspc.queues.base import Delivery
+from mspc.queues.sqlite_store import Statements, Store
+from mspc.requeue import Alarm
+
+log = logging.getLogger(__name__)
+
+LOAD_ROWS = 100
+SETTLE_AGAIN_SECONDS = 1.0
+_LAST_SEQ = (1 << 63) - 1
+
+_CALL = "id, accepted_at, attempts, last_error, payload"
+_PUT = f"INSERT INTO calls ({_CALL}) VALUES (?, ?, ?, ?, ?)"
+_LOAD_NEW = (
+    f"SELECT seq, {_CALL} FROM calls WHERE seq > ? ORDER BY seq LIMIT {LOAD_ROWS}"
+)
+_LOAD_DUE = (
+    f"SELECT due, seq, {_CALL} FROM waiting WHERE (due, seq) > (?, ?) AND due <= ?"
+    f" ORDER BY due, seq LIMIT {LOAD_ROWS}"
+)
+_NEXT_DUE = "SELECT min(due) FROM waiting WHERE due > ?"
+_WAIT = (
+    f"INSERT INTO waiting (due, delay, {_CALL})"
+    " SELECT ?, ?, id, accepted_at, ?, ?, payload FROM calls WHERE seq = ?"
+)
+_WAIT_AGAIN = (
+    "UPDATE waiting SET due = ?, delay = ?, attempts = ?, last_error = ? WHERE seq = ?"
+)
+# After a step back of the clock nothing waits longer than it was told to.
+_CLAMP_DUE = "UPDATE waiting SET due = :now + delay WHERE due > :now + delay"
+
+
+class SqliteQueue:
+    """The queue contract on one file."""
+
+    def __init__(self, config: SqliteConfig) -> None:
+        self._store = Store(config.path)
+        self._loaded: deque[SqliteDelivery] = deque()
+        self._news = Event()
+        self._cancelled = False
+        self._closing = Event()
+        self._alarm = Alarm(self._news.set, self._now)
+        # Rows are taken in key order, so a key is all that tells what was lent out.
+        self._last_new = 0
+        self._last_due = (0, 0)
+        # A wall clock that never steps back while we run: (due, seq) only grows.
+        self._started = time.time() - time.monotonic()
+
+    def start(self, on_failure: Callable[[MspcError], None]) -> None:
+        self._store.open(on_failure)
+        now = {"now": round(self._now() * 1000)}
+        self._store.run(lambda db: db.execute(_CLAMP_DUE, now))
+        new, waiting, dead = self._store.run(_counts)
+        log.info(
+            "%s is open: %d calls to make, %d waiting for their next attempt,"
+            " %d dead letters",
+            self._store.path,
+            new,
+            waiting,
+            dead,
+        )
+
+    def put(self, call: Call) -> None:
+        row = (call.id, call.accepted_at, call.attempts, call.last_error, call.payload)
+        self._store.run(lambda db: db.execute(_PUT, row), grows=True)
+        self._news.set()
+
+    def deliveries(self) -> Iterator[Delivery]:
+        while not self._cancelled:
+            if self._loaded:
+                yield self._loaded.popleft()
+                continue
+            self._news.clear()  # before the look: what comes after it rings again
+            try:
+                self._load()
+            except QueueUnavailable as exc:
+                log.warning("No calls can be read: %s", exc)
+                self._closing.wait(SETTLE_AGAIN_SECONDS)
+                continue
+            if not self._loaded:
+                self._news.wait()
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._alarm.cancel()
+        self._loaded.clear()
+        self._news.set()
+
+    def close(self) -> None:
+        self.cancel()
+        self._closing.set()
+        self._store.close()
+
+    def problem(self) -> str | None:
+        return self._store.problem()
+
+    def _now(self) -> float:
+        return self._started + time.monotonic()
+
+    def _load(self) -> None:
+        now = int(self._now() * 1000)
+        new, due, next_due = self._store.run(
+            lambda db: (
+                db.execute(_LOAD_NEW, (self._last_new,)).fetchall(),
+                db.execute(_LOAD_DUE, (*self._last_due, now)).fetchall(),
+                db.execute(_NEXT_DUE, (now,)).fetchone()[0],
+            )
+        )
+        if new:
+            self._last_new = new[-1][0]
+        # What is not due yet comes after (now, ...), and due_in() adds nothing before.
+        self._last_due = due[-1][:2] if len(due) == LOAD_ROWS else (now, _LAST_SEQ)
+        if next_due is not None and not self._cancelled:
+            self._alarm.set(next_due / 1000)
+        # In turns: neither a flood of new calls nor one of retries starves the other.
+        for new_row, due_row in itertools.zip_longest(new, due):
+            if new_row:
+                self._lend("calls", *new_row)
+            if due_row:
+                self._lend("waiting", *due_row[1:])
+
+    def _lend(self, table: str, seq: int, *call: Any) -> None:
+        call_id, accepted_at, attempts, last_error, payload = call
+        stored = Call(payload, call_id, accepted_at, attempts, last_error)
+        self._loaded.append(SqliteDelivery(self, table, seq, stored))
+
+    def settle(self, statements: Statements) -> Any:
+        """Runs what settles a delivery, again until it is stored or the queue closes.
+
+        Giving up would mean to lend the call out again, so that a full disk had the
+        same successful call made over and over.
+        """
+        while True:
+            try:
+                return self._store.run(statements)
+            except QueueUnavailable as exc:
+                log.warning("A call could not be settled, trying again: %s", exc)
+                if self._closing.wait(SETTLE_AGAIN_SECONDS):
+                    raise
+
+    def due_in(self, milliseconds: int) -> int:
+        """A due time no load has passed yet. For the store's thread, as loads are."""
+        return int(self._now() * 1000) + 1 + milliseconds
+
+    def wake_at(self, due: int) -> None:
+        if not self._cancelled:
+            self._alarm.set(due / 1000)
+
+
+class SqliteDelivery:
+    """A row, lent out."""
+
+    __slots__ = ("_queue", "_settled", "_table", "call", "seq")
+
+    def __init__(self, queue: SqliteQueue, table: str, seq: int, call: Call) -> None:
+        self.call = call
+        self.seq = seq
+        self._queue = queue
+        self._table = table
+        self._settled = False
+
+    def ack(self) -> None:
+        if self._settle_once():
+            self._queue.settle(self._delete)
+
+    def retry(self, call: Call, delay: float) -> None:
+        milliseconds = max(1, round(delay * 1000))
+
+        def move(db: sqlite3.Connection) -> int:
+            due = self._queue.due_in(milliseconds)
+            row = (due, milliseconds, call.attempts, call.last_error, self.seq)
+            if self._table == "waiting":
+                db.execute(_WAIT_AGAIN, row)
+            else:
+                db.execute(_WAIT, row)
+                self._delete(db)
+            return due
+
+        if self._settle_once():
+            self._queue.wake_at(self._queue.settle(move))
+
+    def bury(self, reason: str) -> None:
+        def move(db: sqlite3.Connection) -> None:
+            db.execute(
+                f"INSERT INTO dead (died_at, reason, {_CALL}) SELECT ?, ?, {_CALL}"
+                f" FROM {self._table} WHERE seq = ?",
+                (time.time(), reason, self.seq),
+            )
+            self._delete(db)
+
+        if self._settle_once():
+            self._queue.settle(move)
+
+    def _settle_once(self) -> bool:
+        first, self._settled = not self._settled, True
+        return first
+
+    def _delete(self, db: sqlite3.Connection) -> None:
+        db.execute(f"DELETE FROM {self._table} WHERE seq = ?", (self.seq,))
+
+
+def _counts(db: sqlite3.Connection) -> tuple[int, int, int]:
+    counts: tuple[int, int, int] = db.execute(
+        "SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM waiting),"
+        " (SELECT count(*) FROM dead)"
+    ).fetchone()
+    return counts

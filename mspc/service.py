@@ -1,0 +1,96 @@
+"""The composition root: builds every part, starts and stops them in order."""
+
+import logging
+import time
+
+from gevent.event import Event
+
+from mspc.api import create_app
+from mspc.config import Config
+from mspc.consumer import Consumers
+from mspc.errors import ConfigError, MspcError
+from mspc.forwarder import Forwarder
+from mspc.queues import open_queue
+from mspc.retry import RetryPolicy
+from mspc.server import Server
+
+log = logging.getLogger(__name__)
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_CONFIG = 2
+
+
+class Service:
+    """One mspc: accepts calls, stores them, makes them."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._ended = Event()
+        self._failure: MspcError | None = None
+        self._queue = open_queue(config.queue)
+        self._forwarder = Forwarder(config.forward, config.consumers)
+        self._consumers = Consumers(
+            config.consumers,
+            self._queue,
+            self._forwarder.attempt,
+            RetryPolicy(config.requeue_delay),
+            config.forward.networks,
+        )
+        app = create_app(
+            config.http,
+            config.auth,
+            config.forward.networks,
+            self._queue,
+            self.problem,
+        )
+        self._server = Server(config.http, app)
+
+    def run(self) -> int:
+        """Serves until shutdown() or a failure; returns the exit code."""
+        try:
+            self._start()
+            self._ended.wait()
+        except MspcError as exc:
+            self._failure = exc
+        finally:
+            self._stop()
+        if self._failure is None:
+            log.info("mspc has stopped")
+            return EXIT_OK
+        for line in str(self._failure).splitlines():
+            log.critical("mspc stops: %s", line)
+        return EXIT_CONFIG if isinstance(self._failure, ConfigError) else EXIT_FAILED
+
+    def shutdown(self) -> None:
+        self._ended.set()
+
+    def reload(self) -> None:
+        self._server.reload()
+
+    def problem(self) -> str | None:
+        """Why calls cannot be stored or made at the moment; None when they can."""
+        return self._queue.problem() or self._consumers.problem()
+
+    def _start(self) -> None:
+        # The ports first: a second instance started by mistake goes no further. They
+        # accept last, when there is a queue to put calls into.
+        self._server.bind()
+        self._queue.start(self._fail)
+        self._consumers.start()
+        self._server.start()
+
+    def _stop(self) -> None:
+        # From the entrance to the exit: no new calls, then no new attempts; the queue
+        # last, since what is in flight must still be settled.
+        deadline = time.monotonic() + self._config.shutdown_timeout
+        log.info("mspc is stopping")
+        self._server.stop(self._config.shutdown_timeout)
+        self._consumers.stop(max(0.0, deadline - time.monotonic()))
+        self._forwarder.close()
+        self._queue.close()
+
+    def _fail(self, failure: MspcError) -> None:
+        """The queue cannot go on: end, so that somebody looks, or a restart recovers."""
+        self._failure = failure
+        self._ended.set()

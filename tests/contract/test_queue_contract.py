@@ -1,0 +1,267 @@
+"""What every queue promises, shown on each of them."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gevent
+import pytest
+from gevent.pool import Pool
+from gevent.queue import Empty
+from gevent.queue import Queue as Mailbox
+
+from mspc.call import Call
+from mspc.config import AmqpConfig, SqliteConfig
+from mspc.errors import QueueUnavailable
+from mspc.queues import Delivery, Queue, open_queue
+from tests.support.memory import MemoryQueue, MemoryStore
+from tests.support.rabbitmq import Broker
+from tests.support.waiting import eventually
+
+# Long enough to see that nothing comes, which no event can tell.
+SILENCE_SECONDS = 0.3
+DELAY_SECONDS = 0.4
+
+
+@dataclass
+class Opened:
+    """An open queue whose deliveries are collected."""
+
+    queue: Queue
+    arrived: "Mailbox[Delivery]" = field(default_factory=Mailbox)
+
+    def __post_init__(self) -> None:
+        self.queue.start(_fail)
+        eventually(lambda: self.queue.problem() is None)
+        self.collector = gevent.spawn(self._collect)
+
+    def take(self, timeout: float = 10) -> Delivery:
+        return self.arrived.get(timeout=timeout)
+
+    def expect_nothing(self, seconds: float = SILENCE_SECONDS) -> None:
+        with pytest.raises(Empty):
+            self.arrived.get(timeout=seconds)
+
+    def close(self) -> None:
+        self.queue.close()
+        self.collector.join(timeout=5)
+        assert self.collector.dead, "deliveries() did not end"
+
+    def _collect(self) -> None:
+        for delivery in self.queue.deliveries():
+            self.arrived.put(delivery)
+
+
+def _fail(error: Exception) -> None:
+    raise error
+
+
+@pytest.fixture(params=["memory", "sqlite", "amqp-classic", "amqp-quorum"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Queue]:
+    """Makes a queue, again and again on the same store."""
+    backend = str(request.param)
+    if backend == "memory":
+        store = MemoryStore()
+        return lambda: MemoryQueue(store)
+    if backend == "sqlite":
+        return lambda: open_queue(SqliteConfig(tmp_path / "queue.db"))
+    broker: Broker = request.getfixturevalue("rabbitmq")
+    config = AmqpConfig(
+        hosts=((broker.host, broker.port),),
+        name=request.getfixturevalue("queue_name"),
+        queue_type=backend.removeprefix("amqp-"),
+        prefetch=20,
+    )
+    return lambda: open_queue(config)
+
+
+@pytest.fixture
+def reopen(make: Callable[[], Queue]) -> Iterator[Callable[[], Opened]]:
+    """Opens the queue; closes the one opened before."""
+    opened: list[Opened] = []
+
+    def again() -> Opened:
+        if opened:
+            opened[-1].close()
+        opened.append(Opened(make()))
+        return opened[-1]
+
+    yield again
+    if opened:
+        opened[-1].close()
+
+
+@pytest.fixture
+def opened(reopen: Callable[[], Opened]) -> Opened:
+    return reopen()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"url": "http://a/"}',
+        bytes(range(256)),
+        "žluťoučký 🐎".encode(),
+        b"x" * 300_000,
+    ],
+    ids=["json", "every byte", "utf-8", "several frames"],
+)
+def test_a_call_is_delivered_as_it_was_put(opened: Opened, payload: bytes) -> None:
+    call = Call(payload)
+    opened.queue.put(call)
+    delivered = opened.take().call
+    assert delivered.payload == payload
+    assert delivered.id == call.id
+    assert delivered.accepted_at == pytest.approx(call.accepted_at, abs=0.001)
+    assert delivered.attempts == 0
+
+
+def test_calls_are_delivered_once_each(opened: Opened) -> None:
+    calls = [Call(str(number).encode()) for number in range(500)]
+    Pool(50).map(opened.queue.put, calls)
+    ids = []
+    for _ in calls:
+        delivery = opened.take()
+        ids.append(delivery.call.id)
+        delivery.ack()
+    assert sorted(ids) == sorted(call.id for call in calls)
+    opened.expect_nothing()
+
+
+def test_an_acknowledged_call_is_forgotten(reopen: Callable[[], Opened]) -> None:
+    opened = reopen()
+    opened.queue.put(Call(b"done"))
+    opened.take().ack()
+    reopen().expect_nothing()
+
+
+def test_an_unsettled_call_comes_back(reopen: Callable[[], Opened]) -> None:
+    opened = reopen()
+    call = Call(b"in flight")
+    opened.queue.put(call)
+    opened.take()
+    again = reopen().take()
+    assert again.call.id == call.id
+    again.ack()
+
+
+def test_a_call_that_nobody_took_comes_back(reopen: Callable[[], Opened]) -> None:
+    opened = reopen()
+    opened.queue.cancel()
+    call = Call(b"nobody was there")
+    opened.queue.put(call)
+    assert reopen().take().call.id == call.id
+
+
+def test_a_failed_call_comes_again_but_not_early(opened: Opened) -> None:
+    call = Call(b"later")
+    opened.queue.put(call)
+    for attempt in (1, 2, 3):
+        delivery = opened.take()
+        assert delivery.call.attempts == attempt - 1
+        failed_at = time.monotonic()
+        delivery.retry(delivery.call.next_attempt(f"no. {attempt}"), DELAY_SECONDS)
+    delivery = opened.take()
+    assert time.monotonic() - failed_at >= DELAY_SECONDS
+    assert delivery.call.id == call.id
+    assert delivery.call.attempts == 3
+    assert delivery.call.last_error == "no. 3"
+    delivery.ack()
+    opened.expect_nothing()
+
+
+def test_waiting_survives_a_restart(reopen: Callable[[], Opened]) -> None:
+    opened = reopen()
+    opened.queue.put(Call(b"later"))
+    delivery = opened.take()
+    failed_at = time.monotonic()
+    delivery.retry(delivery.call.next_attempt("no"), 1.5)
+    delivery = reopen().take()
+    assert time.monotonic() - failed_at >= 1.5
+    assert delivery.call.attempts == 1
+
+
+def test_a_short_wait_does_not_queue_behind_a_long_one(opened: Opened) -> None:
+    for payload in (b"long", b"longer", b"short"):
+        opened.queue.put(Call(payload))
+    delays = {b"long": 40.0, b"longer": 300.0, b"short": DELAY_SECONDS}
+    for _ in delays:
+        delivery = opened.take()
+        delay = delays[delivery.call.payload]
+        delivery.retry(delivery.call.next_attempt("no"), delay)
+    assert opened.take().call.payload == b"short"
+    opened.expect_nothing()
+
+
+def test_more_calls_wait_than_a_window_holds(opened: Opened) -> None:
+    for number in range(100):
+        opened.queue.put(Call(str(number).encode()))
+        delivery = opened.take()
+        delivery.retry(delivery.call.next_attempt("no"), DELAY_SECONDS)
+    # New calls pass those that wait.
+    opened.queue.put(Call(b"new"))
+    again: list[bytes] = []
+    while len(again) < 101:
+        delivery = opened.take()
+        again.append(delivery.call.payload)
+        delivery.ack()
+    assert sorted(again) == sorted([b"new", *(str(n).encode() for n in range(100))])
+
+
+def test_a_dead_letter_is_not_delivered(reopen: Callable[[], Opened]) -> None:
+    opened = reopen()
+    opened.queue.put(Call(b"poison"))
+    opened.take().bury("cannot be sent")
+    opened.expect_nothing()
+    reopen().expect_nothing()
+
+
+def test_a_waiting_call_can_become_a_dead_letter(reopen: Callable[[], Opened]) -> None:
+    opened = reopen()
+    opened.queue.put(Call(b"poison"))
+    delivery = opened.take()
+    delivery.retry(delivery.call.next_attempt("no"), 0.05)
+    opened.take().bury("cannot be sent")
+    reopen().expect_nothing()
+
+
+def test_settling_twice_does_nothing(opened: Opened) -> None:
+    opened.queue.put(Call(b"once"))
+    delivery = opened.take()
+    delivery.ack()
+    delivery.ack()
+    delivery.retry(delivery.call.next_attempt("no"), 0.05)
+    delivery.bury("no")
+    opened.expect_nothing()
+    opened.queue.put(Call(b"still works"))
+    assert opened.take().call.payload == b"still works"
+
+
+def test_cancel_ends_deliveries_and_lets_what_is_lent_be_settled(
+    reopen: Callable[[], Opened],
+) -> None:
+    opened = reopen()
+    opened.queue.put(Call(b"in flight"))
+    opened.queue.put(Call(b"failing"))
+    first, second = opened.take(), opened.take()
+    opened.queue.cancel()
+    opened.collector.join(timeout=5)
+    assert opened.collector.dead
+    first.ack()
+    second.retry(second.call.next_attempt("no"), 0.05)
+    again = reopen()
+    delivery = again.take()
+    assert delivery.call.payload == second.call.payload
+    assert delivery.call.attempts == 1
+    again.expect_nothing()
+
+
+def test_closed_twice_or_never_opened(make: Callable[[], Queue]) -> None:
+    make().close()
+    opened = Opened(make())
+    opened.close()
+    opened.close()
+    with pytest.raises(QueueUnavailable):
+        opened.queue.put(Call(b"too late"))
+    assert opened.queue.problem()

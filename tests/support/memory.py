@@ -1,0 +1,108 @@
+"""The queue contract in memory: the double that unit tests use."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from gevent.event import Event
+from gevent.queue import Queue as Mailbox
+
+from mspc.call import Call
+from mspc.errors import MspcError, QueueUnavailable
+from mspc.queues.base import Delivery
+from mspc.requeue import WaitingWindow
+
+
+class MemoryStore:
+    """What outlives a queue: its rows. Due times in Unix seconds, 0 for at once."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[Call, float]] = {}
+        self.dead: list[tuple[Call, str]] = []
+        self._last = 0
+
+    def add(self, call: Call, due: float = 0.0) -> int:
+        self._last += 1
+        self.rows[self._last] = (call, due)
+        return self._last
+
+
+class MemoryQueue:
+    """Keeps the contract as long as the process lives."""
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self.store = store or MemoryStore()
+        self.broken = ""
+        self._ready: Mailbox[MemoryDelivery | None] = Mailbox()
+        self._waiting: WaitingWindow[MemoryDelivery] = WaitingWindow(
+            self._ready.put, time.monotonic
+        )
+        self._open = False
+        self._cancelled = Event()
+
+    def start(self, on_failure: Callable[[MspcError], None]) -> None:
+        self._open = True
+        for row in list(self.store.rows):
+            self.lend(row)
+
+    def put(self, call: Call) -> None:
+        if not self._open or self.broken:
+            raise QueueUnavailable(self.broken or "The queue is closed.")
+        self.lend(self.store.add(call))
+
+    def deliveries(self) -> Iterator[Delivery]:
+        while not self._cancelled.is_set():
+            delivery = self._ready.get()
+            if delivery is not None and not self._cancelled.is_set():
+                yield delivery
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+        self._waiting.clear()
+        self._ready.put(None)
+
+    def close(self) -> None:
+        self.cancel()
+        self._open = False
+
+    def problem(self) -> str | None:
+        return self.broken or (None if self._open else "The queue is not open.")
+
+    def lend(self, row: int) -> None:
+        call, due = self.store.rows[row]
+        delivery = MemoryDelivery(self, row, call)
+        if due > time.time():
+            self._waiting.hold(delivery, time.monotonic() + due - time.time())
+        else:
+            self._ready.put(delivery)
+
+
+class MemoryDelivery:
+    """A row, lent out."""
+
+    def __init__(self, queue: MemoryQueue, row: int, call: Call) -> None:
+        self.call = call
+        self._queue = queue
+        self._row = row
+        self._settled = False
+
+    def ack(self) -> None:
+        self._settle(lambda: None)
+
+    def retry(self, call: Call, delay: float) -> None:
+        def store() -> None:
+            due = time.time() + delay
+            self._queue.lend(self._queue.store.add(call, due))
+
+        self._settle(store)
+
+    def bury(self, reason: str) -> None:
+        self._settle(partial(self._queue.store.dead.append, (self.call, reason)))
+
+    def _settle(self, store: Callable[[], None]) -> None:
+        if self._queue.broken:
+            raise QueueUnavailable(self._queue.broken)
+        if not self._settled:
+            self._settled = True
+            store()
+            del self._queue.store.rows[self._row]
