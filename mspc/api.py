@@ -19,6 +19,11 @@ log = logging.getLogger(__name__)
 
 JSON = "application/json; charset=UTF-8"
 RETRY_AFTER_SECONDS = "1"
+ALLOWED = {
+    "/": ("POST",),
+    "/health/live": ("GET", "HEAD"),
+    "/health/ready": ("GET", "HEAD"),
+}
 
 
 class CallsResource:
@@ -123,6 +128,7 @@ def create_app(
     app.add_error_handler(falcon.HTTPError, _http_error)
     app.add_error_handler(falcon.HTTPContentTooLarge, too_large)
     app.add_error_handler(falcon.HTTPMethodNotAllowed, _not_allowed)
+    app.add_error_handler(falcon.HTTPBadRequest, _bad_request)
     app.add_error_handler(NotAnObject, _unprocessable)
     app.add_error_handler(InvalidProperties, _invalid)
     app.add_error_handler(QueueError, _not_stored)
@@ -148,15 +154,19 @@ def _http_error(
     _answer(resp, falcon.code_to_http_status(ex.status), message, error=True)
 
 
-def _not_allowed(
-    req: falcon.Request,
-    resp: falcon.Response,
-    ex: falcon.HTTPMethodNotAllowed,
-    params: Any,
+def _bad_request(
+    req: falcon.Request, resp: falcon.Response, ex: falcon.HTTPError, params: Any
 ) -> None:
-    # Falcon names OPTIONS too, which it would answer by itself.
-    allowed = dict(ex.headers or {})["Allow"].split(", ")
-    allowed = [method for method in allowed if method != "OPTIONS"]
+    # Falcon's answer to a method that no RFC knows is this one too.
+    handle = _http_error if req.method in falcon.COMBINED_METHODS else _not_allowed
+    handle(req, resp, ex, params)
+
+
+def _not_allowed(
+    req: falcon.Request, resp: falcon.Response, ex: falcon.HTTPError, params: Any
+) -> None:
+    # Not the exception's own list: Falcon adds OPTIONS, which it would answer itself.
+    allowed = ALLOWED[req.uri_template or "/"]
     resp.set_header("Allow", ", ".join(allowed))
     text = f"{req.method} is not possible here, {' or '.join(allowed)} is."
     _answer(resp, falcon.HTTP_405, text, error=True)

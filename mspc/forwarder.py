@@ -147,10 +147,10 @@ def _explain(exc: Exception) -> tuple[str, bool]:
             return str(exc), True
         case http.NameResolutionError():
             return "the host name cannot be resolved", False
+        case http.NewConnectionError():  # before its base class, the next one
+            return f"no connection: {getattr(cause, 'strerror', None) or exc}", False
         case http.ConnectTimeoutError():
             return "no connection in time", False
-        case http.NewConnectionError():
-            return f"no connection: {getattr(cause, 'strerror', None) or exc}", False
         case http.ReadTimeoutError():
             return "no answer in time", False
         case http.SSLError():

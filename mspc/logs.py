@@ -12,6 +12,9 @@ DATE_FORMAT = "%Y-%m-%dT%H:%M:%S"
 
 # What a caller or a target sends must not be able to forge a line.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_CONTROL |= {
+    code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0xD800, 0xE000))
+}
 
 
 class OneLine(logging.Formatter):
@@ -29,23 +32,22 @@ class LogFile(WatchedFileHandler):
     def __init__(self, path: str) -> None:
         super().__init__(path, encoding="utf-8", delay=True)
         self._failing = False
+        self._problem: BaseException | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
+        failing, self._failing = self._failing, False
         try:
             super().emit(record)
         except OSError:  # from looking whether the file was rotated
             self.handleError(record)
-        else:
-            if self.stream is not None:
-                self._failing = False
+        if self._failing and not failing:
+            text = f"LOG_FILE: {self.baseFilename} cannot be written: {self._problem}\n"
+            sys.stderr.write(text)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Says so once, on standard error, and tries again with the next line."""
-        if not self._failing:
-            self._failing = True
-            problem = sys.exc_info()[1]
-            text = f"LOG_FILE: {self.baseFilename} cannot be written: {problem}\n"
-            sys.stderr.write(text)
+        """Remembers what failed: it is told once, and the next line is tried again."""
+        self._failing = True
+        self._problem = sys.exc_info()[1]
 
 
 def set_up(config: LogConfig) -> None:

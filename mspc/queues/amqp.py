@@ -126,9 +126,10 @@ class AmqpQueue:
             self._topology.declare(channel.connection)
         self._waiting.clear()  # what was held came on a channel that is gone
         self._paused.clear()
+        channel.limit_unsettled(self._prefetch)
         if not self._cancelled:
             for queue in (self._topology.main, *self._topology.retries):
-                channel.consume(queue, self._prefetch)
+                channel.consume(queue)
 
     def _declare_again(self, connection: Connection) -> None:
         try:
@@ -171,7 +172,7 @@ class AmqpQueue:
 
     def _resume(self, channel: PipelinedChannel, queue: str) -> None:
         self._paused.discard(queue)
-        channel.consume(queue, self._prefetch)
+        channel.consume(queue)
 
 
 class AmqpDelivery:

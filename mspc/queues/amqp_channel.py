@@ -147,15 +147,17 @@ class PipelinedChannel(Channel):
         for publish in unconfirmed.values():
             publish.confirmed.set(QueueUnavailable(reason))
 
-    def consume(self, queue: str, prefetch: int) -> None:
-        """Deliveries of `queue` come to on_message, at most `prefetch` unsettled.
+    def limit_unsettled(self, count: int) -> None:
+        """Each consumer from here on gets at most `count` deliveries ahead."""
+        self._send(commands.Basic.Qos(prefetch_count=count))
+
+    def consume(self, queue: str) -> None:
+        """Deliveries of `queue` come to on_message.
 
         The consumer tag is the queue's name. An error closes the channel.
         """
-        self._send(
-            commands.Basic.Qos(prefetch_count=prefetch),
-            commands.Basic.Consume(queue=queue, consumer_tag=queue, nowait=True),
-        )
+        consume = commands.Basic.Consume(queue=queue, consumer_tag=queue, nowait=True)
+        self._send(consume)
 
     def cancel(self, queue: str) -> None:
         self._send(commands.Basic.Cancel(consumer_tag=queue, nowait=True))
@@ -286,4 +288,5 @@ _HANDLERS: dict[str, Callable[[PipelinedChannel, Any], None]] = {
     "ContentHeader": PipelinedChannel._on_header,
     "ContentBody": PipelinedChannel._on_body,
     "Basic.Cancel": PipelinedChannel._on_cancel,
+    "Basic.QosOk": lambda _channel, _frame: None,
 }

@@ -140,11 +140,9 @@ class Link:
         connection = channel.connection
         blocked = False
         while not channel.lost.wait(WATCH_EVERY_SECONDS):
-            # Not check_for_errors(): that closes the connection, for up to 40 seconds.
-            if connection.exceptions:
-                return str(connection.exceptions[0])
-            if connection.is_closed:
-                return "the connection was closed"
+            failure = _failure(connection)
+            if failure:
+                return failure
             if connection.is_blocked != blocked:
                 blocked = not blocked
                 if blocked:
@@ -200,6 +198,18 @@ def _delays() -> Iterator[float]:
     while True:
         yield delay * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
         delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+
+
+def _failure(connection: Connection) -> str | None:
+    """Why the connection is dead; None while it lives.
+
+    Not check_for_errors(): that closes the connection, which takes up to 40 seconds;
+    and open() gives the connection a list of errors that its socket does not know.
+    """
+    for exceptions in (connection.exceptions, connection._io._exceptions):
+        if exceptions:
+            return str(exceptions[0])
+    return "the connection was closed" if connection.is_closed else None
 
 
 def _tune(connection: Connection) -> None:

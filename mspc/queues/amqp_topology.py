@@ -8,7 +8,9 @@ dead-lettering publishes without confirms.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import gevent
 from amqpstorm.connection import Connection
+from amqpstorm.exception import AMQPChannelError
 from pamqp import commands
 
 LEVELS = 16
@@ -17,6 +19,12 @@ DECLARE_TIMEOUT_SECONDS = 30
 # RabbitMQ 4.0 drops a message of a quorum queue after 20 returns, connection losses
 # among them. -1 means "no limit" there, but 3.x drops at the first return with it.
 DELIVERY_LIMIT = 1_000_000_000
+
+# RabbitMQ writes down that a quorum queue exists half a second after it was made (ra's
+# directory is a DETS table with auto_save 500): killed before, it comes back without
+# what the queue had confirmed. So a new queue gets nothing for a second.
+NEW_QUORUM_QUEUE_SECONDS = 1.0
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,7 @@ class Topology:
         Raises:
             AMQPError: refused; code 406 when a queue exists with other arguments.
         """
+        new = not self._exists(connection)
         channel = connection.channel(rpc_timeout=DECLARE_TIMEOUT_SECONDS)
         try:
             # One write and one answer instead of an answer each: amqpstorm polls for
@@ -63,6 +72,19 @@ class Topology:
         finally:
             if channel.is_open:
                 channel.close()
+        if new and self.queue_type == "quorum":
+            gevent.sleep(NEW_QUORUM_QUEUE_SECONDS)
+
+    def _exists(self, connection: Connection) -> bool:
+        channel = connection.channel(rpc_timeout=DECLARE_TIMEOUT_SECONDS)
+        try:
+            channel.queue.declare(self.main, passive=True)
+        except AMQPChannelError as exc:
+            if exc.error_code == NOT_FOUND:
+                return False
+            raise
+        channel.close()
+        return True
 
     def _declarations(self) -> Iterator[commands.Queue.Declare]:
         arguments: dict[str, object] = {"x-queue-type": self.queue_type}

@@ -254,30 +254,35 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    # auto_vacuum before the first table, locking_mode before the first look at the WAL.
-    db.execute("PRAGMA auto_vacuum=INCREMENTAL")
-    db.execute("PRAGMA locking_mode=EXCLUSIVE")
+    # Looked at before anything is written: what is refused is left as it was found.
+    db.execute("PRAGMA locking_mode=EXCLUSIVE")  # before the first look at the WAL
+    new = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if new:
+        db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before the first table
+    else:
+        _check(db, path)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     db.execute("PRAGMA temp_store=MEMORY")
     db.execute(f"PRAGMA journal_size_limit={64 * 1024 * 1024}")
     db.execute("BEGIN IMMEDIATE")  # takes the lock, for as long as the file is open
-    application = db.execute("PRAGMA application_id").fetchone()[0]
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if not tables:
+    if new:
         for statement in SCHEMA.split(";"):
             db.execute(statement)
         db.execute(f"PRAGMA application_id={APPLICATION_ID}")
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-    elif application != APPLICATION_ID:
+    db.execute("COMMIT")
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise ConfigError(f"DATA_DIR: {path} is not a queue of mspc. Move it away.")
-    elif version != SCHEMA_VERSION:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != SCHEMA_VERSION:
         raise ConfigError(
             f"DATA_DIR: {path} has layout {version}, this mspc knows {SCHEMA_VERSION}."
             " Start the version of mspc that wrote it."
         )
-    db.execute("COMMIT")
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
@@ -289,7 +294,7 @@ def _unusable(path: Path, exc: sqlite3.Error) -> str:
         return f"DATA_DIR: {path} is in use by another mspc. Stop it, or name another."
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return (
-            f"DATA_DIR: {path} is damaged ({exc}). Nothing was changed. Restore a"
+            f"DATA_DIR: {path} is damaged ({exc}). Restore a"
             " backup, or move it away and save what can be saved with"
             f" `sqlite3 {path} .recover`."
         )

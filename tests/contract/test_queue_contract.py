@@ -2,59 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import gevent
 import pytest
 from gevent.pool import Pool
-from gevent.queue import Empty
-from gevent.queue import Queue as Mailbox
 
 from mspc.call import Call
 from mspc.config import AmqpConfig, SqliteConfig
 from mspc.errors import QueueUnavailable
-from mspc.queues import Delivery, Queue, open_queue
+from mspc.queues import Queue, open_queue
 from tests.support.memory import MemoryQueue, MemoryStore
+from tests.support.opened import Opened
 from tests.support.rabbitmq import Broker
-from tests.support.waiting import eventually
 
-# Long enough to see that nothing comes, which no event can tell.
-SILENCE_SECONDS = 0.3
 DELAY_SECONDS = 0.4
-
-
-@dataclass
-class Opened:
-    """An open queue whose deliveries are collected."""
-
-    queue: Queue
-    arrived: "Mailbox[Delivery]" = field(default_factory=Mailbox)
-
-    def __post_init__(self) -> None:
-        self.queue.start(_fail)
-        eventually(lambda: self.queue.problem() is None)
-        self.collector = gevent.spawn(self._collect)
-
-    def take(self, timeout: float = 10) -> Delivery:
-        return self.arrived.get(timeout=timeout)
-
-    def expect_nothing(self, seconds: float = SILENCE_SECONDS) -> None:
-        with pytest.raises(Empty):
-            self.arrived.get(timeout=seconds)
-
-    def close(self) -> None:
-        self.queue.close()
-        self.collector.join(timeout=5)
-        assert self.collector.dead, "deliveries() did not end"
-
-    def _collect(self) -> None:
-        for delivery in self.queue.deliveries():
-            self.arrived.put(delivery)
-
-
-def _fail(error: Exception) -> None:
-    raise error
 
 
 @pytest.fixture(params=["memory", "sqlite", "amqp-classic", "amqp-quorum"])

@@ -1,0 +1,65 @@
+# `make run` and `make test` do their own set-up; `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+ARGS ?=
+
+# One stamp for each set of packages: newer than its requirements means up to date.
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format clean
+
+help:
+	@echo "make run      serve calls, on the embedded queue when there is no env.yml"
+	@echo "make test     run every test; ARGS='-k name' is passed on to pytest"
+	@echo "make lint     check style and types"
+	@echo "make format   put the code into the style that lint checks"
+	@echo "make clean    remove the virtual environment and the caches"
+
+run: $(RUNTIME)
+	@exec $(VENV)/bin/python mspc.py $(ARGS)
+
+test: $(DEV)
+	@scripts/ensure-rabbitmq
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+# Two runs of mypy: mspc.py and the package mspc/ are modules of the same name.
+lint: $(DEV)
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy mspc.py
+	@$(VENV)/bin/mypy mspc tests
+
+format: $(DEV)
+	@$(VENV)/bin/ruff check --fix-only
+	@$(VENV)/bin/ruff format
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew when the requirements change, so that nothing of the old ones stays.
+# On Debian `venv` needs a package of its own, which root can be spared installing.
+$(RUNTIME): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "mspc needs Python 3.11 or newer (make PYTHON=... names it)." >&2; exit 1; }
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		&& [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing python3-venv..."; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq \
+			-o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
+			python3-venv >/dev/null; \
+	fi
+	@echo "Making $(VENV)..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing what mspc needs to run..."
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	@echo "Installing what the tests need..."
+	@$(PIP) -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,321 @@
+"""Settings: env.yml and the environment, checked completely before a socket opens.
+
+A value is the text that stands in the file, quoted or not, as Compose's `env_file` has
+it: a password 0123 stays 0123. An empty value means the default, wherever it is
+written. What each setting is for stands in env.dist.yml.
+"""
+
+import difflib
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+import yaml
+from voluptuous import All, Invalid, MultipleInvalid, Optional, Schema
+
+from mspc import config as to
+from mspc.errors import ConfigError
+from mspc.networks import DEFAULT_DENIED, Network, NetworkRules, parse_network
+
+Check = Callable[[str], Any]
+Values = Mapping[str, Any]
+
+_TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
+_FALSE = frozenset(("0", "f", "false", "n", "no", "off"))
+_BROKER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:/@,]+))(?::([0-9]+))?")
+
+
+# What values may be. A sentence continues the setting's name and never shows a secret.
+
+
+def _text(value: str) -> str:
+    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
+        raise Invalid("must be one line of UTF-8 text without control characters.")
+    return value
+
+
+def _matching(pattern: str, meaning: str) -> Check:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise Invalid(f"must be {meaning}, not {_shown(value)}.")
+        return value
+
+    return check
+
+
+def _boolean(value: str) -> bool:
+    if value.lower() not in _TRUE | _FALSE:
+        raise Invalid(f"must be 1 or 0, true or false, yes or no, not {_shown(value)}.")
+    return value.lower() in _TRUE
+
+
+def _number(low: float, high: int, pattern: str = "[0-9]{1,18}") -> Check:
+    def check(value: str) -> float:
+        if re.fullmatch(pattern, value) and low <= float(value) <= high:
+            return float(value) if "." in value else int(value)
+        raise Invalid(f"must be a number from {low} to {high}, not {_shown(value)}.")
+
+    return check
+
+
+def _one_of(*choices: str) -> Check:
+    def check(value: str) -> str:
+        if value.lower() not in choices:
+            raise Invalid(f"must be {' or '.join(choices)}, not {_shown(value)}.")
+        return value.lower()
+
+    return check
+
+
+def _if_any(check: Check) -> Check:
+    return lambda value: check(value) if value else None
+
+
+def _path(value: str) -> Path:
+    return Path(value)
+
+
+_port = _number(1, 65535)
+_seconds = _number(0.001, 600, r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+def _brokers(value: str) -> list[tuple[str, int | None]]:
+    return [_broker(part.strip()) for part in value.split(",")]
+
+
+def _broker(text: str) -> tuple[str, int | None]:
+    parts = _BROKER.fullmatch(text)
+    if parts is None:
+        meaning = "host, host:port or [IPv6]:port, several with commas between"
+        raise Invalid(f"must be {meaning}, not {_shown(text)}.")
+    return parts[1] or parts[2], _if_any(_port)(parts[3])
+
+
+def _queue_name(value: str) -> str:
+    # An AMQP name has at most 255 bytes, and `.retry.15` is put behind this one; the
+    # characters are those that pamqp lets pass.
+    if not re.fullmatch(r"[A-Za-z0-9_.:@#,/+ -]{1,200}", value) or value[:4] == "amq.":
+        meaning = "at most 200 letters, digits and -_.:@#,/+, not starting with amq."
+        raise Invalid(f"must be {meaning}")
+    return value
+
+
+def _networks(value: str) -> tuple[Network, ...]:
+    parts = re.findall(r"[^\s,]+", value)
+    try:
+        return tuple(map(parse_network, [] if parts == ["none"] else parts))
+    except ValueError as exc:
+        raise Invalid(f"must be networks such as 10.0.0.0/8, or none: {exc}.") from exc
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= 60 else f"{value[:57]}...")
+
+
+_token = _matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a header name")
+_listen = _matching(r"[0-9A-Za-z._:-]+", "an address to listen on, 0.0.0.0 for all")
+
+# Name, default as one would write it, what its text may be, and the part and field of
+# the Config that the value goes to, when it goes there as it is.
+SETTINGS: tuple[tuple[str, str, Check, str], ...] = (
+    ("QUEUE_SCHEME", "sqlite", _one_of("sqlite", "amqp", "amqps"), ""),
+    ("QUEUE_HOST", "localhost", _brokers, ""),
+    ("QUEUE_PORT", "", _if_any(_port), ""),  # the scheme's own
+    ("QUEUE_NAME", "services", _queue_name, "amqp.name"),
+    ("QUEUE_TYPE", "quorum", _one_of("quorum", "classic"), "amqp.queue_type"),
+    ("QUEUE_CA_FILE", "", _if_any(_path), "amqp.ca_file"),
+    ("QUEUE_NUMBER_OF_CONSUMERS", "100", _number(1, 10_000), ".consumers"),
+    ("RABBITMQ_DEFAULT_USER", "guest", str, "amqp.user"),
+    ("RABBITMQ_DEFAULT_PASS", "guest", str, "amqp.password"),
+    ("RABBITMQ_DEFAULT_VHOST", "/", str, "amqp.vhost"),
+    ("RABBITMQ_HIPE_COMPILE", "0", _boolean, ""),
+    ("DATA_DIR", "data", _path, ""),
+    # The retry queues cover delays of up to 2**16 seconds.
+    ("REQUEUE_FAILED_AFTER_MILLISECONDS", "5000", _number(1, 65_535_000), ""),
+    ("HTTP_HOST", "0.0.0.0", _listen, "http.host"),  # noqa: S104 - the original's default
+    ("HTTP_PORT", "8008", _port, "http.port"),
+    ("TLS", "0", _boolean, "http.tls"),
+    ("REDIRECT_TO_TLS", "1", _boolean, "http.redirect_to_tls"),
+    ("HTTPS_PORT", "8009", _port, "http.https_port"),
+    ("SSL_DIR", "ssl", _path, "http.ssl_dir"),
+    # RabbitMQ 4 takes messages of up to 16 MiB unless told otherwise.
+    ("MAX_REQUEST_BYTES", "1048576", _number(1, 16_000_000), "http.max_request_bytes"),
+    ("FAST_PUBLISH", "0", _boolean, "http.fast_publish"),
+    ("AUTHORIZATION_HEADER", "X-Authorization", _token, "auth.header"),
+    ("AUTHORIZATION_KEY", "", str, "auth.key"),
+    ("AUTHORIZATION_MAX_AGE_SECONDS", "0", _number(0, 10**9), "auth.max_age_seconds"),
+    ("FORWARD_CONNECT_TIMEOUT_SECONDS", "5", _seconds, "forward.connect_timeout"),
+    # RabbitMQ takes a delivery back that is not settled for 30 minutes.
+    ("FORWARD_TIMEOUT_SECONDS", "60", _seconds, "forward.timeout"),
+    ("FORWARD_VERIFY_TLS", "1", _boolean, "forward.verify_tls"),
+    ("FORWARD_CA_FILE", "", _if_any(_path), "forward.ca_file"),
+    ("FORWARD_DENY_NETWORKS", ", ".join(DEFAULT_DENIED), _networks, "networks.deny"),
+    ("FORWARD_ALLOW_NETWORKS", "none", _networks, "networks.allow"),
+    ("SHUTDOWN_TIMEOUT_SECONDS", "30", _number(0, 3600), ".shutdown_timeout"),
+    ("FILE_LOG_ENABLED", "1", _boolean, ""),
+    ("LOG_FILE", "logs/mspc.log", _path, ""),
+    ("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "log.level"),
+)
+NAMES = tuple(row[0] for row in SETTINGS)
+_SCHEMA = Schema(
+    {Optional(name, default=text): All(_text, kind) for name, text, kind, _ in SETTINGS}
+)
+
+
+def load(path: Path | None, environ: Mapping[str, str], root: Path) -> to.Config:
+    """Reads `path`, or env.yml in `root` if there is one, and what overrides it.
+
+    Relative paths in the settings start at `root`.
+
+    Raises:
+        ConfigError: with every mistake.
+    """
+    texts: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    if path is None and (root / "env.yml").exists():
+        path = root / "env.yml"
+    if path is not None:
+        texts, problems = _read(path)
+    # An empty variable is one that nobody set: it must not open what a key closes.
+    texts |= {name: environ[name] for name in NAMES if environ.get(name)}
+    values, wrong = _check({n: t for n, t in texts.items() if t or n not in NAMES})
+    values = {n: root / v if isinstance(v, Path) else v for n, v in values.items()}
+    sentences = [*problems.values(), *wrong.values()]
+    unsure = problems.keys() | wrong.keys()
+    sentences += [told for names, told in _conflicts(values) if not names & unsure]
+    if sentences:
+        raise ConfigError(sentences)
+    return _build(values)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The file's texts by name, and its mistakes by name.
+
+    The nodes are taken as they are composed: YAML would construct 0123 as 83.
+    """
+    try:
+        node = yaml.compose(path.read_text("utf-8-sig"), Loader=yaml.SafeLoader)
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path} is not UTF-8 text.") from exc
+    except (yaml.YAMLError, RecursionError) as exc:
+        mark = getattr(exc, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        fault = getattr(exc, "problem", None) or "its form is not understood"
+        raise ConfigError(f"{path} is not valid YAML{place}: {fault}.") from exc
+    if node is None or node.tag.endswith(":null"):
+        return {}, {}
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{path} must consist of lines `KEY: value`.")
+    texts: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for key, value in node.value:
+        name = key.value if isinstance(key, yaml.ScalarNode) else "A key"
+        place = f"{name} ({path.name}, line {key.start_mark.line + 1})"
+        plain = isinstance(value, yaml.ScalarNode) and value.tag.startswith("tag:yaml")
+        if name in texts or name in problems:
+            problems[name] = f"{place} is given twice: remove one."
+        elif not plain or not isinstance(key, yaml.ScalarNode):
+            problems[name] = f"{place} must be one plain or quoted value."
+        else:
+            texts[name] = "" if value.tag.endswith(":null") else value.value
+    return texts, problems
+
+
+def _check(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Every value, the default where it is wrong, and the mistakes by name."""
+    try:
+        return _SCHEMA(texts), {}
+    except MultipleInvalid as exc:
+        problems = {str(error.path[0]): _sentence(error) for error in exc.errors}
+    right = {name: text for name, text in texts.items() if name not in problems}
+    return _SCHEMA(right), problems
+
+
+def _sentence(error: Invalid) -> str:
+    name = str(error.path[0])
+    if name in NAMES:
+        return f"{name} {error.msg}"
+    near = difflib.get_close_matches(name.upper(), NAMES, n=1)
+    hint = f"did you mean {near[0]}?" if near else "remove it."
+    return f"{_shown(name)} is not a setting: {hint}"
+
+
+def _conflicts(values: Values) -> Iterator[tuple[Set[str], str]]:
+    """What is wrong beyond a single text, and the settings that it comes from."""
+    needed = [(name, values[name]) for name in ("QUEUE_CA_FILE", "FORWARD_CA_FILE")]
+    if values["TLS"]:
+        pair = ("server.crt", "server.key")
+        needed += [("SSL_DIR", values["SSL_DIR"] / name) for name in pair]
+    for name, file in needed:
+        if file and not (file.is_file() and os.access(file, os.R_OK)):
+            yield {name}, f"{name} needs {file}: put a file there that mspc can read."
+    ports = values["HTTP_PORT"], values["HTTPS_PORT"]
+    if values["TLS"] and values["REDIRECT_TO_TLS"] and ports[0] == ports[1]:
+        yield {"HTTP_PORT", "HTTPS_PORT"}, "HTTP_PORT and HTTPS_PORT must differ."
+
+
+def _build(values: Values) -> to.Config:
+    parts: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, _, _, place in SETTINGS:
+        if place:
+            part, _, field = place.partition(".")
+            parts[part][field] = values[name]
+    networks = NetworkRules(**parts["networks"])
+    log_file = values["LOG_FILE"] if values["FILE_LOG_ENABLED"] else None
+    return to.Config(
+        queue=_queue(values, parts["amqp"]),
+        http=to.HttpConfig(**parts["http"]),
+        auth=to.AuthConfig(**parts["auth"]),
+        forward=to.ForwardConfig(**parts["forward"], networks=networks),
+        log=to.LogConfig(**parts["log"], file=log_file),
+        requeue_delay=values["REQUEUE_FAILED_AFTER_MILLISECONDS"] / 1000,
+        remarks=tuple(_remarks(values)),
+        **parts[""],
+    )
+
+
+def _queue(values: Values, amqp: Mapping[str, Any]) -> to.QueueConfig:
+    if values["QUEUE_SCHEME"] == "sqlite":
+        return to.SqliteConfig(values["DATA_DIR"] / "queue.db")
+    tls = values["QUEUE_SCHEME"] == "amqps"
+    default = values["QUEUE_PORT"] or (5671 if tls else 5672)
+    hosts = tuple((host, port or default) for host, port in values["QUEUE_HOST"])
+    # Some more than can be in flight keeps every consumer busy; the rest only fills
+    # memory.
+    consumers = values["QUEUE_NUMBER_OF_CONSUMERS"]
+    prefetch = max(20, min(2 * consumers, consumers + 100))
+    return to.AmqpConfig(hosts, tls=tls, prefetch=prefetch, **amqp)
+
+
+def _remarks(values: Values) -> Iterator[str]:
+    if not values["AUTHORIZATION_KEY"]:
+        yield "AUTHORIZATION_KEY is empty: whoever reaches the port can send calls."
+    if not values["FORWARD_VERIFY_TLS"]:
+        yield "FORWARD_VERIFY_TLS is 0: calls trust whoever answers."
+    if values["RABBITMQ_HIPE_COMPILE"]:
+        yield "RABBITMQ_HIPE_COMPILE has no effect on RabbitMQ 3.8 on OTP 24 and later."
+
+
+def describe(config: to.Config) -> str:
+    """The settings that matter in one line, without a secret."""
+    queue, http = config.queue, config.http
+    if isinstance(queue, to.SqliteConfig):
+        store = f"queue {queue.path}"
+    else:
+        scheme = "amqps" if queue.tls else "amqp"
+        pairs = ((f"[{h}]" if ":" in h else h, port) for h, port in queue.hosts)
+        hosts = ",".join(f"{host}:{port}" for host, port in pairs)
+        store = f"{queue.queue_type} queue {queue.name} on {scheme}://{hosts}"
+    port = f"https {http.https_port}" if http.tls else f"http {http.port}"
+    return (
+        f"{store}; {port} on {http.host}; "
+        f"authorization {'on' if config.auth.key else 'off'}; "
+        f"fast publish {'on' if http.fast_publish else 'off'}; "
+        f"{config.consumers} consumers; again after {config.requeue_delay:g} s; "
+        f"log {config.log.level}, file {config.log.file or 'none'}"
+    )
