@@ -40,6 +40,8 @@ class CallsResource:
         self._fast = fast
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        if req.path != "/":
+            raise falcon.HTTPNotFound  # Falcon takes // for it
         payload = self._read(req)
         if self._fast:
             if payload:

@@ -69,7 +69,8 @@ class Authorization:
         resource: object,
         params: dict[str, Any],
     ) -> None:
-        if not self._config.key or not getattr(resource, "protected", False):
+        protected = req.method == "POST" and getattr(resource, "protected", False)
+        if not self._config.key or not protected:
             return
         now = self._clock()
         if is_authorized(req.get_header(self._config.header), self._config, now):

@@ -67,7 +67,9 @@ class Consumers:
         while not self._stopping.is_set():
             try:
                 for delivery in self._queue.deliveries():
-                    # Waits while every consumer is busy.
+                    self._pool.wait_available()  # every consumer may be busy
+                    if self._stopping.is_set():
+                        return  # not settled, so it comes again
                     self._pool.spawn(self._handle, delivery)
             except QueueFailed:
                 return  # the queue has said so; the service stops

@@ -11,8 +11,7 @@ from typing import Any
 import gevent
 from gevent.resolver.thread import Resolver
 from gevent.threadpool import ThreadPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     NameResolutionError,
@@ -86,23 +85,3 @@ class Dialer:
             return list(self._resolver.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
         family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
         return [(family, socket.SOCK_STREAM, 0, "", (host, port))]
-
-    def pool_classes(self) -> dict[str, type[HTTPConnectionPool]]:
-        """What urllib3's PoolManager takes as its `pool_classes_by_scheme`."""
-        dial = self.dial
-
-        class DialledHTTP(HTTPConnection):
-            def _new_conn(self) -> socket.socket:
-                return dial(self)
-
-        class DialledHTTPS(HTTPSConnection):
-            def _new_conn(self) -> socket.socket:
-                return dial(self)
-
-        class HTTPPool(HTTPConnectionPool):
-            ConnectionCls = DialledHTTP
-
-        class HTTPSPool(HTTPSConnectionPool):
-            ConnectionCls = DialledHTTPS
-
-        return {"http": HTTPPool, "https": HTTPSPool}

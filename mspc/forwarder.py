@@ -6,7 +6,6 @@ and a POST that follows a redirect turns into a GET, which would be a silent los
 
 import ssl
 import time
-from typing import Any
 
 import gevent
 import urllib3
@@ -16,12 +15,14 @@ from urllib3.response import BaseHTTPResponse
 from mspc import __version__
 from mspc.call import Outcome, Request
 from mspc.config import ForwardConfig
+from mspc.connection import TargetHeaders, pool_classes
 from mspc.dialer import AddressDenied, Dialer
 
 # So much of an answer is read, to keep the connection for the next call.
 ANSWER_BYTES = 65_536
 # urllib3's default of 10 would close a connection with every eleventh origin.
 ORIGINS = 256
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 USER_AGENT = f"mspc/{__version__}"
 
 
@@ -39,8 +40,9 @@ class Forwarder:
             ssl_context=_tls_context(config),
             retries=False,
         )
-        dialer = Dialer(config.networks)
-        self._pools.pool_classes_by_scheme = dialer.pool_classes()
+        if not config.verify_tls:  # a setting is no reason for a warning per call
+            urllib3.disable_warnings(http.InsecureRequestWarning)
+        self._pools.pool_classes_by_scheme = pool_classes(Dialer(config.networks))
 
     def attempt(self, request: Request, call_id: str) -> Outcome:
         """Makes the call once. Never raises for what a target or a network does.
@@ -60,7 +62,7 @@ class Forwarder:
         try:
             response = self._send(request, call_id)
             status = response.status
-            if 300 <= status < 400:
+            if status in REDIRECTS:
                 error = "a redirect, not followed"
             _read(response, request.method)
         except gevent.Timeout as exc:
@@ -106,10 +108,11 @@ def _target(request: Request) -> str:
     return "/"
 
 
-def _headers(request: Request, call_id: str) -> dict[str, str]:
+def _headers(request: Request, call_id: str) -> TargetHeaders:
     # http.client would encode text as Latin-1 and refuse the rest: bytes pass as they
     # are, though urllib3's annotations know text only.
-    headers: dict[str, Any] = {name: value.encode() for name, value in request.headers}
+    headers = TargetHeaders(_target(request))
+    headers.update((name, value.encode()) for name, value in request.headers)
     given = {name.lower() for name in headers}
     if "idempotency-key" not in given:
         headers["Idempotency-Key"] = call_id

@@ -38,7 +38,7 @@ class LogFile(WatchedFileHandler):
         failing, self._failing = self._failing, False
         try:
             super().emit(record)
-        except OSError:  # from looking whether the file was rotated
+        except (OSError, ValueError):  # from looking whether the file was rotated
             self.handleError(record)
         if self._failing and not failing:
             text = f"LOG_FILE: {self.baseFilename} cannot be written: {self._problem}\n"

@@ -91,6 +91,6 @@ class Service:
         self._queue.close()
 
     def _fail(self, failure: MspcError) -> None:
-        """The queue cannot go on: end, so that somebody looks, or a restart recovers."""
+        """The queue cannot go on: end, so that a restart or a person mends it."""
         self._failure = failure
         self._ended.set()

@@ -7,9 +7,8 @@ written. What each setting is for stands in env.dist.yml.
 
 import difflib
 import os
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,151 +16,79 @@ import yaml
 from voluptuous import All, Invalid, MultipleInvalid, Optional, Schema
 
 from mspc import config as to
+from mspc import kinds
 from mspc.errors import ConfigError
-from mspc.networks import DEFAULT_DENIED, Network, NetworkRules, parse_network
+from mspc.networks import DEFAULT_DENIED, NetworkRules
 
-Check = Callable[[str], Any]
 Values = Mapping[str, Any]
-
-_TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
-_FALSE = frozenset(("0", "f", "false", "n", "no", "off"))
-_BROKER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:/@,]+))(?::([0-9]+))?")
-
-
-# What values may be. A sentence continues the setting's name and never shows a secret.
-
-
-def _text(value: str) -> str:
-    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
-        raise Invalid("must be one line of UTF-8 text without control characters.")
-    return value
-
-
-def _matching(pattern: str, meaning: str) -> Check:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise Invalid(f"must be {meaning}, not {_shown(value)}.")
-        return value
-
-    return check
-
-
-def _boolean(value: str) -> bool:
-    if value.lower() not in _TRUE | _FALSE:
-        raise Invalid(f"must be 1 or 0, true or false, yes or no, not {_shown(value)}.")
-    return value.lower() in _TRUE
-
-
-def _number(low: float, high: int, pattern: str = "[0-9]{1,18}") -> Check:
-    def check(value: str) -> float:
-        if re.fullmatch(pattern, value) and low <= float(value) <= high:
-            return float(value) if "." in value else int(value)
-        raise Invalid(f"must be a number from {low} to {high}, not {_shown(value)}.")
-
-    return check
-
-
-def _one_of(*choices: str) -> Check:
-    def check(value: str) -> str:
-        if value.lower() not in choices:
-            raise Invalid(f"must be {' or '.join(choices)}, not {_shown(value)}.")
-        return value.lower()
-
-    return check
-
-
-def _if_any(check: Check) -> Check:
-    return lambda value: check(value) if value else None
-
-
-def _path(value: str) -> Path:
-    return Path(value)
-
-
-_port = _number(1, 65535)
-_seconds = _number(0.001, 600, r"[0-9]{1,9}(\.[0-9]{1,9})?")
-
-
-def _brokers(value: str) -> list[tuple[str, int | None]]:
-    return [_broker(part.strip()) for part in value.split(",")]
-
-
-def _broker(text: str) -> tuple[str, int | None]:
-    parts = _BROKER.fullmatch(text)
-    if parts is None:
-        meaning = "host, host:port or [IPv6]:port, several with commas between"
-        raise Invalid(f"must be {meaning}, not {_shown(text)}.")
-    return parts[1] or parts[2], _if_any(_port)(parts[3])
-
-
-def _queue_name(value: str) -> str:
-    # An AMQP name has at most 255 bytes, and `.retry.15` is put behind this one; the
-    # characters are those that pamqp lets pass.
-    if not re.fullmatch(r"[A-Za-z0-9_.:@#,/+ -]{1,200}", value) or value[:4] == "amq.":
-        meaning = "at most 200 letters, digits and -_.:@#,/+, not starting with amq."
-        raise Invalid(f"must be {meaning}")
-    return value
-
-
-def _networks(value: str) -> tuple[Network, ...]:
-    parts = re.findall(r"[^\s,]+", value)
-    try:
-        return tuple(map(parse_network, [] if parts == ["none"] else parts))
-    except ValueError as exc:
-        raise Invalid(f"must be networks such as 10.0.0.0/8, or none: {exc}.") from exc
-
-
-def _shown(value: str) -> str:
-    return repr(value if len(value) <= 60 else f"{value[:57]}...")
-
-
-_token = _matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a header name")
-_listen = _matching(r"[0-9A-Za-z._:-]+", "an address to listen on, 0.0.0.0 for all")
 
 # Name, default as one would write it, what its text may be, and the part and field of
 # the Config that the value goes to, when it goes there as it is.
-SETTINGS: tuple[tuple[str, str, Check, str], ...] = (
-    ("QUEUE_SCHEME", "sqlite", _one_of("sqlite", "amqp", "amqps"), ""),
-    ("QUEUE_HOST", "localhost", _brokers, ""),
-    ("QUEUE_PORT", "", _if_any(_port), ""),  # the scheme's own
-    ("QUEUE_NAME", "services", _queue_name, "amqp.name"),
-    ("QUEUE_TYPE", "quorum", _one_of("quorum", "classic"), "amqp.queue_type"),
-    ("QUEUE_CA_FILE", "", _if_any(_path), "amqp.ca_file"),
-    ("QUEUE_NUMBER_OF_CONSUMERS", "100", _number(1, 10_000), ".consumers"),
+SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
+    ("QUEUE_SCHEME", "sqlite", kinds.one_of("sqlite", "amqp", "amqps"), ""),
+    ("QUEUE_HOST", "localhost", kinds.brokers, ""),
+    ("QUEUE_PORT", "", kinds.if_any(kinds.port), ""),  # the scheme's own
+    ("QUEUE_NAME", "services", kinds.queue_name, "amqp.name"),
+    ("QUEUE_TYPE", "quorum", kinds.one_of("quorum", "classic"), "amqp.queue_type"),
+    ("QUEUE_CA_FILE", "", kinds.if_any(kinds.path), "amqp.ca_file"),
+    ("QUEUE_NUMBER_OF_CONSUMERS", "100", kinds.number(1, 10_000), ".consumers"),
     ("RABBITMQ_DEFAULT_USER", "guest", str, "amqp.user"),
     ("RABBITMQ_DEFAULT_PASS", "guest", str, "amqp.password"),
     ("RABBITMQ_DEFAULT_VHOST", "/", str, "amqp.vhost"),
-    ("RABBITMQ_HIPE_COMPILE", "0", _boolean, ""),
-    ("DATA_DIR", "data", _path, ""),
+    ("RABBITMQ_HIPE_COMPILE", "0", kinds.boolean, ""),
+    ("DATA_DIR", "data", kinds.path, ""),
     # The retry queues cover delays of up to 2**16 seconds.
-    ("REQUEUE_FAILED_AFTER_MILLISECONDS", "5000", _number(1, 65_535_000), ""),
-    ("HTTP_HOST", "0.0.0.0", _listen, "http.host"),  # noqa: S104 - the original's default
-    ("HTTP_PORT", "8008", _port, "http.port"),
-    ("TLS", "0", _boolean, "http.tls"),
-    ("REDIRECT_TO_TLS", "1", _boolean, "http.redirect_to_tls"),
-    ("HTTPS_PORT", "8009", _port, "http.https_port"),
-    ("SSL_DIR", "ssl", _path, "http.ssl_dir"),
+    ("REQUEUE_FAILED_AFTER_MILLISECONDS", "5000", kinds.number(1, 65_535_000), ""),
+    ("HTTP_HOST", "0.0.0.0", kinds.listen, "http.host"),  # noqa: S104
+    ("HTTP_PORT", "8008", kinds.port, "http.port"),
+    ("TLS", "0", kinds.boolean, "http.tls"),
+    ("REDIRECT_TO_TLS", "1", kinds.boolean, "http.redirect_to_tls"),
+    ("HTTPS_PORT", "8009", kinds.port, "http.https_port"),
+    ("SSL_DIR", "ssl", kinds.path, "http.ssl_dir"),
     # RabbitMQ 4 takes messages of up to 16 MiB unless told otherwise.
-    ("MAX_REQUEST_BYTES", "1048576", _number(1, 16_000_000), "http.max_request_bytes"),
-    ("FAST_PUBLISH", "0", _boolean, "http.fast_publish"),
-    ("AUTHORIZATION_HEADER", "X-Authorization", _token, "auth.header"),
+    (
+        "MAX_REQUEST_BYTES",
+        "1048576",
+        kinds.number(1, 16_000_000),
+        "http.max_request_bytes",
+    ),
+    ("FAST_PUBLISH", "0", kinds.boolean, "http.fast_publish"),
+    ("AUTHORIZATION_HEADER", "X-Authorization", kinds.token, "auth.header"),
     ("AUTHORIZATION_KEY", "", str, "auth.key"),
-    ("AUTHORIZATION_MAX_AGE_SECONDS", "0", _number(0, 10**9), "auth.max_age_seconds"),
-    ("FORWARD_CONNECT_TIMEOUT_SECONDS", "5", _seconds, "forward.connect_timeout"),
+    (
+        "AUTHORIZATION_MAX_AGE_SECONDS",
+        "0",
+        kinds.number(0, 10**9),
+        "auth.max_age_seconds",
+    ),
+    ("FORWARD_CONNECT_TIMEOUT_SECONDS", "5", kinds.seconds, "forward.connect_timeout"),
     # RabbitMQ takes a delivery back that is not settled for 30 minutes.
-    ("FORWARD_TIMEOUT_SECONDS", "60", _seconds, "forward.timeout"),
-    ("FORWARD_VERIFY_TLS", "1", _boolean, "forward.verify_tls"),
-    ("FORWARD_CA_FILE", "", _if_any(_path), "forward.ca_file"),
-    ("FORWARD_DENY_NETWORKS", ", ".join(DEFAULT_DENIED), _networks, "networks.deny"),
-    ("FORWARD_ALLOW_NETWORKS", "none", _networks, "networks.allow"),
-    ("SHUTDOWN_TIMEOUT_SECONDS", "30", _number(0, 3600), ".shutdown_timeout"),
-    ("FILE_LOG_ENABLED", "1", _boolean, ""),
-    ("LOG_FILE", "logs/mspc.log", _path, ""),
-    ("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "log.level"),
+    ("FORWARD_TIMEOUT_SECONDS", "60", kinds.seconds, "forward.timeout"),
+    ("FORWARD_VERIFY_TLS", "1", kinds.boolean, "forward.verify_tls"),
+    ("FORWARD_CA_FILE", "", kinds.if_any(kinds.path), "forward.ca_file"),
+    (
+        "FORWARD_DENY_NETWORKS",
+        ", ".join(DEFAULT_DENIED),
+        kinds.networks,
+        "networks.deny",
+    ),
+    ("FORWARD_ALLOW_NETWORKS", "none", kinds.networks, "networks.allow"),
+    ("SHUTDOWN_TIMEOUT_SECONDS", "30", kinds.number(0, 3600), ".shutdown_timeout"),
+    ("FILE_LOG_ENABLED", "1", kinds.boolean, ""),
+    ("LOG_FILE", "logs/mspc.log", kinds.path, ""),
+    (
+        "LOG_LEVEL",
+        "info",
+        kinds.one_of("debug", "info", "warning", "error"),
+        "log.level",
+    ),
 )
 NAMES = tuple(row[0] for row in SETTINGS)
 _SCHEMA = Schema(
-    {Optional(name, default=text): All(_text, kind) for name, text, kind, _ in SETTINGS}
+    {
+        Optional(name, default=text): All(kinds.text, kind)
+        for name, text, kind, _ in SETTINGS
+    }
 )
 
 
@@ -242,7 +169,7 @@ def _sentence(error: Invalid) -> str:
         return f"{name} {error.msg}"
     near = difflib.get_close_matches(name.upper(), NAMES, n=1)
     hint = f"did you mean {near[0]}?" if near else "remove it."
-    return f"{_shown(name)} is not a setting: {hint}"
+    return f"{kinds.shown(name)} is not a setting: {hint}"
 
 
 def _conflicts(values: Values) -> Iterator[tuple[Set[str], str]]:

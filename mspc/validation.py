@@ -122,6 +122,8 @@ def _check_url(value: object) -> _Url:
         raise Invalid("must start with http:// or https://.")
     user_info, _, place = parts[2].rpartition("@")
     host_port = _PLACE.fullmatch(place)
+    if host_port is None and "@" in value[parts.end(2) :]:
+        raise Invalid("must have /, ? and # percent-encoded in the user info.")
     if host_port is None:
         raise Invalid(
             f"has a wrong host or port, {shown(place)}: http://name:8080/ and "

@@ -12,20 +12,31 @@ PACKAGE = Path(__file__).parents[2] / "mspc"
 LAYERS = (
     {"main"},
     {"service"},
-    {"server", "http_connection", "api", "auth", "consumer", "healthcheck"}
-    | {"forwarder", "dialer", "queues", "queues.amqp", "queues.amqp_link"}
+    {
+        "server",
+        "http_connection",
+        "http_request",
+        "api",
+        "auth",
+        "consumer",
+        "healthcheck",
+    }
+    | {"forwarder", "connection", "dialer"}
+    | {"queues", "queues.amqp", "queues.amqp_link"}
     | {"queues.amqp_channel", "queues.amqp_message", "queues.amqp_topology"}
     | {"queues.sqlite", "queues.sqlite_store"},
     {"validation", "retry", "requeue", "queues.base", "settings", "logs"},
-    {"body"},
+    {"body", "kinds"},
     {"config"},
     {"call", "errors", "networks"},
 )
 # ... and the parts that one station was divided into.
 DIVIDED = {
-    "server": {"http_connection"},
+    "server": {"http_connection", "http_request"},
+    "http_connection": {"http_request"},
     "api": {"auth"},
-    "forwarder": {"dialer"},
+    "forwarder": {"connection", "dialer"},
+    "connection": {"dialer"},
     "queues": {"queues.amqp", "queues.sqlite"},
     "queues.amqp": {
         "queues.amqp_channel",
@@ -42,9 +53,9 @@ ADAPTERS = {
     "falcon": ("api", "auth"),
     "amqpstorm": ("queues.amqp",),
     "pamqp": ("queues.amqp",),
-    "urllib3": ("forwarder", "dialer"),
+    "urllib3": ("forwarder", "connection", "dialer"),
     "sqlite3": ("queues.sqlite",),
-    "voluptuous": ("settings", "validation"),
+    "voluptuous": ("settings", "kinds", "validation"),
     "yaml": ("settings",),
     "idna": ("validation",),
 }
