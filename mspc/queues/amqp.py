@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 # operator may have set less), and before 4.3 an old one keeps a quorum queue's log.
 HOLD_SECONDS = 60.0
 BURY_AGAIN_SECONDS = 5.0
+# How long consuming waits for the other link; less than a session's set-up may take.
+PUBLISH_LINK_SECONDS = 20.0
 
 
 class AmqpQueue:
@@ -124,6 +126,9 @@ class AmqpQueue:
     def _set_up_consuming(self, channel: PipelinedChannel) -> None:
         with self._declaring:
             self._topology.declare(channel.connection)
+        # Without it no failed call could be stored: each would be made once too often.
+        if not self._publishing.up.wait(PUBLISH_LINK_SECONDS):
+            raise QueueUnavailable(self._publishing.reason)
         self._waiting.clear()  # what was held came on a channel that is gone
         self._paused.clear()
         channel.limit_unsettled(self._prefetch)

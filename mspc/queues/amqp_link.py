@@ -54,6 +54,7 @@ class Link:
 
     Attributes:
         channel: the channel in use; None while there is none.
+        up: set while there is one.
         reason: why there is none.
     """
 
@@ -65,6 +66,7 @@ class Link:
         on_message: OnMessage = lambda _channel, _message: None,
     ) -> None:
         self.channel: PipelinedChannel | None = None
+        self.up = Event()
         self.reason = f"RabbitMQ ({purpose}): not connected yet."
         self._purpose = purpose
         self._config = config
@@ -87,7 +89,9 @@ class Link:
             self.channel.flush(CLOSE_TIMEOUT_SECONDS)
             self.channel.lose("mspc is stopping.")
         if self._supervisor is not None:
-            self._supervisor.join()
+            # It may be in the middle of connecting to a host that does not answer.
+            self._supervisor.join(CLOSE_TIMEOUT_SECONDS)
+            self._supervisor.kill()
             self._supervisor = None
 
     def problem(self) -> str | None:
@@ -119,14 +123,19 @@ class Link:
                 channel = PipelinedChannel.open_on(connection, self._on_message)
                 self._set_up(channel)
         except Exception as exc:  # noqa: BLE001 - amqpstorm leaks TypeError, ValueError...
-            self._down(f"{host}:{port}: {exc}")
-            self._give_up_if_refused(exc, host, port)
+            if not self._refused(exc, host, port):
+                self._down(f"{host}:{port}: {exc}")
             _discard(connection)
             return
+        except gevent.GreenletExit:
+            _discard(connection)
+            raise
         self._proven = True
         self.channel = channel
+        self.up.set()
         log.info("RabbitMQ (%s): connected to %s:%d", self._purpose, host, port)
         reason = self._watch(channel)
+        self.up.clear()
         self.channel = None
         channel.lose(reason)
         if self._stopping.is_set():
@@ -162,11 +171,14 @@ class Link:
             log.warning("%s; connecting again", reason)
         self.reason = reason
 
-    def _give_up_if_refused(self, exc: Exception, host: str, port: int) -> None:
+    def _refused(self, exc: Exception, host: str, port: int) -> bool:
+        """Whether the settings are wrong, which only the first session can show."""
         sentence = _refusal(exc, self._config)
-        if sentence and not self._proven and not self._stopping.is_set():
-            self._stopping.set()
-            self._on_failure(ConfigError(f"{sentence} ({host}:{port} says: {exc})"))
+        if sentence is None or self._proven or self._stopping.is_set():
+            return False
+        self._stopping.set()
+        self._on_failure(ConfigError(f"{sentence} ({host}:{port} says: {exc})"))
+        return True
 
     def _connection(self, host: str, port: int) -> Connection:
         config = self._config

@@ -41,7 +41,7 @@ CREATE TABLE calls (
     accepted_at REAL NOT NULL,
     attempts INTEGER NOT NULL,
     last_error TEXT NOT NULL,
-    payload BLOB NOT NULL
+    payload BLOB NOT NULL CHECK (typeof(payload) = 'blob')
 );
 CREATE TABLE waiting (
     seq INTEGER PRIMARY KEY,
@@ -51,7 +51,7 @@ CREATE TABLE waiting (
     accepted_at REAL NOT NULL,
     attempts INTEGER NOT NULL,
     last_error TEXT NOT NULL,
-    payload BLOB NOT NULL
+    payload BLOB NOT NULL CHECK (typeof(payload) = 'blob')
 );
 CREATE INDEX waiting_due ON waiting (due);
 CREATE TABLE dead (
@@ -62,7 +62,7 @@ CREATE TABLE dead (
     accepted_at REAL NOT NULL,
     attempts INTEGER NOT NULL,
     last_error TEXT NOT NULL,
-    payload BLOB NOT NULL
+    payload BLOB NOT NULL CHECK (typeof(payload) = 'blob')
 );
 """
 

@@ -1,0 +1,310 @@
+"""Dockerfile, docker-compose.yml, env.dist.yml and README.md: what they must keep."""
+
+import itertools
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mspc import settings
+
+PROJECT = Path(__file__).parents[2]
+README = (PROJECT / "README.md").read_text()
+SAMPLE = (PROJECT / "env.dist.yml").read_text()
+
+# AUTHORIZATION_KEY yourauthorizationkey, timestamp 1482938098.
+VECTOR = (
+    "NTRjMTVhOWVhMzBiNjgwZWUyNjRkMzRjZDk2ODhmN2RjOWQ1ZTkzM2VhMmNiYjRiODFjOGI1ZDNkMTk1"
+    "NDUzMzoxNDgyOTM4MDk4"
+)
+
+
+# docker-compose.yml
+
+
+@pytest.fixture(name="compose")
+def _compose() -> Any:
+    return yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+
+
+@pytest.fixture(name="app")
+def _app(compose: Any) -> Any:
+    return compose["services"]["app"]
+
+
+@pytest.fixture(name="queue")
+def _queue(compose: Any) -> Any:
+    return compose["services"]["queue"]
+
+
+def test_compose_has_two_services_and_no_obsolete_version(compose: Any) -> None:
+    assert set(compose) == {"services", "volumes"}
+    assert set(compose["services"]) == {"app", "queue"}
+
+
+def test_compose_keeps_both_running(app: Any, queue: Any) -> None:
+    assert app["restart"] == queue["restart"] == "unless-stopped"
+
+
+def test_the_app_starts_alone(app: Any) -> None:
+    assert app["build"] == "."
+    assert "depends_on" not in app
+    assert "links" not in app
+
+
+def test_the_app_publishes_the_default_ports(app: Any) -> None:
+    config = settings.load(None, {}, PROJECT / "nowhere").http
+
+    assert app["ports"] == [f"{port}:{port}" for port in (config.port, 8009)]
+    assert config.https_port == 8009
+
+
+def test_the_app_may_read_its_settings_and_certificates(app: Any) -> None:
+    mounts = {
+        mount["target"]: mount for mount in app["volumes"] if isinstance(mount, dict)
+    }
+
+    assert {target: mount["source"] for target, mount in mounts.items()} == {
+        "/app/env.yml": "./env.yml",
+        "/app/ssl": "./ssl",
+    }
+    for mount in mounts.values():
+        assert mount["type"] == "bind"
+        assert mount["read_only"] is True
+        # A missing env.yml is an error, not a directory of that name.
+        assert mount["bind"] == {"create_host_path": False}
+
+
+def test_what_must_last_is_in_named_volumes(compose: Any, app: Any, queue: Any) -> None:
+    named = [mount for mount in app["volumes"] if isinstance(mount, str)]
+
+    assert named == ["data:/app/data", "logs:/app/logs"]
+    assert queue["volumes"] == ["queue:/var/lib/rabbitmq"]
+    assert set(compose["volumes"]) == {"data", "logs", "queue"}
+
+
+def test_attempts_in_flight_may_end_before_docker_kills(app: Any) -> None:
+    grace = int(app["stop_grace_period"].removesuffix("s"))
+    sample = settings.load(PROJECT / "env.dist.yml", {}, PROJECT / "nowhere")
+
+    assert grace >= sample.shutdown_timeout + 15
+
+
+def test_rabbitmq_is_reachable_from_this_machine_only(queue: Any) -> None:
+    assert queue["ports"] == ["127.0.0.1:15672:15672"]
+
+
+def test_rabbitmq_keeps_its_name_and_version(queue: Any) -> None:
+    sample = yaml.safe_load(SAMPLE)
+
+    assert queue["hostname"] == sample["QUEUE_HOST"] == "queue"
+    assert re.fullmatch(r"rabbitmq:[0-9]+\.[0-9]+-management", queue["image"])
+    assert queue["env_file"] == "env.yml"
+    assert queue["healthcheck"]["test"][1:] == ["rabbitmq-diagnostics", "-q", "ping"]
+
+
+# Dockerfile
+
+
+@pytest.fixture(name="steps")
+def _steps() -> list[tuple[str, str]]:
+    """Instructions in order, with their lines joined."""
+    text = (PROJECT / "Dockerfile").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [
+        (name, " ".join(rest.split()))
+        for name, _, rest in (
+            line.partition(" ") for line in joined.splitlines() if line
+        )
+    ]
+
+
+def only(steps: list[tuple[str, str]], name: str) -> str:
+    (rest,) = [rest for step, rest in steps if step == name]
+    return rest
+
+
+def test_the_image_has_a_python_that_mspc_runs_on(
+    steps: list[tuple[str, str]],
+) -> None:
+    match = re.fullmatch(r"python:3\.([0-9]+)-slim", only(steps, "FROM"))
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    least = int(project["requires-python"].removeprefix(">=3."))
+
+    assert match is not None
+    assert int(match[1]) >= least
+
+
+def test_the_command_gets_the_signals(steps: list[tuple[str, str]]) -> None:
+    assert json.loads(only(steps, "CMD")) == ["python", "mspc.py"]
+    assert only(steps, "STOPSIGNAL") == "SIGTERM"
+    assert "ENTRYPOINT" not in dict(steps)
+
+
+def test_the_image_checks_its_health(steps: list[tuple[str, str]]) -> None:
+    options, _, command = only(steps, "HEALTHCHECK").partition(" CMD ")
+
+    assert json.loads(command) == ["python", "mspc.py", "--check"]
+    assert "--interval=" in options
+
+
+def test_the_image_does_not_run_as_root(steps: list[tuple[str, str]]) -> None:
+    names = [name for name, _ in steps]
+
+    assert only(steps, "USER") == "1000:1000"
+    assert names.index("USER") > max(
+        place for place, name in enumerate(names) if name in ("RUN", "COPY")
+    )
+
+
+def test_the_directories_exist_with_their_owner_before_they_are_volumes(
+    steps: list[tuple[str, str]],
+) -> None:
+    made = next(place for place, step in enumerate(steps) if "--owner=mspc" in step[1])
+    declared = steps.index(("VOLUME", '["/app/data", "/app/logs"]'))
+
+    assert steps[made][1].endswith("data logs ssl")
+    assert made < declared
+
+
+def test_packages_are_a_layer_of_their_own(steps: list[tuple[str, str]]) -> None:
+    copied = [rest for name, rest in steps if name == "COPY"]
+
+    assert copied[0] == "requirements.txt ./"
+    assert only(steps, "EXPOSE") == "8008 8009"
+    assert "PYTHONUNBUFFERED=1" in only(steps, "ENV")
+
+
+def test_the_image_gets_no_secrets() -> None:
+    lines = (PROJECT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    kept = {rule[1:] for rule in rules if rule.startswith("!")}
+
+    assert rules[0] == "*"
+    assert kept == {"LICENSE", "mspc.py", "mspc", "requirements.txt"}
+    assert all((PROJECT / name).exists() for name in kept)
+
+
+# env.dist.yml
+
+
+def test_every_setting_is_a_line_with_a_comment_above() -> None:
+    lines = SAMPLE.splitlines()
+    found = []
+    for above, line in itertools.pairwise(lines):
+        if not line or line.startswith("#"):
+            continue
+        name, colon, value = line.partition(": ")
+        found.append(name)
+        assert colon, line
+        assert value == value.strip(), line
+        assert "#" not in value, line
+        assert above.startswith("# "), f"{name} has no comment above it"
+
+    assert sorted(found) == sorted(settings.NAMES)
+
+
+def test_the_sample_is_a_flat_mapping_of_plain_values() -> None:
+    values = yaml.load(SAMPLE, Loader=yaml.BaseLoader)
+
+    assert all(type(value) is str for value in values.values())
+    # Compose would put variables in, or read quotes in another way.
+    assert not re.search(r"[$'\\]", "".join(values.values()))
+
+
+# README.md
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the first table below `heading`, without its first two lines."""
+    below = README.split(f"\n{heading}\n", 1)[1]
+    lines = re.findall(r"(?:^\|.*\n)+", below, re.MULTILINE)[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_the_readme_lists_every_setting_with_its_default() -> None:
+    listed = {row[0].strip("` "): row[1] for row in table("## Settings")}
+    defaults = {name: text for name, text, _, _ in settings.SETTINGS}
+
+    assert listed.keys() == defaults.keys()
+    for name, text in defaults.items():
+        told = listed[name].strip("`").removeprefix("./")
+        if name not in ("QUEUE_PORT", "FORWARD_DENY_NETWORKS"):  # told in words
+            assert told == (text or "none"), name
+
+
+@pytest.mark.parametrize(
+    "status", [200, 202, 307, 400, 401, 404, 405, 413, 414, 422, 431, 500, 503]
+)
+def test_the_readme_lists_every_status(status: int) -> None:
+    listed = [cell for row in table("## Answers") for cell in row[0].split(", ")]
+
+    assert str(status) in listed
+
+
+def test_the_bodies_in_the_readme_are_json() -> None:
+    bodies = [row[2].strip("` ") for row in table("## Answers")]
+
+    for body in map(json.loads, bodies):
+        assert set(body) - {"id"} == {"error", "message"}
+
+
+def test_the_header_in_the_readme_is_the_test_vector() -> None:
+    assert re.findall(r'-H "X-Authorization: (\w+)"', README) == [VECTOR]
+
+
+def test_the_requests_in_the_readme_are_json() -> None:
+    requests = re.findall(r"-d '(\{.*?\})'", README, re.DOTALL)
+
+    assert len(requests) == 3
+    assert all("url" in json.loads(request) for request in requests)
+
+
+@pytest.mark.parametrize("program", ["openssl", "python3"])
+def test_a_line_of_the_readme_makes_the_authorization(program: str) -> None:
+    (line,) = [
+        line
+        for line in README.splitlines()
+        if "$(date +%s)" in line and program in line
+    ]
+    for needed in {program, *({"base64", "cut", "tr"} if program == "openssl" else ())}:
+        if shutil.which(needed) is None:
+            pytest.skip(f"{needed} is not installed")
+
+    made = subprocess.run(
+        ["sh", "-c", line.replace("$(date +%s)", "1482938098")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    assert made.stdout.strip() == VECTOR
+
+
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {
+        re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in headings
+    }
+
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        else:
+            assert (PROJECT / target).exists()
+
+
+def test_the_make_targets_of_the_readme_exist() -> None:
+    makefile = (PROJECT / "Makefile").read_text()
+
+    for target in set(re.findall(r"\bmake (run|test|lint|format|bench)\b", README)):
+        assert re.search(rf"^{shlex.quote(target)}:", makefile, re.MULTILINE)
