@@ -1,0 +1,114 @@
+"""What mspc says of itself, also while RabbitMQ comes and goes."""
+
+import socket
+
+import gevent
+from gevent.pool import Pool
+from gevent.server import StreamServer
+
+from tests.conftest import StartMspc
+from tests.support.children import free_port
+from tests.support.process import MspcProcess
+from tests.support.rabbitmq import Broker
+from tests.support.target import Target
+from tests.support.waiting import eventually
+
+
+class Door:
+    """A port before RabbitMQ's that can be shut, whoever the broker belongs to."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.port = free_port()
+        self._inside = (broker.host, broker.port)
+        self._server: StreamServer | None = None
+
+    def open(self) -> None:
+        self._server = StreamServer(("127.0.0.1", self.port), self._pass, spawn=Pool())
+        self._server.start()
+
+    def shut(self) -> None:
+        """Breaks what is connected, and refuses what comes."""
+        if self._server is not None:
+            self._server.stop(timeout=0)
+
+    def _pass(self, outer: socket.socket, address: object) -> None:
+        with outer, socket.create_connection(self._inside) as inner:
+            ways = [
+                gevent.spawn(_copy, outer, inner),
+                gevent.spawn(_copy, inner, outer),
+            ]
+            try:
+                gevent.joinall(ways, count=1)
+            finally:
+                gevent.killall(ways)
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65_536):
+            sink.sendall(data)
+    except OSError:
+        pass  # one of them has gone
+
+
+def check(mspc: MspcProcess, path: str, status: int) -> str:
+    """Checks a GET, and HEAD beside it; the message."""
+    response = mspc.get(path)
+    assert response.status == status
+    assert response.headers["content-type"] == "application/json; charset=UTF-8"
+    assert set(response.json) == {"error", "message"}
+    assert response.json["error"] is (status != 200)
+    head = mspc.request("HEAD", path)
+    assert (head.status, head.body) == (status, b"")
+    return str(response.json["message"])
+
+
+def test_health(mspc: MspcProcess) -> None:
+    assert check(mspc, "/health/live", 200) == "Alive"
+    assert check(mspc, "/health/ready", 200) == "Ready"
+
+
+def test_ready_while_rabbitmq_is_there(
+    rabbitmq: Broker, queue_name: str, target: Target, mspc_process: StartMspc
+) -> None:
+    door = Door(rabbitmq)
+    settings = {
+        **rabbitmq.settings(queue_name),
+        "QUEUE_HOST": "127.0.0.1",
+        "QUEUE_PORT": str(door.port),
+    }
+    mspc = mspc_process(settings, wait=False)
+    call = {"url": target.url("/away")}
+
+    def is_refused() -> None:
+        assert str(door.port) in check(mspc, "/health/ready", 503)
+        assert check(mspc, "/health/live", 200) == "Alive"
+        response = mspc.post(call)
+        assert response.status == 503
+        assert response.json["error"] is True
+        assert int(response.headers["retry-after"]) > 0
+
+    mspc.wait_for_log("RabbitMQ .* is away")
+    is_refused()
+
+    door.open()
+    try:
+        mspc.wait_ready()
+        assert mspc.post(call).status == 202
+        target.wait_for(1)
+    finally:
+        door.shut()
+    eventually(lambda: mspc.get("/health/ready").status == 503)
+    is_refused()
+
+    door.open()
+    try:
+        mspc.wait_ready()
+        assert mspc.post(call).status == 202
+        target.wait_for(2)
+        mspc.terminate()
+        assert mspc.wait() == 0
+    finally:
+        door.shut()
+    # The calls that were refused have not been stored all the same.
+    assert len(target.hits) == 2
