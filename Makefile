@@ -30,7 +30,7 @@ test: $(DEV)
 lint: $(DEV)
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
-	@$(VENV)/bin/mypy mspc.py
+	@$(VENV)/bin/mypy --follow-imports=silent mspc.py
 	@$(VENV)/bin/mypy mspc tests
 
 format: $(DEV)
