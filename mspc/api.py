@@ -26,6 +26,16 @@ ALLOWED = {
 }
 
 
+class ExactPaths:
+    """Falcon middleware: 404 where Falcon would take // for /."""
+
+    def process_resource(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, params: Any
+    ) -> None:
+        if req.path not in ALLOWED:
+            raise falcon.HTTPNotFound
+
+
 class CallsResource:
     """POST /: stores a call, then answers."""
 
@@ -40,8 +50,6 @@ class CallsResource:
         self._fast = fast
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        if req.path != "/":
-            raise falcon.HTTPNotFound  # Falcon takes // for it
         payload = self._read(req)
         if self._fast:
             if payload:
@@ -113,7 +121,7 @@ def create_app(
         queue: where calls are stored.
         problem: why the service is not ready; None when it is.
     """
-    app = falcon.App(middleware=[Authorization(auth)])
+    app = falcon.App(middleware=[ExactPaths(), Authorization(auth)])
     calls = CallsResource(queue, networks, http.max_request_bytes, http.fast_publish)
     app.add_route("/", calls)
     app.add_route("/health/live", HealthResource("Alive", lambda: None))

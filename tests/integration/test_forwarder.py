@@ -14,6 +14,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent.event import Event
+from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from mspc.call import Outcome, Request
@@ -87,7 +88,8 @@ def serve() -> Iterator[Serve]:
                 if read_head(connection):
                     handler(connection)
 
-        server = StreamServer(("127.0.0.1", 0), handle)
+        # With a pool, so that stop() ends the handlers: some would send for ever.
+        server = StreamServer(("127.0.0.1", 0), handle, spawn=Pool())
         server.start()
         servers.append(server)
         return port_of(server)

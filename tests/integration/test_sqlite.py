@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -170,7 +171,8 @@ def test_a_write_error_ends_the_process_and_loses_nothing(
     accepted = [process.post(body).json["id"] for _ in range(3)]
     # Like a disk that fails: no file of this process may grow past its first bytes.
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
-    assert process.post(body).status == 503
+    with suppress(OSError):  # the retries may meet the error first
+        assert process.post(body).status == 503
     assert process.wait() == 1
     assert "mspc stops:" in process.output
     process.restart()

@@ -228,7 +228,7 @@ def test_many_requests_on_one_connection_take_little_time(
     client = mspc.connect()
     try:
         took = []
-        for _ in range(3):  # the best of three: other programs run here too
+        for _ in range(10):  # the best of some: other programs run here too
             started = time.monotonic()
             for _ in range(100):
                 client.request("POST", "/", call)
