@@ -121,7 +121,8 @@ def create_app(
         queue: where calls are stored.
         problem: why the service is not ready; None when it is.
     """
-    app = falcon.App(middleware=[ExactPaths(), Authorization(auth)])
+    middleware: list[Any] = [ExactPaths(), Authorization(auth)]
+    app = falcon.App(middleware=middleware)
     calls = CallsResource(queue, networks, http.max_request_bytes, http.fast_publish)
     app.add_route("/", calls)
     app.add_route("/health/live", HealthResource("Alive", lambda: None))
