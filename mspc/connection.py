@@ -68,23 +68,20 @@ class _Answer(http.client.HTTPResponse):
 def pool_classes(dialer: Dialer) -> dict[str, type[HTTPConnectionPool]]:
     """What urllib3's PoolManager takes as its `pool_classes_by_scheme`."""
 
-    class Plain(HTTPConnection):
-        response_class = _Answer
+    class Ours:
+        response_class: Any = _Answer
 
         def request(self, *args: Any, **more: Any) -> None:
-            super().request(args[0], more["headers"].target, **more)
+            super().request(args[0], more["headers"].target, **more)  # type: ignore[misc]
 
-        def _new_conn(self) -> socket.socket:
+        def _new_conn(self: Any) -> socket.socket:
             return dialer.dial(self)
 
-    class OverTls(HTTPSConnection):
-        response_class = _Answer
+    class Plain(Ours, HTTPConnection):
+        pass
 
-        def request(self, *args: Any, **more: Any) -> None:
-            super().request(args[0], more["headers"].target, **more)
-
-        def _new_conn(self) -> socket.socket:
-            return dialer.dial(self)
+    class OverTls(Ours, HTTPSConnection):
+        pass
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
