@@ -24,7 +24,7 @@ run: $(RUNTIME)
 
 test: $(DEV)
 	@scripts/ensure-rabbitmq
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@scripts/run-tests $(VENV)/bin/python $(ARGS)
 
 # Two runs of mypy: mspc.py and the package mspc/ are modules of the same name.
 lint: $(DEV)
