@@ -26,11 +26,12 @@ test: $(DEV)
 	@scripts/ensure-rabbitmq
 	@scripts/run-tests $(VENV)/bin/python $(ARGS)
 
-# Two runs of mypy: mspc.py and the package mspc/ are modules of the same name.
+# Two runs of mypy, with a cache each: mspc.py and the package mspc/ are modules of the
+# same name.
 lint: $(DEV)
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
-	@$(VENV)/bin/mypy --follow-imports=silent mspc.py
+	@$(VENV)/bin/mypy --follow-imports=silent --cache-dir .mypy_cache/script mspc.py
 	@$(VENV)/bin/mypy mspc tests
 
 format: $(DEV)

@@ -31,8 +31,11 @@ class Call:
     last_error: str = ""
 
     def next_attempt(self, error: str) -> "Call":
-        """The same call after one more failed attempt."""
-        error = error[:LAST_ERROR_CHARACTERS]
+        """The same call after one more failed attempt.
+
+        Half a surrogate pair, which no store takes, is replaced in `error`.
+        """
+        error = error[:LAST_ERROR_CHARACTERS].encode(errors="replace").decode()
         return replace(self, attempts=self.attempts + 1, last_error=error)
 
 

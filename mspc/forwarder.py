@@ -6,6 +6,7 @@ and a POST that follows a redirect turns into a GET, which would be a silent los
 
 import ssl
 import time
+from collections.abc import Callable
 
 import gevent
 import urllib3
@@ -22,6 +23,9 @@ from mspc.dialer import AddressDenied, Dialer
 ANSWER_BYTES = 65_536
 # urllib3's default of 10 would close a connection with every eleventh origin.
 ORIGINS = 256
+# After so long every connection is made anew: many servers close an idle one after a
+# minute or less, and what a dead origin leaves open costs a descriptor each.
+FRESH_POOLS_SECONDS = 30.0
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 USER_AGENT = f"mspc/{__version__}"
 
@@ -29,7 +33,14 @@ USER_AGENT = f"mspc/{__version__}"
 class Forwarder:
     """Makes attempts; safe to use from many greenlets at once."""
 
-    def __init__(self, config: ForwardConfig, consumers: int) -> None:
+    def __init__(
+        self,
+        config: ForwardConfig,
+        consumers: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._fresh_since = clock()
         self._deadline = config.timeout
         self._timeout = urllib3.Timeout(
             connect=config.connect_timeout, read=config.timeout
@@ -82,6 +93,10 @@ class Forwarder:
         self._pools.clear()
 
     def _send(self, request: Request, call_id: str) -> BaseHTTPResponse:
+        now = self._clock()
+        if now - self._fresh_since > FRESH_POOLS_SECONDS:
+            self._fresh_since = now
+            self._pools.clear()  # connections in use are closed when they are done
         pool = self._pools.connection_from_host(
             request.host, request.port, request.scheme
         )

@@ -219,7 +219,7 @@ class AmqpDelivery:
             return
         try:
             store()
-        except QueueUnavailable:
+        except Exception:  # whatever it was, nothing new is stored
             self._queue.give_back_later(self, delay)
             raise
         self._channel.ack(self._tag)

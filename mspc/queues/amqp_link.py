@@ -116,6 +116,7 @@ class Link:
 
     def _one_session(self, host: str, port: int) -> None:
         connection = self._connection(host, port)
+        channel = None
         try:
             with gevent.Timeout(SET_UP_TIMEOUT_SECONDS, TimeoutError("no answer")):
                 connection.open()
@@ -125,6 +126,8 @@ class Link:
         except Exception as exc:  # noqa: BLE001 - amqpstorm leaks TypeError, ValueError...
             if not self._refused(exc, host, port):
                 self._down(f"{host}:{port}: {exc}")
+            if channel is not None:
+                channel.lose(str(exc))
             _discard(connection)
             return
         except gevent.GreenletExit:

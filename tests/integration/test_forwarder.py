@@ -361,6 +361,15 @@ class TestConnection:
             assert attempt(target.port).succeeded
         assert (len(target.hits), target.connections) == (3, 1)
 
+    def test_is_opened_anew_after_a_while(self, target: Target) -> None:
+        times = iter((0.0, *(0.0, 30.0, 30.1, 60.0)))
+        forwarder = Forwarder(ForwardConfig(), consumers=2, clock=times.__next__)
+        attempt = Attempts(forwarder)
+        for _ in range(4):
+            assert attempt(target.port).succeeded
+        assert target.connections == 2
+        forwarder.close()
+
     def test_is_not_used_again_after_a_large_answer(
         self, attempt: Attempts, target: Target
     ) -> None:
