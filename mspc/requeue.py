@@ -7,10 +7,15 @@ turned into a delay.
 
 import heapq
 import itertools
+import logging
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import gevent
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -50,7 +55,12 @@ class Alarm:
     def _wake(self) -> None:
         # Forgotten before ringing: whoever is woken may set the next time at once.
         self._due = self._timer = None
-        self._ring()
+        try:
+            self._ring()
+        except Exception:
+            # Without another timer what waits would wait for the next call to fail.
+            log.exception("What is due was not handed over; again in a second")
+            self.set(self._clock() + AGAIN_SECONDS)
 
 
 class WaitingWindow(Generic[T]):

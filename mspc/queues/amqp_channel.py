@@ -6,6 +6,7 @@ consume loop polls. This subclass keeps amqpstorm's connection, framing and RPCs
 replaces what it does with confirms, returns and deliveries.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from pamqp import body as content
 from pamqp import commands, frame, header
 
 from mspc.errors import QueueUnavailable
+
+log = logging.getLogger(__name__)
 
 RPC_TIMEOUT_SECONDS = 10
 
@@ -85,7 +88,7 @@ class PipelinedChannel(Channel):
         self._body: list[bytes] = []
         self._outbox: list[bytes | Event] = []
         self._outgoing = Event()
-        self._writer = Greenlet.spawn(self._write_what_gathers)
+        self._writer = Greenlet.spawn(self._write_until_lost)
 
     @classmethod
     def open_on(
@@ -263,6 +266,14 @@ class PipelinedChannel(Channel):
         if not self.lost.is_set():
             self._outbox.extend(encoded)
             self._outgoing.set()
+
+    def _write_until_lost(self) -> None:
+        try:
+            self._write_what_gathers()
+        except Exception as exc:
+            # Nobody else would notice: what is sent would gather for ever.
+            log.exception("Nothing can be written to RabbitMQ")
+            self.lose(f"writing failed: {exc}")
 
     def _write_what_gathers(self) -> None:
         # One writer: whoever publishes may be interrupted while it waits, but no write

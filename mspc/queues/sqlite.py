@@ -125,23 +125,21 @@ class SqliteQueue:
                 db.execute(_NEXT_DUE, (now,)).fetchone()[0],
             )
         )
+        # In turns: neither a flood of new calls nor one of retries starves the other.
+        lent = [
+            SqliteDelivery(self, table, row)
+            for pair in itertools.zip_longest(new, (row[1:] for row in due))
+            for table, row in zip(("calls", "waiting"), pair, strict=True)
+            if row
+        ]
+        # All or nothing: a position that is passed without its rows would hide them.
+        self._loaded.extend(lent)
         if new:
             self._last_new = new[-1][0]
         # What is not due yet comes after (now, ...), and due_in() adds nothing before.
         self._last_due = due[-1][:2] if len(due) == LOAD_ROWS else (now, _LAST_SEQ)
         if next_due is not None and not self._cancelled:
             self._alarm.set(next_due / 1000)
-        # In turns: neither a flood of new calls nor one of retries starves the other.
-        for new_row, due_row in itertools.zip_longest(new, due):
-            if new_row:
-                self._lend("calls", *new_row)
-            if due_row:
-                self._lend("waiting", *due_row[1:])
-
-    def _lend(self, table: str, seq: int, *call: Any) -> None:
-        call_id, accepted_at, attempts, last_error, payload = call
-        stored = Call(payload, call_id, accepted_at, attempts, last_error)
-        self._loaded.append(SqliteDelivery(self, table, seq, stored))
 
     def settle(self, statements: Statements) -> Any:
         """Runs what settles a delivery, again until it is stored or the queue closes.
@@ -171,9 +169,14 @@ class SqliteDelivery:
 
     __slots__ = ("_queue", "_settled", "_table", "call", "seq")
 
-    def __init__(self, queue: SqliteQueue, table: str, seq: int, call: Call) -> None:
-        self.call = call
-        self.seq = seq
+    def __init__(
+        self,
+        queue: SqliteQueue,
+        table: str,
+        row: tuple[int, str, float, int, str, bytes],
+    ) -> None:
+        self.seq, call_id, accepted_at, attempts, last_error, payload = row
+        self.call = Call(payload, call_id, accepted_at, attempts, last_error)
         self._queue = queue
         self._table = table
         self._settled = False

@@ -387,6 +387,18 @@ class TestPipelinedChannel:
         with pytest.raises(QueueUnavailable, match="NOT_FOUND"):
             channel.publish(queue, _named("late"), b"x")
 
+    def test_a_writer_that_fails_loses_the_channel(
+        self, channel: PipelinedChannel, queue: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(data: bytes) -> None:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(channel.connection._io, "write_to_socket", fail)
+        with pytest.raises(QueueUnavailable, match="a bug"):
+            channel.publish(queue, _named("unwritten"), b"x")
+        monkeypatch.undo()  # the connection itself is closed in good order
+        assert channel.lost.is_set()
+
     def test_what_cannot_be_encoded_fails_its_sender_only(
         self, channel: PipelinedChannel, queue: str
     ) -> None:

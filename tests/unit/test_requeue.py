@@ -92,6 +92,20 @@ class TestAlarm:
         time.advance(60)
         assert rung == [1_002.0]
 
+    def test_a_ring_that_fails_is_tried_again(
+        self, time: FakeTime, rung: list[float], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail_once() -> None:
+            rung.append(time.now)
+            if len(rung) == 1:
+                raise RuntimeError("a bug")
+
+        alarm = Alarm(fail_once, time.clock, time.spawn_later)
+        alarm.set(1_005.0)
+        time.advance(60)
+        assert rung == [1_005.0, 1_006.0]
+        assert "a bug" in caplog.text
+
     def test_has_one_timer_however_often_it_is_set(
         self, alarm: Alarm, time: FakeTime
     ) -> None:
