@@ -25,6 +25,7 @@ from mspc.errors import QueueUnavailable
 log = logging.getLogger(__name__)
 
 RPC_TIMEOUT_SECONDS = 10
+SLOW_CONFIRM_SECONDS = 5.0
 
 # The frame around a body chunk: type, channel and size before it, an end mark after.
 FRAME_OVERHEAD_BYTES = 8
@@ -123,6 +124,9 @@ class PipelinedChannel(Channel):
         """
         if self.lost.is_set():
             raise QueueUnavailable(self.reason)
+        if self.oldest_unconfirmed() > SLOW_CONFIRM_SECONDS:
+            # More would only make each wait longer, until all are given up.
+            raise QueueUnavailable("RabbitMQ confirms too slowly at the moment.")
         self._send(
             commands.Basic.Publish(routing_key=queue, mandatory=True),
             header.ContentHeader(body_size=len(body), properties=properties),

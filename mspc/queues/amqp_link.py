@@ -67,6 +67,7 @@ class Link:
     ) -> None:
         self.channel: PipelinedChannel | None = None
         self.up = Event()
+        self._told = ""
         self.reason = f"RabbitMQ ({purpose}): not connected yet."
         self._purpose = purpose
         self._config = config
@@ -136,6 +137,7 @@ class Link:
         self._proven = True
         self.channel = channel
         self.up.set()
+        self._told = ""
         log.info("RabbitMQ (%s): connected to %s:%d", self._purpose, host, port)
         reason = self._watch(channel)
         self.up.clear()
@@ -170,9 +172,9 @@ class Link:
     def _down(self, reason: str) -> None:
         """Remembers why there is no channel; logs it when it is news."""
         reason = f"RabbitMQ ({self._purpose}) is away: {reason}"
-        if reason != self.reason:
+        if reason != self._told:
             log.warning("%s; connecting again", reason)
-        self.reason = reason
+        self.reason = self._told = reason
 
     def _refused(self, exc: Exception, host: str, port: int) -> bool:
         """Whether the settings are wrong, which only the first session can show."""
