@@ -34,10 +34,11 @@ def is_authorized(value: str | None, config: AuthConfig, now: float) -> bool:
     if not value or len(value) > LONGEST_HEADER:
         return False
     try:
-        digest, separator, timestamp = (
-            base64.b64decode(value, validate=True).decode("ascii").partition(":")
-        )
+        decoded = base64.b64decode(value, validate=True)
+        digest, separator, timestamp = decoded.decode("ascii").partition(":")
     except (binascii.Error, ValueError):
+        return False
+    if base64.b64encode(decoded).decode() != value:  # any padding passes b64decode
         return False
     expected = hashlib.sha256(f"{timestamp}:{config.key}".encode()).hexdigest()
     if not separator or not hmac.compare_digest(digest, expected):

@@ -37,6 +37,7 @@ class Dialer:
         self._rules = rules
         self._resolver = Resolver(gevent.get_hub())
         self._resolver.pool = ThreadPool(RESOLVER_THREADS)
+        self._lookups: dict[tuple[str, int], gevent.Greenlet[..., Any]] = {}
 
     def dial(self, connection: HTTPConnection) -> socket.socket:
         """A connected socket for `connection`.
@@ -82,6 +83,29 @@ class Dialer:
         try:
             ip = ipaddress.ip_address(host)
         except ValueError:
-            return list(self._resolver.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
+            return self._look_up_once(host, port)
         family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
         return [(family, socket.SOCK_STREAM, 0, "", (host, port))]
+
+    def _look_up_once(self, host: str, port: int) -> list[tuple[Any, ...]]:
+        """One lookup of a name at a time, for all who wait for it.
+
+        A deadline ends the wait, not the lookup: if each attempt began one of its own,
+        the retries of a few names without an answer would take every thread.
+        """
+        lookup = self._lookups.get((host, port))
+        if lookup is None:
+            lookup = gevent.spawn(self._look_up, host, port)
+            self._lookups[host, port] = lookup
+        found = lookup.get()
+        if isinstance(found, OSError):
+            raise found
+        return list(found)
+
+    def _look_up(self, host: str, port: int) -> Any:
+        try:
+            return self._resolver.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        except OSError as exc:
+            return exc
+        finally:
+            del self._lookups[host, port]

@@ -822,6 +822,21 @@ class TestNetworks:
         assert_no_answer(outcome, "the host name cannot be resolved")
         assert names.asked == ["nowhere.test"]
 
+    def test_a_silent_name_takes_one_thread_however_often_it_is_tried(
+        self, hurried: Attempts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lookups: list[str] = []
+
+        def silent(resolver: object, host: str, *more: object) -> None:
+            lookups.append(host)
+            gevent.sleep(3_600)
+
+        monkeypatch.setattr("mspc.dialer.Resolver.getaddrinfo", silent)
+        for _ in range(3):
+            outcome = hurried(80, host="silent.example")
+            assert_no_answer(outcome, "no answer within")
+        assert lookups == ["silent.example"]
+
     def test_a_resolver_that_is_silent(
         self, hurried: Attempts, monkeypatch: pytest.MonkeyPatch
     ) -> None:
