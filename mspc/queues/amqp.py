@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from amqpstorm.connection import Connection
-from amqpstorm.exception import AMQPError
+from amqpstorm.exception import AMQPChannelError, AMQPError
 from gevent.lock import BoundedSemaphore
 from gevent.queue import Queue as Mailbox
 
@@ -20,7 +20,7 @@ from mspc.config import AmqpConfig
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.queues import amqp_message
 from mspc.queues.amqp_channel import Message, PipelinedChannel, Unroutable
-from mspc.queues.amqp_link import Link
+from mspc.queues.amqp_link import PRECONDITION_FAILED, Link
 from mspc.queues.amqp_topology import Topology
 from mspc.queues.base import Delivery
 from mspc.requeue import WaitingWindow
@@ -43,6 +43,7 @@ class AmqpQueue:
         self._levels = {name: k for k, name in enumerate(self._topology.retries)}
         self._prefetch = config.prefetch
         self._declaring = BoundedSemaphore()
+        self._declared = 0  # how many times
         self._publishing = Link("publish", config, self._set_up_publishing)
         self._consuming = Link("consume", config, self._set_up_consuming, self._arrived)
         self._ready: Mailbox[AmqpDelivery | None] = Mailbox()
@@ -102,8 +103,7 @@ class AmqpQueue:
         try:
             channel.publish(queue, properties, call.payload)
         except Unroutable:
-            log.warning("The queue %s was deleted; declaring it again", queue)
-            self._declare_again(channel.connection)
+            self._declare_again(channel.connection, queue)
             channel.publish(queue, properties, call.payload)
 
     def retry(self, call: Call, delay: float) -> None:
@@ -124,8 +124,16 @@ class AmqpQueue:
         channel.select_confirms()
 
     def _set_up_consuming(self, channel: PipelinedChannel) -> None:
-        with self._declaring:
-            self._topology.declare(channel.connection)
+        try:
+            with self._declaring:
+                self._topology.declare(channel.connection)
+                self._declared += 1
+        except AMQPChannelError as exc:
+            if exc.error_code == PRECONDITION_FAILED and self._publishing.channel:
+                # A queue that is not ours took a name of ours: what is published there
+                # is not consumed, and gone when somebody mends the mistake.
+                self._publishing.channel.lose(str(exc))
+            raise
         # Without it no failed call could be stored: each would be made once too often.
         if not self._publishing.up.wait(PUBLISH_LINK_SECONDS):
             raise QueueUnavailable(self._publishing.reason)
@@ -136,10 +144,15 @@ class AmqpQueue:
             for queue in (self._topology.main, *self._topology.retries):
                 channel.consume(queue)
 
-    def _declare_again(self, connection: Connection) -> None:
+    def _declare_again(self, connection: Connection, queue: str) -> None:
+        declared = self._declared
         try:
             with self._declaring:
+                if self._declared != declared:
+                    return  # by whoever was the first to find out
+                log.warning("The queue %s was deleted; declaring it again", queue)
                 self._topology.declare(connection)
+                self._declared += 1
         except AMQPError as exc:
             raise QueueUnavailable(f"The queue cannot be declared: {exc}") from exc
 

@@ -241,6 +241,30 @@ def test_a_queue_of_another_type_is_a_configuration_error(config: AmqpConfig) ->
     assert f"the queue {config.name} exists" in sentence
 
 
+def test_calls_are_refused_while_another_queue_has_our_name(
+    rabbitmq: Broker, opened: Opened, config: AmqpConfig
+) -> None:
+    """Stored there, they would not be consumed, and go with it when it is deleted."""
+
+    def refused() -> bool:
+        try:
+            opened.queue.put(Call(b"nowhere"))
+        except QueueUnavailable as exc:
+            return "PRECONDITION_FAILED" in str(exc)
+        return False
+
+    with rabbitmq.connect() as connection, connection.channel() as channel:
+        channel.queue.delete(config.name)
+        channel.queue.declare(config.name, durable=True, arguments={"x-max-length": 9})
+        eventually(refused)
+        channel.queue.delete(config.name)
+    eventually(lambda: opened.queue.problem() is None)
+    opened.queue.put(Call(b"here"))
+    while opened.take().call.payload != b"here":
+        pass
+    assert opened.failures == []
+
+
 def test_a_queue_made_without_arguments_is_a_classic_one(
     rabbitmq: Broker, open_with: Callable[[AmqpConfig], Opened], config: AmqpConfig
 ) -> None:
