@@ -7,7 +7,7 @@ from typing import Any
 
 import falcon
 
-from mspc import validation
+from mspc import crash, validation
 from mspc.auth import Authorization
 from mspc.call import Call
 from mspc.config import AuthConfig, HttpConfig
@@ -54,18 +54,23 @@ class CallsResource:
         if self._fast:
             if payload:
                 call = Call(payload)
-                self._queue.put(call)
+                self._put(call)
                 log.info("%s accepted unread, %d bytes", call.id, len(payload))
             _answer(resp, falcon.HTTP_200, "OK")
             return
         request = validation.parse(payload, self._networks)
         call = Call(payload)
-        self._queue.put(call)
+        self._put(call)
         log.info("%s accepted %s %s", call.id, request.method, request.url)
         _answer(resp, falcon.HTTP_202, "Accepted", id=call.id)
 
     def on_options(self, req: falcon.Request, resp: falcon.Response) -> None:
         raise falcon.HTTPMethodNotAllowed(["POST"])  # else Falcon answers by itself
+
+    def _put(self, call: Call) -> None:
+        crash.at("before_put")
+        self._queue.put(call)
+        crash.at("after_put")
 
     def _read(self, req: falcon.Request) -> bytes:
         """The body, whether it came with a length or in chunks.
@@ -88,16 +93,24 @@ class CallsResource:
 class HealthResource:
     """GET /health/...: 200, or 503 with the reason."""
 
-    def __init__(self, good: str, problem: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        good: str,
+        problem: Callable[[], str | None] = lambda: None,
+        remark: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._good = good
         self._problem = problem
+        self._remark = remark
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         problem = self._problem()
         if problem:
             _answer(resp, falcon.HTTP_503, problem, error=True)
         else:
-            _answer(resp, falcon.HTTP_200, self._good)
+            remark = self._remark()
+            text = f"{self._good}. {remark}" if remark else self._good
+            _answer(resp, falcon.HTTP_200, text)
 
     on_head = on_get
 
@@ -125,8 +138,8 @@ def create_app(
     app = falcon.App(middleware=middleware)
     calls = CallsResource(queue, networks, http.max_request_bytes, http.fast_publish)
     app.add_route("/", calls)
-    app.add_route("/health/live", HealthResource("Alive", lambda: None))
-    app.add_route("/health/ready", HealthResource("Ready", problem))
+    app.add_route("/health/live", HealthResource("Alive"))
+    app.add_route("/health/ready", HealthResource("Ready", problem, queue.remark))
 
     def too_large(
         req: falcon.Request, resp: falcon.Response, ex: Exception, params: Any

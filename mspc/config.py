@@ -44,6 +44,7 @@ class AmqpConfig:
         hosts: (host, port) pairs, tried in turn.
         ca_file: certificates that sign an amqps broker's; None for the system's.
         prefetch: deliveries held unacknowledged at most, for each consumed queue.
+        spool: the file for calls that RabbitMQ cannot take; None to refuse them.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -55,6 +56,7 @@ class AmqpConfig:
     password: str = field(default="guest", repr=False)
     vhost: str = "/"
     prefetch: int = 200
+    spool: Path | None = None
 
 
 QueueConfig = SqliteConfig | AmqpConfig

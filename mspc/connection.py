@@ -11,6 +11,7 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from mspc import crash
 from mspc.dialer import Dialer
 
 # What is read off the wire for one answer at most: interim answers, head, body and
@@ -73,6 +74,7 @@ def pool_classes(dialer: Dialer) -> dict[str, type[HTTPConnectionPool]]:
 
         def request(self, *args: Any, **more: Any) -> None:
             super().request(args[0], more["headers"].target, **more)  # type: ignore[misc]
+            crash.at("request_sent")
 
         def _new_conn(self: Any) -> socket.socket:
             return dialer.dial(self)

@@ -7,9 +7,10 @@ from gevent.event import Event
 from gevent.greenlet import Greenlet
 from gevent.pool import Pool
 
-from mspc import validation
+from mspc import crash, validation
 from mspc.call import Outcome, Request
 from mspc.errors import BadRequest, QueueError, QueueFailed
+from mspc.in_flight import Attempt, InFlight
 from mspc.networks import NetworkRules
 from mspc.queues.base import Delivery, Queue
 from mspc.retry import Ack, DeadLetter, Requeue, RetryPolicy
@@ -35,6 +36,7 @@ class Consumers:
         self._policy = policy
         self._networks = networks
         self._pool = Pool(size)
+        self._in_flight = InFlight()
         self._stopping = Event()
         self._dispatcher: Greenlet[[], None] | None = None
 
@@ -78,31 +80,48 @@ class Consumers:
             self._stopping.wait(RESTART_AFTER_SECONDS)
 
     def _handle(self, delivery: Delivery) -> None:
+        attempt = self._in_flight.begin(delivery)
+        if attempt is None:
+            log.info("%s was delivered again and is taken care of", delivery.call.id)
+            return
+        settled = False
         try:
-            self._make(delivery)
+            self._make(attempt)
+            settled = True
         except QueueError as exc:
             log.warning("%s comes again, it was not settled: %s", delivery.call.id, exc)
         except Exception:
             log.exception("%s was not handled", delivery.call.id)
-            self._retry_after_a_bug(delivery)
+            self._retry_after_a_bug(attempt.settle())
+        finally:
+            self._in_flight.end(attempt)
+        for copy in attempt.copies(settled):
+            self._handle(copy)
 
-    def _make(self, delivery: Delivery) -> None:
-        call = delivery.call
+    def _make(self, attempt: Attempt) -> None:
+        crash.at("delivery_taken")
+        call = attempt.delivery.call
         try:
             request = validation.parse(call.payload, self._networks)
         except BadRequest as exc:
             log.error("%s is no call, now a dead letter: %s", call.id, exc)
-            delivery.bury(f"is no call: {exc}")
+            attempt.settle().bury(f"is no call: {exc}")
             return
         outcome = self._attempt(request, call.id)
+        delivery = attempt.settle()
         match self._policy.decide(request, outcome):
             case Ack():
                 self._log(logging.INFO, delivery, request, outcome, "done")
+                self._in_flight.succeeded(attempt)
+                crash.at("before_ack")
                 delivery.ack()
+                crash.at("after_ack")
             case Requeue(delay):
                 then = f"attempt {call.attempts + 1} failed, the next in {delay:g} s"
                 self._log(logging.WARNING, delivery, request, outcome, then)
+                crash.at("before_retry")
                 delivery.retry(call.next_attempt(str(outcome)), delay)
+                crash.at("after_retry")
             case DeadLetter(reason):
                 self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
                 delivery.bury(reason)

@@ -13,7 +13,7 @@ import urllib3
 from urllib3 import exceptions as http
 from urllib3.response import BaseHTTPResponse
 
-from mspc import __version__
+from mspc import __version__, crash
 from mspc.call import Outcome, Request
 from mspc.config import ForwardConfig
 from mspc.connection import TargetHeaders, pool_classes
@@ -76,6 +76,7 @@ class Forwarder:
             if status in REDIRECTS:
                 error = "a redirect, not followed"
             _read(response, request.method)
+            crash.at("response_read")
         except gevent.Timeout as exc:
             if exc is not deadline:
                 raise

@@ -13,6 +13,8 @@ from typing import Any, Generic, TypeVar
 
 import gevent
 
+from mspc import crash
+
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 1.0
@@ -45,6 +47,7 @@ class Alarm:
         self.cancel()
         self._due = due
         self._timer = self._spawn_later(max(0.0, due - self._clock()), self._wake)
+        crash.at("timer_set")
 
     def cancel(self) -> None:
         self._due = None
@@ -56,6 +59,7 @@ class Alarm:
         # Forgotten before ringing: whoever is woken may set the next time at once.
         self._due = self._timer = None
         try:
+            crash.at("timer_fired")
             self._ring()
         except Exception:
             # Without another timer what waits would wait for the next call to fail.

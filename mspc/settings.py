@@ -36,6 +36,7 @@ SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
     ("RABBITMQ_DEFAULT_PASS", "guest", str, "amqp.password"),
     ("RABBITMQ_DEFAULT_VHOST", "/", str, "amqp.vhost"),
     ("RABBITMQ_HIPE_COMPILE", "0", kinds.boolean, ""),
+    ("SPOOL", "0", kinds.boolean, ""),
     ("DATA_DIR", "data", kinds.path, ""),
     # The retry queues cover delays of up to 2**16 seconds.
     ("REQUEUE_FAILED_AFTER_MILLISECONDS", "5000", kinds.number(1, 65_535_000), ""),
@@ -216,7 +217,8 @@ def _queue(values: Values, amqp: Mapping[str, Any]) -> to.QueueConfig:
     # memory.
     consumers = values["QUEUE_NUMBER_OF_CONSUMERS"]
     prefetch = max(20, min(2 * consumers, consumers + 100))
-    return to.AmqpConfig(hosts, tls=tls, prefetch=prefetch, **amqp)
+    spool = values["DATA_DIR"] / "spool.db" if values["SPOOL"] else None
+    return to.AmqpConfig(hosts, tls=tls, prefetch=prefetch, spool=spool, **amqp)
 
 
 def _remarks(values: Values) -> Iterator[str]:
@@ -238,6 +240,7 @@ def describe(config: to.Config) -> str:
         pairs = ((f"[{h}]" if ":" in h else h, port) for h, port in queue.hosts)
         hosts = ",".join(f"{host}:{port}" for host, port in pairs)
         store = f"{queue.queue_type} queue {queue.name} on {scheme}://{hosts}"
+        store += f", spool {queue.spool or 'off'}"
     port = f"https {http.https_port}" if http.tls else f"http {http.port}"
     return (
         f"{store}; {port} on {http.host}; "

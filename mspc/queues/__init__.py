@@ -3,6 +3,7 @@
 from mspc.config import QueueConfig, SqliteConfig
 from mspc.queues.amqp import AmqpQueue
 from mspc.queues.base import Delivery, Queue
+from mspc.queues.spooled import SpooledQueue
 from mspc.queues.sqlite import SqliteQueue
 
 __all__ = ["Delivery", "Queue", "open_queue"]
@@ -11,4 +12,7 @@ __all__ = ["Delivery", "Queue", "open_queue"]
 def open_queue(config: QueueConfig) -> Queue:
     if isinstance(config, SqliteConfig):
         return SqliteQueue(config)
-    return AmqpQueue(config)
+    broker = AmqpQueue(config)
+    if config.spool is None:
+        return broker
+    return SpooledQueue(broker, SqliteQueue(SqliteConfig(config.spool)))

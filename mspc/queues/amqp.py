@@ -15,6 +15,7 @@ from amqpstorm.exception import AMQPChannelError, AMQPError
 from gevent.lock import BoundedSemaphore
 from gevent.queue import Queue as Mailbox
 
+from mspc import crash
 from mspc.call import Call
 from mspc.config import AmqpConfig
 from mspc.errors import MspcError, QueueUnavailable
@@ -81,7 +82,13 @@ class AmqpQueue:
         self._consuming.stop()
 
     def problem(self) -> str | None:
-        return self._publishing.problem() or self._consuming.problem()
+        return self._publishing.problem() or self.delivery_problem()
+
+    def delivery_problem(self) -> str | None:
+        return self._consuming.problem()
+
+    def remark(self) -> str | None:
+        return None
 
     def publish(
         self,
@@ -226,15 +233,16 @@ class AmqpDelivery:
         self._channel.give_back(self._tag)
 
     def _move(self, store: Callable[[], None], delay: float) -> None:
-        # On a lost channel nothing is stored: RabbitMQ has the original and delivers
-        # it again, a copy would be one call too many.
-        if not self._settle_once() or not self.alive:
+        if not self._settle_once():
             return
+        if not self.alive:  # a copy would be one call too many
+            raise QueueUnavailable("RabbitMQ delivers it again.")
         try:
             store()
         except Exception:  # whatever it was, nothing new is stored
             self._queue.give_back_later(self, delay)
             raise
+        crash.at("retry_confirmed")
         self._channel.ack(self._tag)
 
     def _settle_once(self) -> bool:

@@ -20,6 +20,7 @@ from gevent.greenlet import Greenlet
 from pamqp import body as content
 from pamqp import commands, frame, header
 
+from mspc import crash
 from mspc.errors import QueueUnavailable
 
 log = logging.getLogger(__name__)
@@ -290,6 +291,7 @@ class PipelinedChannel(Channel):
             if data:
                 self._connection.heartbeat.register_write()
                 self._connection._io.write_to_socket(data)
+                crash.at("publish_written")
             for written in outbox:
                 if isinstance(written, Event):
                     written.set()

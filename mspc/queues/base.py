@@ -19,6 +19,10 @@ class Delivery(Protocol):
     @property
     def call(self) -> Call: ...
 
+    @property
+    def alive(self) -> bool:
+        """Whether settling it has an effect still; if not, the call comes again."""
+
     def ack(self) -> None:
         """Done: forget the call."""
 
@@ -74,3 +78,6 @@ class Queue(Protocol):
 
     def problem(self) -> str | None:
         """Why calls cannot be stored or delivered at the moment; None when they can."""
+
+    def remark(self) -> str | None:
+        """What somebody who looks should know although nothing is wrong."""

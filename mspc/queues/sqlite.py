@@ -56,6 +56,7 @@ class SqliteQueue:
         self._store = Store(config.path)
         self._loaded: deque[SqliteDelivery] = deque()
         self._news = Event()
+        self._size = 0
         self._cancelled = False
         self._closing = Event()
         self._alarm = Alarm(self._news.set, self._now)
@@ -70,6 +71,7 @@ class SqliteQueue:
         now = {"now": round(self._now() * 1000)}
         self._store.run(lambda db: db.execute(_CLAMP_DUE, now))
         new, waiting, dead = self._store.run(_counts)
+        self._size = new + waiting
         log.info(
             "%s is open: %d calls to make, %d waiting for their next attempt,"
             " %d dead letters",
@@ -82,6 +84,7 @@ class SqliteQueue:
     def put(self, call: Call) -> None:
         row = (call.id, call.accepted_at, call.attempts, call.last_error, call.payload)
         self._store.run(lambda db: db.execute(_PUT, row), grows=True)
+        self._size += 1
         self._news.set()
 
     def deliveries(self) -> Iterator[Delivery]:
@@ -113,6 +116,13 @@ class SqliteQueue:
     def problem(self) -> str | None:
         return self._store.problem()
 
+    def remark(self) -> str | None:
+        return None
+
+    def size(self) -> int:
+        """Calls stored and not settled yet, the waiting ones included."""
+        return self._size
+
     def _now(self) -> float:
         return self._started + time.monotonic()
 
@@ -140,6 +150,11 @@ class SqliteQueue:
         self._last_due = due[-1][:2] if len(due) == LOAD_ROWS else (now, _LAST_SEQ)
         if next_due is not None and not self._cancelled:
             self._alarm.set(next_due / 1000)
+
+    def forget(self, statements: Statements) -> None:
+        """Settles with statements that take a call out of the queue."""
+        self.settle(statements)
+        self._size -= 1
 
     def settle(self, statements: Statements) -> Any:
         """Runs what settles a delivery, again until it is stored or the queue closes.
@@ -181,9 +196,13 @@ class SqliteDelivery:
         self._table = table
         self._settled = False
 
+    @property
+    def alive(self) -> bool:
+        return True  # nobody but this process lends it
+
     def ack(self) -> None:
         if self._settle_once():
-            self._queue.settle(self._delete)
+            self._queue.forget(self._delete)
 
     def retry(self, call: Call, delay: float) -> None:
         milliseconds = max(1, round(delay * 1000))
@@ -211,7 +230,7 @@ class SqliteDelivery:
             self._delete(db)
 
         if self._settle_once():
-            self._queue.settle(move)
+            self._queue.forget(move)
 
     def _settle_once(self) -> bool:
         first, self._settled = not self._settled, True

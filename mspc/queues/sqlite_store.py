@@ -19,6 +19,7 @@ from gevent.event import AsyncResult, Event
 from gevent.greenlet import Greenlet
 from gevent.threadpool import ThreadPool
 
+from mspc import crash
 from mspc.errors import ConfigError, MspcError, QueueFailed, QueueUnavailable
 
 log = logging.getLogger(__name__)
@@ -177,7 +178,9 @@ class Store:
                 refusal if job.grows and refusal else job.statements(self._db)
                 for job in jobs
             ]
+            crash.at("before_commit")
             self._db.execute("COMMIT")
+            crash.at("after_commit")
         except Exception as exc:  # noqa: BLE001 - raised again in the greenlets that wait
             error = self._rolled_back(self._db, exc)
             return [error] * len(jobs)

@@ -11,6 +11,8 @@ from mspc.call import Call
 from mspc.config import AmqpConfig, SqliteConfig
 from mspc.errors import QueueUnavailable
 from mspc.queues import Queue, open_queue
+from mspc.queues.spooled import SpooledQueue
+from mspc.queues.sqlite import SqliteQueue
 from tests.support.memory import MemoryQueue, MemoryStore
 from tests.support.opened import Opened
 from tests.support.rabbitmq import Broker
@@ -18,7 +20,32 @@ from tests.support.rabbitmq import Broker
 DELAY_SECONDS = 0.4
 
 
-@pytest.fixture(params=["memory", "sqlite", "amqp-classic", "amqp-quorum"])
+BACKENDS = [
+    "memory",
+    "sqlite",
+    "spooled",
+    "amqp-classic",
+    "amqp-quorum",
+    "spooled-amqp",
+]
+
+
+class MoodyQueue(MemoryQueue):
+    """Refuses every other call the first time, so that half of them are spooled."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self._seen: dict[str, int] = {}
+
+    def put(self, call: Call) -> None:
+        first = call.id not in self._seen
+        number = self._seen.setdefault(call.id, len(self._seen))
+        if first and number % 2 == 0:
+            raise QueueUnavailable("Not now.")
+        super().put(call)
+
+
+@pytest.fixture(params=BACKENDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Queue]:
     """Makes a queue, again and again on the same store."""
     backend = str(request.param)
@@ -27,12 +54,17 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Queue]:
         return lambda: MemoryQueue(store)
     if backend == "sqlite":
         return lambda: open_queue(SqliteConfig(tmp_path / "queue.db"))
+    if backend == "spooled":
+        store = MemoryStore()
+        spool = SqliteConfig(tmp_path / "spool.db")
+        return lambda: SpooledQueue(MoodyQueue(store), SqliteQueue(spool))
     broker: Broker = request.getfixturevalue("rabbitmq")
     config = AmqpConfig(
         hosts=((broker.host, broker.port),),
         name=request.getfixturevalue("queue_name"),
-        queue_type=backend.removeprefix("amqp-"),
+        queue_type="quorum" if backend == "amqp-quorum" else "classic",
         prefetch=20,
+        spool=tmp_path / "spool.db" if backend == "spooled-amqp" else None,
     )
     return lambda: open_queue(config)
 

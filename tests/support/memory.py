@@ -28,11 +28,17 @@ class MemoryStore:
 
 
 class MemoryQueue:
-    """Keeps the contract as long as the process lives."""
+    """Keeps the contract as long as the process lives.
+
+    Attributes:
+        broken: why nothing works at the moment; empty when all does.
+        refusing: why no calls are taken, though those stored are delivered.
+    """
 
     def __init__(self, store: MemoryStore | None = None) -> None:
         self.store = store or MemoryStore()
         self.broken = ""
+        self.refusing = ""
         self._ready: Mailbox[MemoryDelivery | None] = Mailbox()
         self._waiting: WaitingWindow[MemoryDelivery] = WaitingWindow(
             self._ready.put, time.monotonic
@@ -46,8 +52,9 @@ class MemoryQueue:
             self.lend(row)
 
     def put(self, call: Call) -> None:
-        if not self._open or self.broken:
-            raise QueueUnavailable(self.broken or "The queue is closed.")
+        problem = self.problem()
+        if problem is not None:
+            raise QueueUnavailable(problem)
         self.lend(self.store.add(call))
 
     def deliveries(self) -> Iterator[Delivery]:
@@ -66,7 +73,13 @@ class MemoryQueue:
         self._open = False
 
     def problem(self) -> str | None:
+        return self.refusing or self.delivery_problem()
+
+    def delivery_problem(self) -> str | None:
         return self.broken or (None if self._open else "The queue is not open.")
+
+    def remark(self) -> str | None:
+        return None
 
     def lend(self, row: int) -> None:
         call, due = self.store.rows[row]
@@ -78,26 +91,37 @@ class MemoryQueue:
 
 
 class MemoryDelivery:
-    """A row, lent out."""
+    """A row, lent out.
+
+    Attributes:
+        alive: set it to False for a delivery whose channel is gone.
+    """
 
     def __init__(self, queue: MemoryQueue, row: int, call: Call) -> None:
         self.call = call
         self._queue = queue
         self._row = row
         self._settled = False
+        self.alive = True
 
     def ack(self) -> None:
-        self._settle(lambda: None)
+        if self.alive:
+            self._settle(lambda: None)
 
     def retry(self, call: Call, delay: float) -> None:
         def store() -> None:
             due = time.time() + delay
             self._queue.lend(self._queue.store.add(call, due))
 
-        self._settle(store)
+        self._move(store)
 
     def bury(self, reason: str) -> None:
-        self._settle(partial(self._queue.store.dead.append, (self.call, reason)))
+        self._move(partial(self._queue.store.dead.append, (self.call, reason)))
+
+    def _move(self, store: Callable[[], None]) -> None:
+        if not self.alive:
+            raise QueueUnavailable("It is delivered again.")
+        self._settle(store)
 
     def _settle(self, store: Callable[[], None]) -> None:
         if self._queue.broken:
@@ -105,4 +129,4 @@ class MemoryDelivery:
         if not self._settled:
             self._settled = True
             store()
-            del self._queue.store.rows[self._row]
+            self._queue.store.rows.pop(self._row, None)

@@ -24,11 +24,12 @@ LAYERS = (
     | {"forwarder", "connection", "dialer"}
     | {"queues", "queues.amqp", "queues.amqp_link"}
     | {"queues.amqp_channel", "queues.amqp_message", "queues.amqp_topology"}
-    | {"queues.sqlite", "queues.sqlite_store"},
+    | {"queues.spooled", "queues.sqlite", "queues.sqlite_store"},
+    {"in_flight"},
     {"validation", "retry", "requeue", "queues.base", "settings", "logs"},
     {"body", "kinds"},
     {"config"},
-    {"call", "errors", "networks"},
+    {"call", "crash", "errors", "networks"},
 )
 # ... and the parts that one station was divided into.
 DIVIDED = {
@@ -37,7 +38,7 @@ DIVIDED = {
     "api": {"auth"},
     "forwarder": {"connection", "dialer"},
     "connection": {"dialer"},
-    "queues": {"queues.amqp", "queues.sqlite"},
+    "queues": {"queues.amqp", "queues.spooled", "queues.sqlite"},
     "queues.amqp": {
         "queues.amqp_channel",
         "queues.amqp_link",

@@ -14,7 +14,7 @@ from mspc.errors import QueueFailed
 from mspc.networks import NetworkRules
 from mspc.queues.base import Delivery
 from mspc.retry import RetryPolicy
-from tests.support.memory import MemoryQueue
+from tests.support.memory import MemoryDelivery, MemoryQueue
 from tests.support.waiting import eventually
 
 DELAY_SECONDS = 3_600.0  # no test waits for a second attempt
@@ -66,16 +66,21 @@ class Queue(MemoryQueue):
 
     Attributes:
         breaks: raised by deliveries(), one each time it is called.
+        lent: what it has delivered.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.breaks: list[Exception] = []
+        self.lent: list[MemoryDelivery] = []
 
     def deliveries(self) -> Iterator[Delivery]:
         if self.breaks:
             raise self.breaks.pop(0)
-        yield from super().deliveries()
+        for delivery in super().deliveries():
+            assert isinstance(delivery, MemoryDelivery)
+            self.lent.append(delivery)
+            yield delivery
 
     @property
     def calls(self) -> list[Call]:
@@ -412,6 +417,96 @@ class TestTrouble:
         eventually(consumers.problem)
         assert queue.breaks == []
         assert attempts.made == []
+
+
+class TestRepeated:
+    """The broker delivers a call again."""
+
+    def test_nothing_is_acknowledged_before_the_attempt_has_ended(
+        self, start: Start, queue: Queue, attempts: Attempts
+    ) -> None:
+        attempts.go.clear()
+        start()
+        call = Call(PAYLOAD)
+        queue.put(call)
+        queue.put(call)
+        eventually(lambda: attempts.in_flight)
+        gevent.idle()
+        assert queue.calls == [call, call]
+        attempts.go.set()
+        eventually(lambda: not queue.calls)
+        assert len(attempts.made) == 1
+
+    def test_one_failed_attempt_leaves_one_call(
+        self, start: Start, queue: Queue, attempts: Attempts
+    ) -> None:
+        attempts.give = Outcome(503)
+        attempts.go.clear()
+        start()
+        call = Call(PAYLOAD)
+        queue.put(call)
+        queue.put(call)
+        eventually(lambda: attempts.in_flight)
+        gevent.idle()
+        attempts.go.set()
+        eventually(lambda: queue.calls == [call.next_attempt("503")])
+        assert len(attempts.made) == 1
+
+    def test_the_copy_is_settled_when_the_first_channel_died(
+        self, start: Start, queue: Queue, attempts: Attempts
+    ) -> None:
+        lent = queue.lent
+        attempts.give = Outcome(503)
+        attempts.go.clear()
+        start()
+        call = Call(PAYLOAD)
+        queue.put(call)
+        eventually(lambda: attempts.in_flight)
+        lent[0].alive = False
+        queue.lend(next(iter(queue.store.rows)))
+        eventually(lambda: len(lent) == 2)
+        gevent.idle()
+        attempts.go.set()
+        eventually(lambda: queue.calls == [call.next_attempt("503")])
+        assert len(attempts.made) == 1
+
+    def test_a_call_that_has_succeeded_is_not_made_again(
+        self, start: Start, queue: Queue, attempts: Attempts, lines: Lines
+    ) -> None:
+        start()
+        call = Call(PAYLOAD)
+        queue.put(call)
+        eventually(lambda: not queue.calls)
+        queue.put(call)
+        eventually(lambda: not queue.calls)
+        assert len(attempts.made) == 1
+        again = f"{call.id} was delivered again and is taken care of"
+        assert (logging.INFO, again) in lines()
+
+    def test_a_copy_is_made_when_the_first_could_not_be_settled(
+        self, start: Start, queue: Queue, attempts: Attempts
+    ) -> None:
+        attempts.give = Outcome(503)
+        attempts.go.clear()
+        start()
+        call = Call(PAYLOAD)
+        queue.put(call)
+        queue.put(call)
+        eventually(lambda: attempts.in_flight)
+        gevent.idle()
+        queue.broken = "The broker is away."
+        attempts.go.set()
+        eventually(lambda: attempts.finished == 2)
+        assert queue.calls == [call, call]
+
+    def test_another_payload_is_another_call(
+        self, start: Start, queue: Queue, attempts: Attempts
+    ) -> None:
+        start()
+        queue.put(Call(PAYLOAD, id="same"))
+        queue.put(Call(SECRETS, id="same"))
+        eventually(lambda: not queue.calls)
+        assert len(attempts.made) == 2
 
 
 class TestProblem:

@@ -1,0 +1,133 @@
+"""Store and forward: what the broker cannot take now waits in a file beside us.
+
+The spool is the embedded queue, used as it is: its deliveries go to the broker instead
+of to a target. Broker first, then the spool's copy is let go.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from gevent.event import Event
+from gevent.greenlet import Greenlet
+from gevent.pool import Pool
+
+from mspc.call import Call
+from mspc.errors import MspcError, QueueFailed, QueueUnavailable
+from mspc.queues.base import Delivery, Queue
+
+log = logging.getLogger(__name__)
+
+MOVED_AT_ONCE = 100
+MOVE_AGAIN_SECONDS = 0.5
+STOP_SECONDS = 5.0
+
+
+class Broker(Queue, Protocol):
+    """A queue that may take no calls and still deliver those it has."""
+
+    def delivery_problem(self) -> str | None:
+        """Why calls cannot be delivered at the moment; None when they can."""
+
+
+class Spool(Queue, Protocol):
+    """A queue that knows how much is in it."""
+
+    def size(self) -> int:
+        """Calls stored and not settled yet."""
+
+
+class SpooledQueue:
+    """A broker that is never away, as far as put() is concerned."""
+
+    def __init__(self, broker: Broker, spool: Spool) -> None:
+        self._broker = broker
+        self._spool = spool
+        self._movers = Pool(MOVED_AT_ONCE)
+        self._stopping = Event()
+        self._mover: Greenlet[[], None] | None = None
+        self._spooling = False
+
+    def start(self, on_failure: Callable[[MspcError], None]) -> None:
+        self._spool.start(on_failure)
+        if self._spool.size():
+            self._spooling = True
+            log.warning("%d calls are in the spool already", self._spool.size())
+        self._broker.start(on_failure)
+        self._mover = Greenlet.spawn(self._move_all)
+
+    def put(self, call: Call) -> None:
+        try:
+            self._broker.put(call)
+        except QueueUnavailable as exc:
+            self._spool.put(call)
+            if not self._spooling:
+                self._spooling = True
+                log.warning("Calls are spooled from now on: %s", exc)
+
+    def deliveries(self) -> Iterator[Delivery]:
+        return self._broker.deliveries()
+
+    def cancel(self) -> None:
+        self._broker.cancel()
+
+    def close(self) -> None:
+        self._stopping.set()
+        self._spool.cancel()
+        if self._mover is not None:
+            self._mover.kill()  # it may wait for those that wait for the broker
+            self._mover = None
+        self._movers.join(timeout=STOP_SECONDS)
+        self._movers.kill()
+        self._broker.close()
+        self._spool.close()
+
+    def problem(self) -> str | None:
+        problems = [self._broker.delivery_problem()]
+        if self._broker.problem():
+            problems.append(self._spool.problem())
+        if not any(problems):
+            return None
+        told = filter(None, [*problems, self.remark()])
+        return " ".join(f"{one.removesuffix('.')}." for one in told)
+
+    def remark(self) -> str | None:
+        if self._spooling or self._spool.size():
+            return f"Spooling is on, {self._spool.size()} calls are in the spool."
+        return None
+
+    def _move_all(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                for delivery in self._spool.deliveries():
+                    self._movers.wait_available()
+                    if self._stopping.is_set():
+                        return
+                    self._movers.spawn(self._move, delivery)
+            except QueueFailed:
+                return  # the spool has said so; the service stops
+            except Exception:
+                log.exception("Moving spooled calls broke off; taking it up again")
+            self._stopping.wait(MOVE_AGAIN_SECONDS)
+
+    def _move(self, delivery: Delivery) -> None:
+        while not self._moved(delivery):
+            if self._stopping.wait(MOVE_AGAIN_SECONDS):
+                return
+        if self._spooling and not self._spool.size():
+            self._spooling = False
+            log.info("The spool is empty again: RabbitMQ has every call")
+
+    def _moved(self, delivery: Delivery) -> bool:
+        """Whether this is done with; if not, it is to be tried again."""
+        try:
+            self._broker.put(delivery.call)
+            delivery.ack()
+        except QueueUnavailable:
+            return False
+        except QueueFailed:
+            return True  # as in _move_all
+        except Exception:
+            log.exception("%s stays in the spool for now", delivery.call.id)
+            return False
+        return True
