@@ -10,11 +10,12 @@ DEV := $(VENV)/.dev-installed
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format clean
+.PHONY: help run test faults lint format clean
 
 help:
 	@echo "make run      serve calls, on the embedded queue when there is no env.yml"
 	@echo "make test     run every test; ARGS='-k name' is passed on to pytest"
+	@echo "make faults   inject faults for an hour or so and write docs/faults.md"
 	@echo "make lint     check style and types"
 	@echo "make format   put the code into the style that lint checks"
 	@echo "make clean    remove the virtual environment and the caches"
@@ -25,6 +26,10 @@ run: $(RUNTIME)
 test: $(DEV)
 	@scripts/ensure-rabbitmq
 	@scripts/run-tests $(VENV)/bin/python $(ARGS)
+
+faults: $(DEV)
+	@scripts/ensure-rabbitmq
+	@$(VENV)/bin/python -m tests.faults --write docs/faults.md $(ARGS)
 
 # Two runs of mypy, with a cache each: mspc.py and the package mspc/ are modules of the
 # same name.

@@ -1,0 +1,11 @@
+"""`python -m tests.faults`: as in mspc.py, patching comes before every other import."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import sys
+
+from tests.faults.run import main
+
+sys.exit(main())
