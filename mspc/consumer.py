@@ -9,7 +9,8 @@ from gevent.pool import Pool
 
 from mspc import crash, validation
 from mspc.call import Outcome, Request
-from mspc.errors import BadRequest, QueueError, QueueFailed
+from mspc.dispatch import dispatch
+from mspc.errors import BadRequest, QueueError
 from mspc.in_flight import Attempt, InFlight
 from mspc.networks import NetworkRules
 from mspc.queues.base import Delivery, Queue
@@ -38,10 +39,17 @@ class Consumers:
         self._pool = Pool(size)
         self._in_flight = InFlight()
         self._stopping = Event()
-        self._dispatcher: Greenlet[[], None] | None = None
+        self._dispatcher: Greenlet[..., None] | None = None
 
     def start(self) -> None:
-        self._dispatcher = Greenlet.spawn(self._dispatch)
+        self._dispatcher = Greenlet.spawn(
+            dispatch,
+            self._queue,
+            self._pool,
+            self._handle,
+            self._stopping,
+            RESTART_AFTER_SECONDS,
+        )
 
     def stop(self, timeout: float) -> None:
         """Takes no more deliveries; attempts in flight get `timeout` seconds.
@@ -64,20 +72,6 @@ class Consumers:
         if self._dispatcher is None or self._dispatcher.dead:
             return "No consumers run."
         return None
-
-    def _dispatch(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                for delivery in self._queue.deliveries():
-                    self._pool.wait_available()  # every consumer may be busy
-                    if self._stopping.is_set():
-                        return  # not settled, so it comes again
-                    self._pool.spawn(self._handle, delivery)
-            except QueueFailed:
-                return  # the queue has said so; the service stops
-            except Exception:
-                log.exception("The deliveries broke off; taking them up again")
-            self._stopping.wait(RESTART_AFTER_SECONDS)
 
     def _handle(self, delivery: Delivery) -> None:
         attempt = self._in_flight.begin(delivery)

@@ -24,10 +24,12 @@ class Attempt:
     """One call that is being attempted.
 
     Attributes:
+        key: what tells the call from others.
         delivery: what to settle when the outcome is known.
     """
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, key: Key, delivery: Delivery) -> None:
+        self.key = key
         self.delivery = delivery
         self._failed_before = delivery.call.attempts
         self._copies: list[Delivery] = []
@@ -78,20 +80,19 @@ class InFlight:
         if running is not None:
             running.meet(delivery)
             return None
-        attempt = self._attempts[key] = Attempt(delivery)
+        attempt = self._attempts[key] = Attempt(key, delivery)
         return attempt
 
     def succeeded(self, attempt: Attempt) -> None:
         """Remembers that the call was answered 2xx, before its ack is on its way."""
-        key = _key(attempt.delivery.call)
-        self._succeeded[key] = self._clock()
-        self._succeeded.move_to_end(key)
+        self._succeeded[attempt.key] = self._clock()
+        self._succeeded.move_to_end(attempt.key)
         if len(self._succeeded) > REMEMBERED_CALLS:
             self._succeeded.popitem(last=False)
 
     def end(self, attempt: Attempt) -> None:
         """From here on another delivery of the call is a new attempt."""
-        self._attempts.pop(_key(attempt.delivery.call), None)
+        self._attempts.pop(attempt.key, None)
 
     def _has_succeeded(self, key: Key) -> bool:
         at = self._succeeded.get(key)

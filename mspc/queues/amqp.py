@@ -12,7 +12,7 @@ from functools import partial
 
 from amqpstorm.connection import Connection
 from amqpstorm.exception import AMQPChannelError, AMQPError
-from gevent.lock import BoundedSemaphore
+from gevent.lock import RLock
 from gevent.queue import Queue as Mailbox
 
 from mspc import crash
@@ -43,7 +43,7 @@ class AmqpQueue:
         self._topology = Topology(config.name, config.queue_type)
         self._levels = {name: k for k, name in enumerate(self._topology.retries)}
         self._prefetch = config.prefetch
-        self._declaring = BoundedSemaphore()
+        self._declaring = RLock()
         self._declared = 0  # how many times
         self._publishing = Link("publish", config, self._set_up_publishing)
         self._consuming = Link("consume", config, self._set_up_consuming, self._arrived)
@@ -125,16 +125,18 @@ class AmqpQueue:
         held = min(delay, HOLD_SECONDS)
         self._waiting.hold(delivery.give_back, time.monotonic() + held)
 
-    def _set_up_publishing(self, channel: PipelinedChannel) -> None:
+    def _declare(self, connection: Connection) -> None:
         with self._declaring:
-            self._topology.declare(channel.connection)
+            self._topology.declare(connection)
+            self._declared += 1
+
+    def _set_up_publishing(self, channel: PipelinedChannel) -> None:
+        self._declare(channel.connection)
         channel.select_confirms()
 
     def _set_up_consuming(self, channel: PipelinedChannel) -> None:
         try:
-            with self._declaring:
-                self._topology.declare(channel.connection)
-                self._declared += 1
+            self._declare(channel.connection)
         except AMQPChannelError as exc:
             if exc.error_code == PRECONDITION_FAILED and self._publishing.channel:
                 # A queue that is not ours took a name of ours: what is published there
@@ -158,8 +160,7 @@ class AmqpQueue:
                 if self._declared != declared:
                     return  # by whoever was the first to find out
                 log.warning("The queue %s was deleted; declaring it again", queue)
-                self._topology.declare(connection)
-                self._declared += 1
+                self._declare(connection)
         except AMQPError as exc:
             raise QueueUnavailable(f"The queue cannot be declared: {exc}") from exc
 

@@ -13,6 +13,7 @@ from gevent.greenlet import Greenlet
 from gevent.pool import Pool
 
 from mspc.call import Call
+from mspc.dispatch import dispatch
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.queues.base import Delivery, Queue
 
@@ -45,7 +46,7 @@ class SpooledQueue:
         self._spool = spool
         self._movers = Pool(MOVED_AT_ONCE)
         self._stopping = Event()
-        self._mover: Greenlet[[], None] | None = None
+        self._mover: Greenlet[..., None] | None = None
         self._spooling = False
 
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
@@ -54,7 +55,14 @@ class SpooledQueue:
             self._spooling = True
             log.warning("%d calls are in the spool already", self._spool.size())
         self._broker.start(on_failure)
-        self._mover = Greenlet.spawn(self._move_all)
+        self._mover = Greenlet.spawn(
+            dispatch,
+            self._spool,
+            self._movers,
+            self._move,
+            self._stopping,
+            MOVE_AGAIN_SECONDS,
+        )
 
     def put(self, call: Call) -> None:
         try:
@@ -96,20 +104,6 @@ class SpooledQueue:
             return f"Spooling is on, {self._spool.size()} calls are in the spool."
         return None
 
-    def _move_all(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                for delivery in self._spool.deliveries():
-                    self._movers.wait_available()
-                    if self._stopping.is_set():
-                        return
-                    self._movers.spawn(self._move, delivery)
-            except QueueFailed:
-                return  # the spool has said so; the service stops
-            except Exception:
-                log.exception("Moving spooled calls broke off; taking it up again")
-            self._stopping.wait(MOVE_AGAIN_SECONDS)
-
     def _move(self, delivery: Delivery) -> None:
         while not self._moved(delivery):
             if self._stopping.wait(MOVE_AGAIN_SECONDS):
@@ -126,7 +120,7 @@ class SpooledQueue:
         except QueueUnavailable:
             return False
         except QueueFailed:
-            return True  # as in _move_all
+            return True  # the spool has said so; the service stops
         except Exception:
             log.exception("%s stays in the spool for now", delivery.call.id)
             return False
