@@ -2,23 +2,22 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from gevent.event import Event
-from gevent.greenlet import Greenlet
 from gevent.pool import Pool
 
 from mspc import crash, validation
 from mspc.call import Outcome, Request
-from mspc.dispatch import dispatch
 from mspc.errors import BadRequest, QueueError
 from mspc.in_flight import Attempt, InFlight
 from mspc.networks import NetworkRules
 from mspc.queues.base import Delivery, Queue
+from mspc.queues.dispatch import dispatch
 from mspc.retry import Ack, DeadLetter, Requeue, RetryPolicy
+from mspc.watched import Watched
 
 log = logging.getLogger(__name__)
-
-RESTART_AFTER_SECONDS = 1.0
 
 
 class Consumers:
@@ -39,17 +38,13 @@ class Consumers:
         self._pool = Pool(size)
         self._in_flight = InFlight()
         self._stopping = Event()
-        self._dispatcher: Greenlet[..., None] | None = None
+        self._dispatcher = Watched(
+            "delivery of calls to the consumers",
+            partial(dispatch, queue, self._pool, self._handle, self._stopping),
+        )
 
     def start(self) -> None:
-        self._dispatcher = Greenlet.spawn(
-            dispatch,
-            self._queue,
-            self._pool,
-            self._handle,
-            self._stopping,
-            RESTART_AFTER_SECONDS,
-        )
+        self._dispatcher.start()
 
     def stop(self, timeout: float) -> None:
         """Takes no more deliveries; attempts in flight get `timeout` seconds.
@@ -64,14 +59,10 @@ class Consumers:
                 "%d attempts were cut short; they will be made again", len(self._pool)
             )
             self._pool.kill()
-        if self._dispatcher is not None:
-            self._dispatcher.join()
-            self._dispatcher = None
+        self._dispatcher.stop()
 
     def problem(self) -> str | None:
-        if self._dispatcher is None or self._dispatcher.dead:
-            return "No consumers run."
-        return None
+        return self._dispatcher.problem()
 
     def _handle(self, delivery: Delivery) -> None:
         attempt = self._in_flight.begin(delivery)

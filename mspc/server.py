@@ -18,6 +18,7 @@ from mspc.config import HttpConfig
 from mspc.errors import ConfigError
 from mspc.http_connection import Connection, Limits, Traffic
 from mspc.http_request import HOST
+from mspc.watched import Watched
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -59,7 +60,7 @@ class Server:
         self._pool = Pool(limits.connections)
         self._http: Listener | None = None
         self._https: Listener | None = None
-        self._reaper: gevent.Greenlet[[], None] | None = None
+        self._reaper = Watched("reaper of slow connections", self._reap)
 
     @property
     def ports(self) -> Ports:
@@ -87,7 +88,7 @@ class Server:
 
     def start(self) -> None:
         """Begins to accept; bind() comes first."""
-        self._reaper = gevent.spawn(self._reap)
+        self._reaper.start()
         for listener in self._listeners():
             listener.start()
             log.info("Listening on %s", listener.url)
@@ -120,8 +121,11 @@ class Server:
             for connection in tuple(self._traffic.open):
                 connection.cut()
             self._pool.kill(timeout=KILL_TIMEOUT)
-        if self._reaper is not None:  # the deadlines hold until the end
-            self._reaper.kill()
+        self._reaper.stop(0)  # the deadlines hold until the end
+
+    def problem(self) -> str | None:
+        """Why slow clients are not cut off at the moment; None when they are."""
+        return self._reaper.problem()
 
     def _listeners(self) -> list["Listener"]:
         return [each for each in (self._https, self._http) if each is not None]

@@ -70,7 +70,9 @@ class Service:
 
     def problem(self) -> str | None:
         """Why calls cannot be stored or made at the moment; None when they can."""
-        return self._queue.problem() or self._consumers.problem()
+        return (
+            self._queue.problem() or self._consumers.problem() or self._server.problem()
+        )
 
     def _start(self) -> None:
         # The ports first: a second instance started by mistake goes no further. They

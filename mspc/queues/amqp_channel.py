@@ -194,11 +194,16 @@ class PipelinedChannel(Channel):
 
     def on_frame(self, frame_in: Any) -> None:
         """Runs in the connection's reader, for each frame: hands over, never waits."""
-        handler = _HANDLERS.get(frame_in.name)
-        if handler is not None:
-            handler(self, frame_in)
-            return
-        super().on_frame(frame_in)
+        try:
+            handler = _HANDLERS.get(frame_in.name)
+            if handler is not None:
+                handler(self, frame_in)
+                return
+            super().on_frame(frame_in)
+        except Exception as exc:
+            # It would end the reader, and nobody would notice before the heartbeat.
+            log.exception("A frame from RabbitMQ could not be handled")
+            self.lose(f"a frame could not be handled: {exc}")
         if frame_in.name == "Channel.Close":
             self.lose(f"RabbitMQ closed the channel: {frame_in.reply_text}")
 

@@ -18,11 +18,11 @@ from itertools import cycle
 import gevent
 from amqpstorm.connection import Connection
 from gevent.event import Event
-from gevent.greenlet import Greenlet
 
 from mspc.config import AmqpConfig
 from mspc.errors import ConfigError, MspcError
 from mspc.queues.amqp_channel import Message, PipelinedChannel
+from mspc.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +76,14 @@ class Link:
         self._on_failure: Callable[[MspcError], None] = lambda _: None
         self._stopping = Event()
         self._proven = False
-        self._supervisor: Greenlet[[], None] | None = None
+        self._supervisor = Watched(
+            f"supervisor of RabbitMQ ({purpose})", self._supervise
+        )
 
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
         """Connects in the background; on_failure hears of settings that are refused."""
         self._on_failure = on_failure
-        self._supervisor = Greenlet.spawn(self._supervise)
+        self._supervisor.start()
 
     def stop(self) -> None:
         """Writes what was sent, then closes the connection in good order."""
@@ -89,11 +91,8 @@ class Link:
         if self.channel is not None:
             self.channel.flush(CLOSE_TIMEOUT_SECONDS)
             self.channel.lose("mspc is stopping.")
-        if self._supervisor is not None:
-            # It may be in the middle of connecting to a host that does not answer.
-            self._supervisor.join(CLOSE_TIMEOUT_SECONDS)
-            self._supervisor.kill()
-            self._supervisor = None
+        # It may be in the middle of connecting to a host that does not answer.
+        self._supervisor.stop(CLOSE_TIMEOUT_SECONDS)
 
     def problem(self) -> str | None:
         if self.channel is None:
@@ -139,15 +138,18 @@ class Link:
         self.up.set()
         self._told = ""
         log.info("RabbitMQ (%s): connected to %s:%d", self._purpose, host, port)
-        reason = self._watch(channel)
-        self.up.clear()
-        self.channel = None
-        channel.lose(reason)
-        if self._stopping.is_set():
-            _close(connection)
-        else:
-            self._down(f"{host}:{port}: {reason}")
-            _discard(connection)
+        reason = "its supervisor failed"
+        try:
+            reason = self._watch(channel)
+        finally:
+            self.up.clear()
+            self.channel = None
+            channel.lose(reason)
+            if self._stopping.is_set():
+                _close(connection)
+            else:
+                self._down(f"{host}:{port}: {reason}")
+                _discard(connection)
 
     def _watch(self, channel: PipelinedChannel) -> str:
         """Returns why the session is over."""

@@ -6,16 +6,17 @@ of to a target. Broker first, then the spool's copy is let go.
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
 from gevent.event import Event
-from gevent.greenlet import Greenlet
 from gevent.pool import Pool
 
 from mspc.call import Call
-from mspc.dispatch import dispatch
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.queues.base import Delivery, Queue
+from mspc.queues.dispatch import dispatch
+from mspc.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,10 @@ class SpooledQueue:
         self._spool = spool
         self._movers = Pool(MOVED_AT_ONCE)
         self._stopping = Event()
-        self._mover: Greenlet[..., None] | None = None
+        self._mover = Watched(
+            "delivery of the spool to RabbitMQ",
+            partial(dispatch, spool, self._movers, self._move, self._stopping),
+        )
         self._spooling = False
 
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
@@ -55,14 +59,7 @@ class SpooledQueue:
             self._spooling = True
             log.warning("%d calls are in the spool already", self._spool.size())
         self._broker.start(on_failure)
-        self._mover = Greenlet.spawn(
-            dispatch,
-            self._spool,
-            self._movers,
-            self._move,
-            self._stopping,
-            MOVE_AGAIN_SECONDS,
-        )
+        self._mover.start()
 
     def put(self, call: Call) -> None:
         try:
@@ -82,16 +79,14 @@ class SpooledQueue:
     def close(self) -> None:
         self._stopping.set()
         self._spool.cancel()
-        if self._mover is not None:
-            self._mover.kill()  # it may wait for those that wait for the broker
-            self._mover = None
+        self._mover.stop(0)  # it may wait for those that wait for the broker
         self._movers.join(timeout=STOP_SECONDS)
         self._movers.kill()
         self._broker.close()
         self._spool.close()
 
     def problem(self) -> str | None:
-        problems = [self._broker.delivery_problem()]
+        problems = [self._broker.delivery_problem(), self._mover.problem()]
         if self._broker.problem():
             problems.append(self._spool.problem())
         if not any(problems):

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gevent.event import AsyncResult, Event
-from gevent.greenlet import Greenlet
 from gevent.threadpool import ThreadPool
 
 from mspc import crash
 from mspc.errors import ConfigError, MspcError, QueueFailed, QueueUnavailable
+from mspc.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Store:
         self._jobs: list[_Job] = []
         self._work = Event()
         self._closing = False
-        self._committer: Greenlet[[], None] | None = None
+        self._committer = Watched(f"committer of {path}", self._commit_what_gathers)
         self._db: sqlite3.Connection | None = None
         self._failure: QueueFailed | None = None
         self._on_failure: Callable[[MspcError], None] = lambda _: None
@@ -102,7 +102,7 @@ class Store:
         if isinstance(result, Exception):
             raise result
         self._db = result
-        self._committer = Greenlet.spawn(self._commit_what_gathers)
+        self._committer.start()
 
     def run(
         self, statements: Callable[[sqlite3.Connection], T], grows: bool = False
@@ -134,9 +134,7 @@ class Store:
         """Commits what has gathered, empties the WAL and lets the file go."""
         self._closing = True
         self._work.set()
-        if self._committer is not None:
-            self._committer.join()
-            self._committer = None
+        self._committer.stop()
         if self._db is not None:
             result = self._thread.apply(_caught, (_close, self._db))
             if isinstance(result, Exception):
@@ -149,7 +147,7 @@ class Store:
             return str(self._failure)
         if self._db is None:
             return "The queue is not open."
-        return _disk_problem(self.path)
+        return self._committer.problem() or _disk_problem(self.path)
 
     def _commit_what_gathers(self) -> None:
         while not self._closing or self._jobs:
@@ -158,12 +156,20 @@ class Store:
             jobs, self._jobs = self._jobs, []
             if not jobs:
                 continue
-            results = self._thread.apply(self._transaction, (jobs,))
-            for job, result in zip(jobs, results, strict=True):
-                job.done.set(result)
+            self._commit(jobs)
             if self._failure is not None:
                 self._on_failure(self._failure)
                 self._on_failure = lambda _: None
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        """One transaction for all; whatever happens, nobody waits for ever."""
+        unknown = QueueUnavailable(f"{self.path}: nobody knows what was stored.")
+        results: list[Any] = [unknown] * len(jobs)
+        try:
+            results = self._thread.apply(self._transaction, (jobs,))
+        finally:
+            for job, result in zip(jobs, results, strict=True):
+                job.done.set(result)
 
     def _transaction(self, jobs: list[_Job]) -> list[Any]:
         """One transaction for all. Runs in the thread, so it returns its errors."""

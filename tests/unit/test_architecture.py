@@ -25,11 +25,11 @@ LAYERS = (
     | {"queues", "queues.amqp", "queues.amqp_link"}
     | {"queues.amqp_channel", "queues.amqp_message", "queues.amqp_topology"}
     | {"queues.spooled", "queues.sqlite", "queues.sqlite_store"},
-    {"dispatch", "in_flight"},
+    {"queues.dispatch", "in_flight"},
     {"validation", "retry", "requeue", "queues.base", "settings", "logs"},
     {"body", "kinds"},
     {"config"},
-    {"call", "crash", "errors", "networks"},
+    {"call", "crash", "errors", "networks", "watched"},
 )
 # ... and the parts that one station was divided into.
 DIVIDED = {

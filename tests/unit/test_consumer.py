@@ -7,7 +7,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from mspc import consumer
+from mspc import watched
 from mspc.call import Call, Outcome, Request
 from mspc.consumer import Consumers
 from mspc.errors import QueueFailed
@@ -17,6 +17,7 @@ from mspc.retry import RetryPolicy
 from tests.support.memory import MemoryDelivery, MemoryQueue
 from tests.support.waiting import eventually
 
+DISPATCHER = "delivery of calls to the consumers"
 DELAY_SECONDS = 3_600.0  # no test waits for a second attempt
 PAYLOAD = b'{"url": "http://user:secret@service.test:81/a?b", "method": "put"}'
 SECRETS = b"""{
@@ -109,7 +110,7 @@ def start(
     queue: Queue, attempts: Attempts, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Start]:
     """Starts consumers that are stopped after the test."""
-    monkeypatch.setattr(consumer, "RESTART_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(watched, "START_AGAIN_SECONDS", 0.0)
     started: list[Consumers] = []
 
     def start(size: int = 2) -> Consumers:
@@ -405,8 +406,8 @@ class TestTrouble:
         queue.put(Call(PAYLOAD))
         start()
         eventually(lambda: not queue.calls)
-        broke_off = "The deliveries broke off; taking them up again"
-        assert [text for _, text in lines()].count(broke_off) == 2
+        failed = f"The {DISPATCHER} failed; starting it again"
+        assert [text for _, text in lines()].count(failed) == 2
 
     def test_a_store_that_failed_is_left_alone(
         self, start: Start, queue: Queue, attempts: Attempts
@@ -516,20 +517,23 @@ class TestProblem:
     def test_before_start(self, queue: Queue, attempts: Attempts) -> None:
         policy = RetryPolicy(DELAY_SECONDS)
         consumers = Consumers(1, queue, attempts, policy, NetworkRules())
-        assert consumers.problem() == "No consumers run."
+        assert consumers.problem() == f"The {DISPATCHER} does not run."
 
     def test_after_stop(self, start: Start) -> None:
         consumers = start()
         consumers.stop(timeout=5)
-        assert consumers.problem() == "No consumers run."
+        assert consumers.problem() == f"The {DISPATCHER} does not run."
 
-    def test_none_while_the_queue_is_broken(
-        self, start: Start, queue: Queue, lines: Lines
+    def test_until_deliveries_that_broke_off_are_taken_up_again(
+        self, start: Start, queue: Queue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(watched, "START_AGAIN_SECONDS", 0.5)
         queue.breaks = [RuntimeError("once")]
         consumers = start()
-        eventually(lines)
-        assert consumers.problem() is None
+        eventually(consumers.problem)
+        failed = f"The {DISPATCHER} failed and is being started again."
+        assert consumers.problem() == failed
+        eventually(lambda: consumers.problem() is None)
 
 
 class TestLog:

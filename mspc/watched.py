@@ -1,0 +1,60 @@
+"""A greenlet that must live: one that fails is logged and started again."""
+
+import logging
+from collections.abc import Callable
+
+from gevent.event import Event
+from gevent.greenlet import Greenlet
+
+log = logging.getLogger(__name__)
+
+START_AGAIN_SECONDS = 1.0
+
+
+class Watched:
+    """Runs a function until it returns; again, after a pause, when it raises."""
+
+    def __init__(self, name: str, function: Callable[[], None]) -> None:
+        """
+        Args:
+            name: for the log and for /health/ready.
+            function: returns when it was told to stop, and only then.
+        """
+        self._name = name
+        self._function = function
+        self._stopping = Event()
+        self._failed = False
+        self._greenlet: Greenlet[[], None] | None = None
+
+    def start(self) -> None:
+        self._greenlet = Greenlet.spawn(self._run)
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Waits until the function has returned; ends it after `timeout` seconds.
+
+        Whoever calls this has told the function to stop.
+        """
+        self._stopping.set()
+        if self._greenlet is not None:
+            self._greenlet.join(timeout)
+            self._greenlet.kill()
+            self._greenlet = None
+
+    def problem(self) -> str | None:
+        """Why its work is not done at the moment; None when it is."""
+        if self._greenlet is None or self._greenlet.dead:
+            return f"The {self._name} does not run."
+        if self._failed:
+            return f"The {self._name} failed and is being started again."
+        return None
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._function()
+                return
+            except Exception:
+                log.exception("The %s failed; starting it again", self._name)
+            self._failed = True
+            self._stopping.wait(START_AGAIN_SECONDS)
+            self._failed = False
