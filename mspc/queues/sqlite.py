@@ -2,13 +2,15 @@
 
 Calls that were never attempted lie in `calls`, in order of arrival; calls that failed
 lie in `waiting`, in due order; the dead in `dead`. What is lent out is known in memory
-only: one process owns the file, so after a crash every row is ready again.
+only: one process owns the file, so after a crash every row is ready again. Each row
+has a checksum, since SQLite has none: what a failing disk has altered is not sent.
 """
 
 import itertools
 import logging
 import sqlite3
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,8 +30,8 @@ LOAD_ROWS = 100
 SETTLE_AGAIN_SECONDS = 1.0
 _LAST_SEQ = (1 << 63) - 1
 
-_CALL = "id, accepted_at, attempts, last_error, payload"
-_PUT = f"INSERT INTO calls ({_CALL}) VALUES (?, ?, ?, ?, ?)"
+_CALL = "id, accepted_at, attempts, last_error, payload, crc"
+_PUT = f"INSERT INTO calls ({_CALL}) VALUES (?, ?, ?, ?, ?, ?)"
 _LOAD_NEW = (
     f"SELECT seq, {_CALL} FROM calls WHERE seq > ? ORDER BY seq LIMIT {LOAD_ROWS}"
 )
@@ -40,10 +42,11 @@ _LOAD_DUE = (
 _NEXT_DUE = "SELECT min(due) FROM waiting WHERE due > ?"
 _WAIT = (
     f"INSERT INTO waiting (due, delay, {_CALL})"
-    " SELECT ?, ?, id, accepted_at, ?, ?, payload FROM calls WHERE seq = ?"
+    " SELECT ?, ?, id, accepted_at, ?, ?, payload, ? FROM calls WHERE seq = ?"
 )
 _WAIT_AGAIN = (
-    "UPDATE waiting SET due = ?, delay = ?, attempts = ?, last_error = ? WHERE seq = ?"
+    "UPDATE waiting SET due = ?, delay = ?, attempts = ?, last_error = ?, crc = ?"
+    " WHERE seq = ?"
 )
 # After a step back of the clock nothing waits longer than it was told to.
 _CLAMP_DUE = "UPDATE waiting SET due = :now + delay WHERE due > :now + delay"
@@ -82,7 +85,7 @@ class SqliteQueue:
         )
 
     def put(self, call: Call) -> None:
-        row = (call.id, call.accepted_at, call.attempts, call.last_error, call.payload)
+        row = (*_fields(call), call.payload, _checksum(call))
         self._store.run(lambda db: db.execute(_PUT, row), grows=True)
         self._size += 1
         self._news.set()
@@ -90,7 +93,11 @@ class SqliteQueue:
     def deliveries(self) -> Iterator[Delivery]:
         while not self._cancelled:
             if self._loaded:
-                yield self._loaded.popleft()
+                delivery = self._loaded.popleft()
+                if delivery.intact:
+                    yield delivery
+                else:
+                    self._set_aside(delivery)
                 continue
             self._news.clear()  # before the look: what comes after it rings again
             try:
@@ -151,6 +158,12 @@ class SqliteQueue:
         if next_due is not None and not self._cancelled:
             self._alarm.set(next_due / 1000)
 
+    def _set_aside(self, delivery: "SqliteDelivery") -> None:
+        log.error(
+            "%s is damaged in %s, now a dead letter", delivery.call.id, self._store.path
+        )
+        delivery.bury("damaged in the file: its checksum does not fit")
+
     def forget(self, statements: Statements) -> None:
         """Settles with statements that take a call out of the queue."""
         self.settle(statements)
@@ -182,15 +195,15 @@ class SqliteQueue:
 class SqliteDelivery:
     """A row, lent out."""
 
-    __slots__ = ("_queue", "_settled", "_table", "call", "seq")
+    __slots__ = ("_crc", "_queue", "_settled", "_table", "call", "seq")
 
     def __init__(
         self,
         queue: SqliteQueue,
         table: str,
-        row: tuple[int, str, float, int, str, bytes],
+        row: tuple[int, str, float, int, str, bytes, int | None],
     ) -> None:
-        self.seq, call_id, accepted_at, attempts, last_error, payload = row
+        self.seq, call_id, accepted_at, attempts, last_error, payload, self._crc = row
         self.call = Call(payload, call_id, accepted_at, attempts, last_error)
         self._queue = queue
         self._table = table
@@ -200,16 +213,22 @@ class SqliteDelivery:
     def alive(self) -> bool:
         return True  # nobody but this process lends it
 
+    @property
+    def intact(self) -> bool:
+        """Whether the row is what was written, as far as anybody can tell."""
+        return self._crc is None or self._crc == _checksum(self.call)
+
     def ack(self) -> None:
         if self._settle_once():
             self._queue.forget(self._delete)
 
     def retry(self, call: Call, delay: float) -> None:
         milliseconds = max(1, round(delay * 1000))
+        new = (call.attempts, call.last_error, _checksum(call))
 
         def move(db: sqlite3.Connection) -> int:
             due = self._queue.due_in(milliseconds)
-            row = (due, milliseconds, call.attempts, call.last_error, self.seq)
+            row = (due, milliseconds, *new, self.seq)
             if self._table == "waiting":
                 db.execute(_WAIT_AGAIN, row)
             else:
@@ -238,6 +257,14 @@ class SqliteDelivery:
 
     def _delete(self, db: sqlite3.Connection) -> None:
         db.execute(f"DELETE FROM {self._table} WHERE seq = ?", (self.seq,))
+
+
+def _fields(call: Call) -> tuple[str, float, int, str]:
+    return call.id, call.accepted_at, call.attempts, call.last_error
+
+
+def _checksum(call: Call) -> int:
+    return zlib.crc32(call.payload, zlib.crc32(repr(_fields(call)).encode()))
 
 
 def _counts(db: sqlite3.Connection) -> tuple[int, int, int]:

@@ -162,6 +162,60 @@ def test_a_step_back_of_the_clock_holds_nothing_back(path: Path) -> None:
     opened.close()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "payload = CAST('altered' AS BLOB)",
+        "id = 'altered'",
+        "id = CAST(x'ff00' AS TEXT)",
+        "attempts = 3",
+        "accepted_at = 5.0",
+        "last_error = 'altered'",
+        "crc = crc + 1",
+    ],
+)
+@pytest.mark.parametrize("table", ["calls", "waiting"])
+def test_a_damaged_row_is_set_aside_and_not_lent(
+    path: Path, table: str, damage: str
+) -> None:
+    opened = Opened(SqliteQueue(SqliteConfig(path)))
+    for payload in (b"first", b"second", b"third"):
+        opened.queue.put(Call(payload, id=payload.decode()))
+        if table == "waiting":
+            delivery = opened.take()
+            delivery.retry(delivery.call.next_attempt("no"), 0.001)
+    opened.close()
+    _run(path, f"UPDATE {table} SET {damage} WHERE id = 'second'")
+    opened = Opened(SqliteQueue(SqliteConfig(path)))
+    lent = [opened.take() for _ in range(2)]
+    assert {delivery.call.payload for delivery in lent} == {b"first", b"third"}
+    for delivery in lent:
+        delivery.ack()
+    opened.close()
+    assert _run(path, f"SELECT * FROM {table}") == []
+    ((reason,),) = _run(path, "SELECT reason FROM dead")
+    assert reason == "damaged in the file: its checksum does not fit"
+
+
+def test_a_file_of_the_first_layout_is_brought_up_to_date(path: Path) -> None:
+    opened = Opened(SqliteQueue(SqliteConfig(path)))
+    for payload in (b"failed", b"new"):
+        opened.queue.put(Call(payload))
+        if payload == b"failed":
+            delivery = opened.take()
+            delivery.retry(delivery.call.next_attempt("no"), 0.001)
+    opened.close()
+    for table in ("calls", "waiting", "dead"):
+        _run(path, f"ALTER TABLE {table} DROP COLUMN crc")
+    _run(path, "PRAGMA user_version=1")
+    for _ in range(2):  # the second time it is up to date
+        opened = Opened(SqliteQueue(SqliteConfig(path)))
+        lent = {opened.take().call.payload for _ in range(2)}
+        assert lent == {b"failed", b"new"}
+        opened.close()
+    assert _run(path, "PRAGMA user_version") == [(2,)]
+
+
 def test_a_write_error_ends_the_process_and_loses_nothing(
     mspc_process: StartMspc,
 ) -> None:
@@ -186,7 +240,8 @@ def _overwrite_pages(path: Path) -> None:
         file.write(os.urandom(8192))
 
 
-def _run(path: Path, statement: str) -> None:
+def _run(path: Path, statement: str) -> list[tuple[object, ...]]:
     db = sqlite3.connect(path, isolation_level=None)
-    db.execute(statement)
+    rows = db.execute(statement).fetchall()
     db.close()
+    return rows

@@ -24,7 +24,7 @@ LAYERS = (
     | {"forwarder", "connection", "dialer"}
     | {"queues", "queues.amqp", "queues.amqp_link"}
     | {"queues.amqp_channel", "queues.amqp_message", "queues.amqp_topology"}
-    | {"queues.spooled", "queues.sqlite", "queues.sqlite_store"},
+    | {"queues.spooled", "queues.sqlite", "queues.sqlite_store", "queues.sqlite_file"},
     {"queues.dispatch", "in_flight"},
     {"validation", "retry", "requeue", "queues.base", "settings", "logs"},
     {"body", "kinds"},
@@ -47,6 +47,7 @@ DIVIDED = {
     },
     "queues.amqp_link": {"queues.amqp_channel", "queues.amqp_topology"},
     "queues.sqlite": {"queues.sqlite_store"},
+    "queues.sqlite_store": {"queues.sqlite_file"},
     "config": {"networks"},
 }
 # A foreign library stays behind its adapter.
