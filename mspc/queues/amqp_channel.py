@@ -68,6 +68,7 @@ class PipelinedChannel(Channel):
     Attributes:
         lost: set when nothing more will come of this channel.
         reason: why it was lost.
+        used: whether a message was confirmed or delivered on it.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class PipelinedChannel(Channel):
         super().__init__(channel_id, connection, RPC_TIMEOUT_SECONDS)
         self.lost = Event()
         self.reason = ""
+        self.used = False
         self._on_message = on_message
         self._chunk = connection.max_frame_size - FRAME_OVERHEAD_BYTES
         self._published = 0  # the last delivery tag: the broker counts as we do
@@ -228,6 +230,7 @@ class PipelinedChannel(Channel):
             elif publish.message_id in self._returned:
                 self._returned.discard(publish.message_id)
                 error = Unroutable("The queue does not exist.")
+            self.used = self.used or error is None
             publish.confirmed.set(error)
 
     def _on_return(self, _: commands.Basic.Return) -> None:
@@ -257,6 +260,7 @@ class PipelinedChannel(Channel):
         if sum(map(len, self._body)) < head.body_size:
             return
         self._deliver = self._header = None
+        self.used = True
         message = Message(
             deliver.consumer_tag or "",
             deliver.delivery_tag or 0,

@@ -38,7 +38,7 @@ USER_TIMEOUT_MILLISECONDS = 20_000
 
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 5.0
-# A session that lived shorter than this did not prove that the trouble is over.
+# A session that carried nothing and lived shorter than this has proven nothing.
 PROVEN_AFTER_SECONDS = 5.0
 
 # AMQP reply codes that no later attempt can change.
@@ -106,15 +106,12 @@ class Link:
         for host, port in cycle(self._config.hosts):
             if self._stopping.is_set():
                 return
-            started = time.monotonic()
-            self._one_session(host, port)
-            if self._stopping.is_set():
-                return
-            if time.monotonic() - started > PROVEN_AFTER_SECONDS and self._proven:
+            if self._one_session(host, port):
                 delays = _delays()
             self._stopping.wait(next(delays))
 
-    def _one_session(self, host: str, port: int) -> None:
+    def _one_session(self, host: str, port: int) -> bool:
+        """Connects and stays; whether that showed that the trouble is over."""
         connection = self._connection(host, port)
         channel = None
         try:
@@ -129,7 +126,7 @@ class Link:
             if channel is not None:
                 channel.lose(str(exc))
             _discard(connection)
-            return
+            return False
         except gevent.GreenletExit:
             _discard(connection)
             raise
@@ -137,6 +134,7 @@ class Link:
         self.channel = channel
         self.up.set()
         self._told = ""
+        since = time.monotonic()
         log.info("RabbitMQ (%s): connected to %s:%d", self._purpose, host, port)
         reason = "its supervisor failed"
         try:
@@ -150,6 +148,7 @@ class Link:
             else:
                 self._down(f"{host}:{port}: {reason}")
                 _discard(connection)
+        return channel.used or time.monotonic() - since > PROVEN_AFTER_SECONDS
 
     def _watch(self, channel: PipelinedChannel) -> str:
         """Returns why the session is over."""

@@ -14,7 +14,7 @@ from amqpstorm.exception import AMQPChannelError
 from pamqp import commands
 
 LEVELS = 16
-DECLARE_TIMEOUT_SECONDS = 30
+DECLARE_TIMEOUT_SECONDS = 10
 
 # RabbitMQ 4.0 drops a message of a quorum queue after 20 returns, connection losses
 # among them. -1 means "no limit" there, but 3.x drops at the first return with it.
