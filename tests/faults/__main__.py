@@ -6,6 +6,6 @@ monkey.patch_all()
 
 import sys
 
-from tests.faults.run import main
+from tests.faults.command import main
 
 sys.exit(main())

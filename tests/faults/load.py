@@ -22,6 +22,9 @@ CONNECTIONS = 64
 # What is behind schedule by more than this is not made up for: a stalled service
 # gets the rate again afterwards, not a flood.
 _CATCH_UP_SECONDS = 0.25
+# mspc closes what is idle for 30 s, which may cross with a request: as a careful client
+# does, this one lets a connection go before.
+_KEPT_SECONDS = 20.0
 
 # Text that a careless hand on the way would change.
 _DELICATE = 'ä€😀 \\u20ac \\"quoted\\" \\\\ %41&amp; + '
@@ -70,7 +73,7 @@ class Client:
         self.log = log
         self._base = base
         self._ports = itertools.cycle(ports)
-        self._idle: dict[int, list[http.client.HTTPConnection]] = {}
+        self._idle: dict[int, list[tuple[float, http.client.HTTPConnection]]] = {}
 
     def post(
         self,
@@ -91,7 +94,7 @@ class Client:
 
     def close(self) -> None:
         for idle in self._idle.values():
-            for connection in idle:
+            for _, connection in idle:
                 connection.close()
         self._idle.clear()
 
@@ -116,14 +119,15 @@ class Client:
         if response.will_close:
             connection.close()
         else:
-            self._idle.setdefault(port, []).append(connection)
+            self._idle.setdefault(port, []).append((time.monotonic(), connection))
         return _outcome(response.status), response.status
 
     def _take(self, port: int, timeout: float) -> http.client.HTTPConnection:
         idle = self._idle.get(port, [])
         while idle:
-            connection = idle.pop()
-            if not _readable(connection):
+            since, connection = idle.pop()
+            fresh = time.monotonic() - since < _KEPT_SECONDS
+            if fresh and not _readable(connection):
                 return connection
             connection.close()  # the other side has closed it
         return http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)

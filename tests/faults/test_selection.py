@@ -12,7 +12,8 @@ from tests.faults.harness import QUORUM, QUORUM4, SQLITE, Run
 from tests.faults.ledger import ok, status
 from tests.faults.nodes import RABBITMQ4, Nodes
 from tests.faults.rows import Row
-from tests.faults.run import Result, run_row, select, write
+from tests.faults.run import run_row, select
+from tests.faults.table import Result, write
 
 SEED = 1
 
