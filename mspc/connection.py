@@ -1,94 +1,135 @@
-"""One outbound connection: dialled by us, writes what it is told, reads within bounds.
+"""Connections to targets: opened by urllib3, kept while idle, used by one call at once.
 
-urllib3 keeps the pools and speaks HTTP; what it would do otherwise is replaced here.
+urllib3's pools are not used: building a key, parsing the target and polling the socket
+for each call cost more than the call, and the target would be written as a browser
+does, `%C3` for `%c3`, which breaks signatures over the URL.
 """
 
-import http.client
-import io
 import socket
+import ssl
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from mspc import crash
+from mspc.answer import AnswerReader
+from mspc.call import Request
 from mspc.dialer import Dialer
 
-# What is read off the wire for one answer at most: interim answers, head, body and
-# trailers. http.client reads the first and the last for as long as there are any, and
-# gevent switches only when there is nothing to read, so a fast target that never ends
-# would stop every other greenlet and hold off the deadline.
-WIRE_BYTES = 262_144
+# After so long every idle connection is closed: many servers close one after a minute
+# or less, and what a dead origin leaves open costs a descriptor each.
+FRESH_SECONDS = 30.0
+# A larger body is sent after the head instead of being copied behind it.
+SENT_AT_ONCE_BYTES = 65_536
+
+Origin = tuple[str, str, int]  # scheme, host, port
 
 
-class TargetHeaders(dict[str, Any]):
-    """Headers that bring the request target along.
+class Connection:
+    """An open connection."""
 
-    urllib3 writes the target as a browser would, `%C3` for `%c3` and `%5B` for `[`: a
-    service that checks a signature over the URL it was called with would refuse it.
-    """
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
 
-    def __init__(self, target: str) -> None:
-        super().__init__()
-        self.target = target
+    def send(self, head: bytes, body: bytes) -> None:
+        if len(body) <= SENT_AT_ONCE_BYTES:
+            data = head + body
+            # Not sendall() at once: gevent's asks for the size of the buffer first.
+            sent = self._sock.send(data)
+            if sent < len(data):
+                self._sock.sendall(memoryview(data)[sent:])
+        else:
+            self._sock.sendall(head)
+            self._sock.sendall(body)
+        crash.at("request_sent")
 
-    def copy(self) -> "TargetHeaders":  # urllib3 makes one
-        again = TargetHeaders(self.target)
-        again.update(self)
-        return again
+    def reader(self) -> AnswerReader:
+        return AnswerReader(self._sock.recv)
 
-
-class _Bounded(io.RawIOBase):
-    """A socket's file that ends with an error after WIRE_BYTES."""
-
-    def __init__(self, raw: io.RawIOBase) -> None:
-        self._raw = raw
-        self._left = WIRE_BYTES
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self._left <= 0:
-            raise http.client.HTTPException(f"more than {WIRE_BYTES} bytes")
-        count: int | None = self._raw.readinto(buffer)
-        self._left -= count or 0
-        return count
+    @property
+    def usable(self) -> bool:
+        """Nothing has come since the last answer, not even the end."""
+        raw: Any = self._sock  # gevent's: the one below it does not wait
+        try:
+            raw._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def close(self) -> None:
-        self._raw.close()
-        super().close()
+        self._sock.close()
 
 
-class _Answer(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
-        super().__init__(sock, *args, **more)
-        self.fp = io.BufferedReader(_Bounded(self.fp.detach()))
+class Connections:
+    """Opens connections, and keeps those that can be used again."""
+
+    def __init__(
+        self, dialer: Dialer, connect_timeout: float, context: ssl.SSLContext
+    ) -> None:
+        self._dialer = dialer
+        self._connect_timeout = connect_timeout
+        self._context = context
+        self._idle: dict[Origin, list[Connection]] = {}
+
+    def take(self, request: Request) -> Connection:
+        """A connection to the request's origin, for one call.
+
+        Raises:
+            AddressDenied: no address of the host may be dialled.
+            urllib3.exceptions.HTTPError, OSError: there is no connection.
+        """
+        idle = self._idle.get((request.scheme, request.host, request.port))
+        while idle:
+            connection = idle.pop()
+            if connection.usable:
+                return connection
+            connection.close()
+        return self._open(request)
+
+    def give_back(self, request: Request, connection: Connection) -> None:
+        origin = (request.scheme, request.host, request.port)
+        self._idle.setdefault(origin, []).append(connection)
+
+    def close_idle(self) -> None:
+        everything, self._idle = self._idle, {}
+        for idle in everything.values():
+            for connection in idle:
+                connection.close()
+
+    def _open(self, request: Request) -> Connection:
+        place: dict[str, Any] = {
+            "host": request.host,
+            "port": request.port,
+            "timeout": self._connect_timeout,
+        }
+        opening: _Plain | _OverTls
+        if request.scheme == "https":
+            opening = _OverTls(**place, ssl_context=self._context)
+        else:
+            opening = _Plain(**place)
+        opening.dialer = self._dialer
+        try:
+            opening.connect()
+        except BaseException:  # the deadline of the whole attempt, for example
+            opening.close()
+            raise
+        sock: Any = opening.sock
+        # From here on the deadline of the attempt counts, not that of a single read.
+        sock.settimeout(None)
+        return Connection(sock)
 
 
-def pool_classes(dialer: Dialer) -> dict[str, type[HTTPConnectionPool]]:
-    """What urllib3's PoolManager takes as its `pool_classes_by_scheme`."""
+class _Plain(HTTPConnection):
+    dialer: Dialer
 
-    class Ours:
-        response_class: Any = _Answer
+    def _new_conn(self) -> socket.socket:
+        return self.dialer.dial(self)
 
-        def request(self, *args: Any, **more: Any) -> None:
-            super().request(args[0], more["headers"].target, **more)  # type: ignore[misc]
-            crash.at("request_sent")
 
-        def _new_conn(self: Any) -> socket.socket:
-            return dialer.dial(self)
+class _OverTls(HTTPSConnection):
+    dialer: Dialer
 
-    class Plain(Ours, HTTPConnection):
-        pass
-
-    class OverTls(Ours, HTTPSConnection):
-        pass
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = OverTls
-
-    return {"http": PlainPool, "https": TlsPool}
+    def _new_conn(self) -> socket.socket:
+        return self.dialer.dial(self)

@@ -4,6 +4,7 @@ No retries, no redirects: a hidden second request would be a duplicate nobody co
 and a POST that follows a redirect turns into a GET, which would be a silent loss.
 """
 
+import re
 import ssl
 import time
 from collections.abc import Callable
@@ -11,23 +12,21 @@ from collections.abc import Callable
 import gevent
 import urllib3
 from urllib3 import exceptions as http
-from urllib3.response import BaseHTTPResponse
 
 from mspc import __version__, crash
+from mspc.answer import NoAnswer
 from mspc.call import Outcome, Request
 from mspc.config import ForwardConfig
-from mspc.connection import TargetHeaders, pool_classes
+from mspc.connection import FRESH_SECONDS, Connection, Connections
 from mspc.dialer import AddressDenied, Dialer
 
-# So much of an answer is read, to keep the connection for the next call.
-ANSWER_BYTES = 65_536
-# urllib3's default of 10 would close a connection with every eleventh origin.
-ORIGINS = 256
-# After so long every connection is made anew: many servers close an idle one after a
-# minute or less, and what a dead origin leaves open costs a descriptor each.
-FRESH_POOLS_SECONDS = 30.0
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 USER_AGENT = f"mspc/{__version__}"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+# Without a body, these say so: RFC 9110 8.6.
+_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+# validation.py lets none of them through; whoever else makes a Request may not.
+_FORBIDDEN = re.compile(r"[\x00\r\n]")
 
 
 class Forwarder:
@@ -42,18 +41,11 @@ class Forwarder:
         self._clock = clock
         self._fresh_since = clock()
         self._deadline = config.timeout
-        self._timeout = urllib3.Timeout(
-            connect=config.connect_timeout, read=config.timeout
-        )
-        self._pools = urllib3.PoolManager(
-            num_pools=ORIGINS,
-            maxsize=consumers,
-            ssl_context=_tls_context(config),
-            retries=False,
+        self._connections = Connections(
+            Dialer(config.networks), config.connect_timeout, _tls_context(config)
         )
         if not config.verify_tls:  # a setting is no reason for a warning per call
             urllib3.disable_warnings(http.InsecureRequestWarning)
-        self._pools.pool_classes_by_scheme = pool_classes(Dialer(config.networks))
 
     def attempt(self, request: Request, call_id: str) -> Outcome:
         """Makes the call once. Never raises for what a target or a network does.
@@ -70,12 +62,20 @@ class Forwarder:
         status = None
         error, permanent = "", False
         deadline = gevent.Timeout.start_new(self._deadline)
+        connection = None
         try:
-            response = self._send(request, call_id)
-            status = response.status
+            head = written_head(request, call_id)
+            connection = self._connect(request)
+            connection.send(head, request.body)
+            reader = connection.reader()
+            answer = reader.head(request.method)
+            status = answer.status
             if status in REDIRECTS:
                 error = "a redirect, not followed"
-            _read(response, request.method)
+            # After CONNECT the rest would be a tunnel.
+            if request.method != "CONNECT" and reader.skip_body(answer):
+                self._connections.give_back(request, connection)
+                connection = None
             crash.at("response_read")
         except gevent.Timeout as exc:
             if exc is not deadline:
@@ -85,67 +85,68 @@ class Forwarder:
             error, permanent = _explain(exc)
         finally:
             deadline.close()
+            if connection is not None:
+                connection.close()
         seconds = time.monotonic() - started
         if status is not None and error and 200 <= status < 300:
             error = ""
         return Outcome(status, error, seconds, permanent and status is None)
 
     def close(self) -> None:
-        self._pools.clear()
+        self._connections.close_idle()
 
-    def _send(self, request: Request, call_id: str) -> BaseHTTPResponse:
+    def _connect(self, request: Request) -> Connection:
         now = self._clock()
-        if now - self._fresh_since > FRESH_POOLS_SECONDS:
+        if now - self._fresh_since > FRESH_SECONDS:
             self._fresh_since = now
-            self._pools.clear()  # connections in use are closed when they are done
-        pool = self._pools.connection_from_host(
-            request.host, request.port, request.scheme
-        )
-        return pool.urlopen(
-            request.method,
-            _target(request),
-            body=request.body or None,
-            headers=_headers(request, call_id),
-            timeout=self._timeout,
-            retries=False,
-            redirect=False,
-            assert_same_host=False,
-            preload_content=False,
-            decode_content=False,
-        )
+            self._connections.close_idle()
+        return self._connections.take(request)
+
+
+def written_head(request: Request, call_id: str) -> bytes:
+    """The request up to its body, as it goes over the wire.
+
+    Raises:
+        ValueError: it has a character that would end a line.
+    """
+    lines = [f"{request.method} {_target(request)} HTTP/1.1"]
+    given = set()
+    for name, value in request.headers:
+        given.add(name.lower())
+        lines.append(f"{name}: {value}")
+    if "host" not in given:
+        lines.insert(1, f"Host: {_host(request)}")
+    if "accept-encoding" not in given:
+        lines.append("Accept-Encoding: identity")
+    if "user-agent" not in given:
+        lines.append(f"User-Agent: {USER_AGENT}")
+    if "idempotency-key" not in given:
+        lines.append(f"Idempotency-Key: {call_id}")
+    if request.body or request.method in _METHODS_WITH_BODY:
+        lines.append(f"Content-Length: {len(request.body)}")
+    for line in lines:
+        if found := _FORBIDDEN.search(line):
+            raise ValueError(f"{found[0]!r} in its head")
+    return "\r\n".join([*lines, "\r\n"]).encode()
+
+
+def _host(request: Request) -> str:
+    host = _bracketed(request.host)
+    if request.port == DEFAULT_PORTS[request.scheme]:
+        return host
+    return f"{host}:{request.port}"
 
 
 def _target(request: Request) -> str:
     if request.target:
         return request.target
     if request.method == "CONNECT":  # authority form, RFC 9110 9.3.6
-        host = f"[{request.host}]" if ":" in request.host else request.host
-        return f"{host}:{request.port}"
+        return f"{_bracketed(request.host)}:{request.port}"
     return "/"
 
 
-def _headers(request: Request, call_id: str) -> TargetHeaders:
-    # http.client would encode text as Latin-1 and refuse the rest: bytes pass as they
-    # are, though urllib3's annotations know text only.
-    headers = TargetHeaders(_target(request))
-    headers.update((name, value.encode()) for name, value in request.headers)
-    given = {name.lower() for name in headers}
-    if "idempotency-key" not in given:
-        headers["Idempotency-Key"] = call_id
-    if "user-agent" not in given:
-        headers["User-Agent"] = USER_AGENT
-    return headers
-
-
-def _read(response: BaseHTTPResponse, method: str) -> None:
-    """Reads the answer's body if it is small, then lets the connection go."""
-    try:
-        if method != "CONNECT":  # after a 2xx the rest would be a tunnel
-            response.read(ANSWER_BYTES, decode_content=False)
-    finally:
-        # Closes the connection unless the end of the answer was read.
-        response.close()
-        response.release_conn()
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _tls_context(config: ForwardConfig) -> ssl.SSLContext:
@@ -168,14 +169,12 @@ def _explain(exc: Exception) -> tuple[str, bool]:
             return "the host name cannot be resolved", False
         case http.NewConnectionError():  # before its base class, the next one
             return f"no connection: {getattr(cause, 'strerror', None) or exc}", False
-        case http.ConnectTimeoutError():
+        case http.ConnectTimeoutError() | TimeoutError():
             return "no connection in time", False
-        case http.ReadTimeoutError():
-            return "no answer in time", False
-        case http.SSLError():
+        case ssl.SSLError() | http.SSLError():
             return f"TLS: {exc}", False
-        case http.ProtocolError():
-            return f"no proper answer: {exc.args[-1]}", False
-        case http.LocationValueError() | UnicodeError() | ValueError():
+        case NoAnswer() | OSError():
+            return f"no proper answer: {exc}", False
+        case UnicodeError() | ValueError():
             return f"the request cannot be written: {exc}", True
     return f"{type(exc).__name__}: {exc}", False

@@ -17,9 +17,10 @@ from gevent.event import Event
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
+from mspc.answer import ANSWER_BYTES
 from mspc.call import Outcome, Request
 from mspc.config import ForwardConfig
-from mspc.forwarder import ANSWER_BYTES, USER_AGENT, Forwarder
+from mspc.forwarder import USER_AGENT, Forwarder
 from mspc.networks import NetworkRules, parse_network
 from tests.support.certificates import Certificates
 from tests.support.children import die_with_parent, end, free_port
@@ -519,12 +520,10 @@ class TestFailure:
     def test_a_bug_in_a_library_is_an_outcome(
         self, attempt: Attempts, target: Target, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def urlopen(*_: object, **__: object) -> None:
+        def connect(_: object) -> None:
             raise ZeroDivisionError("a bug")
 
-        monkeypatch.setattr(
-            "urllib3.connectionpool.HTTPConnectionPool.urlopen", urlopen
-        )
+        monkeypatch.setattr("urllib3.connection.HTTPConnection.connect", connect)
         assert_no_answer(attempt(target.port), "ZeroDivisionError: a bug")
 
     @pytest.mark.parametrize(
