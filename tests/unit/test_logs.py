@@ -5,7 +5,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,10 @@ from mspc.config import LogConfig
 
 log = logging.getLogger("mspc.test")
 
+SWITCHES = (
+    *("raiseExceptions", "_srcfile"),
+    *("logThreads", "logProcesses", "logMultiprocessing"),
+)
 LIBRARIES = ("amqpstorm", "pamqp", "urllib3")
 
 
@@ -22,16 +25,16 @@ LIBRARIES = ("amqpstorm", "pamqp", "urllib3")
 def _logging_as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    raise_exceptions = logging.raiseExceptions
+    switches = {name: getattr(logging, name) for name in SWITCHES}
     levels = {name: logging.getLogger(name).level for name in LIBRARIES}
     yield
     for handler in root.handlers:
-        if handler not in handlers and isinstance(handler, logging.FileHandler):
-            with suppress(OSError):  # a disk may still be full
-                handler.close()
+        if handler not in handlers:
+            handler.close()
     root.handlers = handlers
     root.setLevel(level)
-    logging.raiseExceptions = raise_exceptions
+    for name, switch in switches.items():
+        setattr(logging, name, switch)
     for name, one in levels.items():
         logging.getLogger(name).setLevel(one)
 
