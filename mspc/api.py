@@ -8,6 +8,7 @@ from typing import Any
 import falcon
 
 from mspc import crash, validation
+from mspc.accepted import Accepted
 from mspc.auth import Authorization
 from mspc.call import Call
 from mspc.config import AuthConfig, HttpConfig
@@ -42,12 +43,13 @@ class CallsResource:
     protected = True
 
     def __init__(
-        self, queue: Queue, networks: NetworkRules, max_bytes: int, fast: bool
+        self, queue: Queue, networks: NetworkRules, accepted: Accepted, http: HttpConfig
     ) -> None:
         self._queue = queue
         self._networks = networks
-        self._max_bytes = max_bytes
-        self._fast = fast
+        self._accepted = accepted
+        self._max_bytes = http.max_request_bytes
+        self._fast = http.fast_publish
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         payload = self._read(req)
@@ -60,6 +62,7 @@ class CallsResource:
             return
         request = validation.parse(payload, self._networks)
         call = Call(payload)
+        self._accepted.remember(call, request)  # before somebody takes it
         self._put(call)
         log.info("%s accepted %s %s", call.id, request.method, request.url)
         _answer(resp, falcon.HTTP_202, "Accepted", id=call.id)
@@ -123,6 +126,7 @@ def create_app(
     auth: AuthConfig,
     networks: NetworkRules,
     queue: Queue,
+    accepted: Accepted,
     problem: Callable[[], str | None],
 ) -> falcon.App[Any, Any]:
     """The WSGI application.
@@ -132,11 +136,12 @@ def create_app(
         auth: who may send calls.
         networks: addresses that a call may not name.
         queue: where calls are stored.
+        accepted: where their requests are remembered for the consumers.
         problem: why the service is not ready; None when it is.
     """
     middleware: list[Any] = [ExactPaths(), Authorization(auth)]
     app = falcon.App(middleware=middleware)
-    calls = CallsResource(queue, networks, http.max_request_bytes, http.fast_publish)
+    calls = CallsResource(queue, networks, accepted, http)
     app.add_route("/", calls)
     app.add_route("/health/live", HealthResource("Alive"))
     app.add_route("/health/ready", HealthResource("Ready", problem, queue.remark))

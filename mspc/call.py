@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 
 LAST_ERROR_CHARACTERS = 500
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def new_call_id() -> str:
@@ -68,8 +69,7 @@ class Request:
     def url(self) -> str:
         """The URL for people to read: no user info, no default port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        default = {"http": 80, "https": 443}[self.scheme]
-        port = "" if self.port == default else f":{self.port}"
+        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}{self.target}"
 
 

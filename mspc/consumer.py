@@ -8,6 +8,7 @@ from gevent.event import Event
 from gevent.pool import Pool
 
 from mspc import crash, validation
+from mspc.accepted import Accepted
 from mspc.call import Outcome, Request
 from mspc.errors import BadRequest, QueueError
 from mspc.in_flight import Attempt, InFlight
@@ -30,11 +31,13 @@ class Consumers:
         attempt: Callable[[Request, str], Outcome],
         policy: RetryPolicy,
         networks: NetworkRules,
+        accepted: Accepted,
     ) -> None:
         self._queue = queue
         self._attempt = attempt
         self._policy = policy
         self._networks = networks
+        self._accepted = accepted
         self._pool = Pool(size)
         self._in_flight = InFlight()
         self._stopping = Event()
@@ -87,7 +90,9 @@ class Consumers:
         crash.at("delivery_taken")
         call = attempt.delivery.call
         try:
-            request = validation.parse(call.payload, self._networks)
+            request = self._accepted.take(call)
+            if request is None:
+                request = validation.parse(call.payload, self._networks)
         except BadRequest as exc:
             log.error("%s is no call, now a dead letter: %s", call.id, exc)
             attempt.settle().bury(f"is no call: {exc}")

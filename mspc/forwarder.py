@@ -15,14 +15,13 @@ from urllib3 import exceptions as http
 
 from mspc import __version__, crash
 from mspc.answer import NoAnswer
-from mspc.call import Outcome, Request
+from mspc.call import DEFAULT_PORTS, Outcome, Request
 from mspc.config import ForwardConfig
 from mspc.connection import FRESH_SECONDS, Connection, Connections
 from mspc.dialer import AddressDenied, Dialer
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 USER_AGENT = f"mspc/{__version__}"
-DEFAULT_PORTS = {"http": 80, "https": 443}
 # Without a body, these say so: RFC 9110 8.6.
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 # validation.py lets none of them through; whoever else makes a Request may not.

@@ -5,6 +5,7 @@ import time
 
 from gevent.event import Event
 
+from mspc.accepted import Accepted
 from mspc.api import create_app
 from mspc.config import Config
 from mspc.consumer import Consumers
@@ -30,18 +31,21 @@ class Service:
         self._failure: MspcError | None = None
         self._queue = open_queue(config.queue)
         self._forwarder = Forwarder(config.forward, config.consumers)
+        accepted = Accepted()
         self._consumers = Consumers(
             config.consumers,
             self._queue,
             self._forwarder.attempt,
             RetryPolicy(config.requeue_delay),
             config.forward.networks,
+            accepted,
         )
         app = create_app(
             config.http,
             config.auth,
             config.forward.networks,
             self._queue,
+            accepted,
             self.problem,
         )
         self._server = Server(config.http, app)

@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
@@ -17,7 +18,7 @@ import idna
 from voluptuous import Extra, Invalid, MultipleInvalid, Optional, Required, Schema
 
 from mspc.body import BodyRefused, kind, read_body, read_object, shown
-from mspc.call import Request
+from mspc.call import DEFAULT_PORTS, Request
 from mspc.errors import InvalidProperties
 from mspc.networks import NetworkRules
 
@@ -27,7 +28,7 @@ MAX_URL_BYTES = 8192
 # Beyond these nobody is helped, and looking at each would hold up other calls.
 MAX_PROBLEMS = 10
 MAX_MEMBERS = 1000
-DEFAULT_PORTS = {"http": 80, "https": 443}
+REMEMBERED_PLACES = 1000  # of at most MAX_URL_BYTES each
 
 _METHODS = frozenset(METHODS.split(", "))
 # RFC 9110 7.6.1, and what the sending side makes itself: framing and Expect.
@@ -121,22 +122,28 @@ def _check_url(value: object) -> _Url:
     if parts is None or (scheme := parts[1].lower()) not in DEFAULT_PORTS:
         raise Invalid("must start with http:// or https://.")
     user_info, _, place = parts[2].rpartition("@")
-    host_port = _PLACE.fullmatch(place)
-    if host_port is None and "@" in value[parts.end(2) :]:
+    if "@" in value[parts.end(2) :] and not _PLACE.fullmatch(place):
         raise Invalid("must have /, ? and # percent-encoded in the user info.")
+    host, literal, port = _read_place(place, DEFAULT_PORTS[scheme])
+    target = _NOT_ASCII.sub(lambda found: quote(found[0]), parts[3])
+    if target.startswith("?"):
+        target = f"/{target}"
+    return _Url(scheme, host, port, target, literal, _basic(user_info))
+
+
+@lru_cache(maxsize=REMEMBERED_PLACES)
+def _read_place(place: str, default_port: int) -> tuple[str, bool, int]:
+    """Host, whether it is an address, and port: most calls go to a few origins."""
+    host_port = _PLACE.fullmatch(place)
     if host_port is None:
         raise Invalid(
             f"has a wrong host or port, {shown(place)}: http://name:8080/ and "
             "http://[::1]:8080/ are right."
         )
-    port = int(host_port[2] or DEFAULT_PORTS[scheme])
+    port = int(host_port[2] or default_port)
     if not 0 < port < 65536:
         raise Invalid(f"must have a port from 1 to 65535, not {port}.")
-    host, literal = _read_host(host_port[1])
-    target = _NOT_ASCII.sub(lambda found: quote(found[0]), parts[3])
-    if target.startswith("?"):
-        target = f"/{target}"
-    return _Url(scheme, host, port, target, literal, _basic(user_info))
+    return *_read_host(host_port[1]), port
 
 
 def _read_host(text: str) -> tuple[str, bool]:

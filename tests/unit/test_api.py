@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from falcon.testing import create_environ
 
+from mspc.accepted import Accepted
 from mspc.api import create_app
 from mspc.config import AuthConfig, HttpConfig
 from mspc.networks import NetworkRules
@@ -47,7 +48,12 @@ class Client:
 
     def __post_init__(self) -> None:
         self.app = create_app(
-            self.http, self.auth, NetworkRules(), self.queue, self.problem
+            self.http,
+            self.auth,
+            NetworkRules(),
+            self.queue,
+            Accepted(),
+            self.problem,
         )
 
     def request(

@@ -25,7 +25,7 @@ LAYERS = (
     | {"queues", "queues.amqp", "queues.amqp_link"}
     | {"queues.amqp_channel", "queues.amqp_message", "queues.amqp_topology"}
     | {"queues.spooled", "queues.sqlite", "queues.sqlite_store", "queues.sqlite_file"},
-    {"queues.dispatch", "in_flight", "answer"},
+    {"queues.dispatch", "in_flight", "accepted", "answer"},
     {"validation", "retry", "requeue", "queues.base", "settings", "logs"},
     {"body", "kinds"},
     {"config"},

@@ -8,6 +8,7 @@ import pytest
 from gevent.event import Event
 
 from mspc import watched
+from mspc.accepted import Accepted
 from mspc.call import Call, Outcome, Request
 from mspc.consumer import Consumers
 from mspc.errors import QueueFailed
@@ -115,7 +116,7 @@ def start(
 
     def start(size: int = 2) -> Consumers:
         policy = RetryPolicy(DELAY_SECONDS)
-        consumers = Consumers(size, queue, attempts, policy, NetworkRules())
+        consumers = Consumers(size, queue, attempts, policy, NetworkRules(), Accepted())
         started.append(consumers)
         consumers.start()
         return consumers
@@ -329,7 +330,9 @@ class TestStop:
         consumers.stop(timeout=5)
         consumers.stop(timeout=5)
         policy = RetryPolicy(DELAY_SECONDS)
-        Consumers(1, queue, attempts, policy, NetworkRules()).stop(timeout=5)
+        Consumers(1, queue, attempts, policy, NetworkRules(), Accepted()).stop(
+            timeout=5
+        )
 
 
 class TestTrouble:
@@ -516,7 +519,7 @@ class TestProblem:
 
     def test_before_start(self, queue: Queue, attempts: Attempts) -> None:
         policy = RetryPolicy(DELAY_SECONDS)
-        consumers = Consumers(1, queue, attempts, policy, NetworkRules())
+        consumers = Consumers(1, queue, attempts, policy, NetworkRules(), Accepted())
         assert consumers.problem() == f"The {DISPATCHER} does not run."
 
     def test_after_stop(self, start: Start) -> None:

@@ -8,6 +8,7 @@ import pytest
 from gevent.event import Event
 from gevent.queue import Queue as Mailbox
 
+from mspc.accepted import Accepted
 from mspc.call import Call, Outcome, Request
 from mspc.consumer import Consumers
 from mspc.errors import MspcError, QueueUnavailable
@@ -279,7 +280,7 @@ def test_no_interleaving_loses_the_call(seed: int) -> None:
     chance = random.Random(seed)
     broker = Whims(chance)
     policy = RetryPolicy(1.0)
-    consumers = Consumers(5, broker, broker.attempt, policy, NetworkRules())
+    consumers = Consumers(5, broker, broker.attempt, policy, NetworkRules(), Accepted())
     consumers.start()
     usual = [broker.deliver, broker.deliver, broker.answer, broker.confirm]
     rare = [broker.lose_the_channel, broker.lose_sight]
