@@ -15,6 +15,7 @@ from mspc import crash
 from mspc.answer import AnswerReader
 from mspc.call import Request
 from mspc.dialer import Dialer
+from mspc.wire import send_all
 
 # After so long every idle connection is closed: many servers close one after a minute
 # or less, and what a dead origin leaves open costs a descriptor each.
@@ -33,11 +34,7 @@ class Connection:
 
     def send(self, head: bytes, body: bytes) -> None:
         if len(body) <= SENT_AT_ONCE_BYTES:
-            data = head + body
-            # Not sendall() at once: gevent's asks for the size of the buffer first.
-            sent = self._sock.send(data)
-            if sent < len(data):
-                self._sock.sendall(memoryview(data)[sent:])
+            send_all(self._sock, head + body)
         else:
             self._sock.sendall(head)
             self._sock.sendall(body)

@@ -19,6 +19,7 @@ import gevent
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from mspc.http_request import TURN, Body, BrokenBody, Head, Refused, read_head
+from mspc.wire import send_all
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -266,7 +267,7 @@ class Connection(WSGIHandler):
     def _sendall(self, data: bytes) -> None:
         self.deadline = monotonic() + self._limits.send
         try:
-            self.socket.sendall(data)
+            send_all(self.socket, data)
         except OSError:
             self._gone = True
             raise

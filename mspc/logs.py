@@ -9,6 +9,8 @@ from contextlib import suppress
 
 from mspc.config import LogConfig
 
+# How long a file that was moved may still be written to.
+LOOK_AGAIN_SECONDS = 0.5
 # What a caller or a target sends must not be able to forge a line.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -40,6 +42,7 @@ class LogFile:
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
+        self._looked_at = 0.0
         self._descriptor = -1
         self._place: tuple[int, int] | None = None
         self._failing = False
@@ -63,6 +66,10 @@ class LogFile:
         self._descriptor, self._place = -1, None
 
     def _reopen_if_moved(self) -> None:
+        now = time.monotonic()
+        if self._place is not None and now - self._looked_at < LOOK_AGAIN_SECONDS:
+            return
+        self._looked_at = now
         if self._place is not None and _place_of(self._path) == self._place:
             return
         self.close()

@@ -29,7 +29,7 @@ LAYERS = (
     {"validation", "retry", "requeue", "queues.base", "settings", "logs"},
     {"body", "kinds"},
     {"config"},
-    {"call", "crash", "errors", "networks", "watched"},
+    {"call", "crash", "errors", "networks", "watched", "wire"},
 )
 # ... and the parts that one station was divided into.
 DIVIDED = {

@@ -22,7 +22,8 @@ LIBRARIES = ("amqpstorm", "pamqp", "urllib3")
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
+def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(logs, "LOOK_AGAIN_SECONDS", 0.0)
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     switches = {name: getattr(logging, name) for name in SWITCHES}
