@@ -1,7 +1,7 @@
 """The values that travel: what is stored, what is sent, what came of it."""
 
+import secrets
 import time
-import uuid
 from dataclasses import dataclass, field, replace
 
 LAST_ERROR_CHARACTERS = 500
@@ -9,7 +9,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def new_call_id() -> str:
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 @dataclass(frozen=True, slots=True)

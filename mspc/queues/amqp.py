@@ -20,7 +20,8 @@ from mspc.call import Call
 from mspc.config import AmqpConfig
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.queues import amqp_message
-from mspc.queues.amqp_channel import Message, PipelinedChannel, Unroutable
+from mspc.queues.amqp_channel import Message, PipelinedChannel
+from mspc.queues.amqp_confirms import Unroutable
 from mspc.queues.amqp_link import PRECONDITION_FAILED, Link
 from mspc.queues.amqp_topology import Topology
 from mspc.queues.base import Delivery

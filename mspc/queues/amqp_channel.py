@@ -7,21 +7,20 @@ replaces what it does with confirms, returns and deliveries.
 """
 
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import takewhile
+from dataclasses import dataclass
 from typing import Any
 
 from amqpstorm.channel import Channel
 from amqpstorm.connection import Connection
-from gevent.event import AsyncResult, Event
+from gevent.event import Event
 from gevent.greenlet import Greenlet
 from pamqp import body as content
 from pamqp import commands, frame, header
 
 from mspc import crash
 from mspc.errors import QueueUnavailable
+from mspc.queues.amqp_confirms import Confirms
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +29,6 @@ SLOW_CONFIRM_SECONDS = 5.0
 
 # The frame around a body chunk: type, channel and size before it, an end mark after.
 FRAME_OVERHEAD_BYTES = 8
-
-
-class Unroutable(QueueUnavailable):
-    """The broker returned the message: its queue does not exist (any more)."""
 
 
 @dataclass(slots=True)
@@ -51,24 +46,13 @@ class Message:
     body: bytes
 
 
-@dataclass(slots=True)
-class _Publish:
-    """A message that the broker has not confirmed yet."""
-
-    message_id: str
-    sent_at: float
-    confirmed: "AsyncResult[QueueUnavailable | None]" = field(
-        default_factory=AsyncResult
-    )
-
-
 class PipelinedChannel(Channel):
     """One channel, used until it is lost, then thrown away with its connection.
 
     Attributes:
         lost: set when nothing more will come of this channel.
         reason: why it was lost.
-        used: whether a message was confirmed or delivered on it.
+        confirms: what was published and is not confirmed yet.
     """
 
     def __init__(
@@ -80,13 +64,11 @@ class PipelinedChannel(Channel):
         super().__init__(channel_id, connection, RPC_TIMEOUT_SECONDS)
         self.lost = Event()
         self.reason = ""
-        self.used = False
+        self.confirms = Confirms()
         self._on_message = on_message
         self._chunk = connection.max_frame_size - FRAME_OVERHEAD_BYTES
-        self._published = 0  # the last delivery tag: the broker counts as we do
-        self._unconfirmed: dict[int, _Publish] = {}
         self._returning = False
-        self._returned: set[str] = set()
+        self._delivered = False
         self._deliver: commands.Basic.Deliver | None = None
         self._header: header.ContentHeader | None = None
         self._body: list[bytes] = []
@@ -109,6 +91,11 @@ class PipelinedChannel(Channel):
         return channel
 
     @property
+    def used(self) -> bool:
+        """Whether a message was confirmed or delivered on it."""
+        return self._delivered or self.confirms.any
+
+    @property
     def connection(self) -> Connection:
         return self._connection
 
@@ -127,7 +114,7 @@ class PipelinedChannel(Channel):
         """
         if self.lost.is_set():
             raise QueueUnavailable(self.reason)
-        if self.oldest_unconfirmed() > SLOW_CONFIRM_SECONDS:
+        if self.confirms.oldest() > SLOW_CONFIRM_SECONDS:
             # More would only make each wait longer, until all are given up.
             raise QueueUnavailable("RabbitMQ confirms too slowly at the moment.")
         self._send(
@@ -138,24 +125,7 @@ class PipelinedChannel(Channel):
                 for start in range(0, len(body), self._chunk)
             ),
         )
-        self._published += 1
-        publish = _Publish(properties.message_id or "", time.monotonic())
-        self._unconfirmed[self._published] = publish
-        error = publish.confirmed.get()
-        if error is not None:
-            raise error
-
-    def oldest_unconfirmed(self) -> float:
-        """For how many seconds the oldest publish has waited for its confirm."""
-        for publish in self._unconfirmed.values():
-            return time.monotonic() - publish.sent_at
-        return 0.0
-
-    def fail_unconfirmed(self, reason: str) -> None:
-        """Tells whoever waits for a confirm that nobody knows."""
-        unconfirmed, self._unconfirmed = self._unconfirmed, {}
-        for publish in unconfirmed.values():
-            publish.confirmed.set(QueueUnavailable(reason))
+        self.confirms.sent(queue, properties.message_id or "").wait()
 
     def limit_unsettled(self, count: int) -> None:
         """Each consumer from here on gets at most `count` deliveries ahead."""
@@ -185,7 +155,7 @@ class PipelinedChannel(Channel):
         self.reason = reason
         self.lost.set()
         self._outgoing.set()
-        self.fail_unconfirmed(reason)
+        self.confirms.give_up(reason)
 
     def flush(self, timeout: float) -> None:
         """Returns when all that was sent is written, or after `timeout` seconds."""
@@ -210,28 +180,10 @@ class PipelinedChannel(Channel):
             self.lose(f"RabbitMQ closed the channel: {frame_in.reply_text}")
 
     def _on_ack(self, ack: commands.Basic.Ack) -> None:
-        self._settle(ack.delivery_tag, ack.multiple, refused=False)
+        self.confirms.settle(ack.delivery_tag, ack.multiple, refused=False)
 
     def _on_nack(self, nack: commands.Basic.Nack) -> None:
-        self._settle(nack.delivery_tag, nack.multiple, refused=True)
-
-    def _settle(self, tag: int, multiple: bool, refused: bool) -> None:
-        tags = [tag]
-        if multiple:
-            # In order of publishing; tag 0 stands for all.
-            tags = list(takewhile(lambda one: one <= tag or not tag, self._unconfirmed))
-        for one in tags:
-            publish = self._unconfirmed.pop(one, None)
-            if publish is None:
-                continue  # nobody waits for it any more
-            error: QueueUnavailable | None = None
-            if refused:
-                error = QueueUnavailable("RabbitMQ refused to store the call.")
-            elif publish.message_id in self._returned:
-                self._returned.discard(publish.message_id)
-                error = Unroutable("The queue does not exist.")
-            self.used = self.used or error is None
-            publish.confirmed.set(error)
+        self.confirms.settle(nack.delivery_tag, nack.multiple, refused=True)
 
     def _on_return(self, _: commands.Basic.Return) -> None:
         self._returning = True  # its header and body follow, then its confirm
@@ -242,7 +194,7 @@ class PipelinedChannel(Channel):
 
     def _on_header(self, head: header.ContentHeader) -> None:
         if self._returning:
-            self._returned.add(head.properties.message_id or "")
+            self.confirms.returned(head.properties.message_id or "")
             return
         self._header = head
         self._body = []
@@ -260,7 +212,7 @@ class PipelinedChannel(Channel):
         if sum(map(len, self._body)) < head.body_size:
             return
         self._deliver = self._header = None
-        self.used = True
+        self._delivered = True
         message = Message(
             deliver.consumer_tag or "",
             deliver.delivery_tag or 0,

@@ -30,6 +30,9 @@ HEARTBEAT_SECONDS = 10
 SOCKET_TIMEOUT_SECONDS = 5
 SET_UP_TIMEOUT_SECONDS = 30
 CONFIRM_TIMEOUT_SECONDS = 10
+# RabbitMQ 3.10 asks a quorum queue's dead leader for ever on a channel whose first
+# publish came before the new leader was known, and refuses all; a new channel helps.
+REFUSED_SECONDS = 3.0
 CLOSE_TIMEOUT_SECONDS = 5
 WATCH_EVERY_SECONDS = 0.25
 # How long a dead peer may keep a write waiting: without it a blocked send outlives the
@@ -165,9 +168,11 @@ class Link:
                 else:
                     log.info("RabbitMQ (%s): takes messages again", self._purpose)
             if blocked:
-                channel.fail_unconfirmed(self.problem() or "")
-            elif channel.oldest_unconfirmed() > CONFIRM_TIMEOUT_SECONDS:
+                channel.confirms.give_up(self.problem() or "")
+            elif channel.confirms.oldest() > CONFIRM_TIMEOUT_SECONDS:
                 return f"no confirm within {CONFIRM_TIMEOUT_SECONDS} s"
+            elif channel.confirms.refusing_for() > REFUSED_SECONDS:
+                return f"every call was refused for {REFUSED_SECONDS:g} s"
         return channel.reason
 
     def _down(self, reason: str) -> None:

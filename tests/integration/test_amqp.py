@@ -16,7 +16,8 @@ from mspc.call import Call
 from mspc.config import AmqpConfig
 from mspc.errors import ConfigError, MspcError, QueueUnavailable
 from mspc.queues.amqp import AmqpQueue
-from mspc.queues.amqp_channel import PipelinedChannel, Unroutable
+from mspc.queues.amqp_channel import PipelinedChannel
+from mspc.queues.amqp_confirms import Unroutable
 from tests.support.certificates import Certificates
 from tests.support.opened import Opened
 from tests.support.rabbitmq import Broker, RabbitNode, unique_name
@@ -394,8 +395,8 @@ class TestPipelinedChannel:
         """amqpstorm's own way would credit the late confirm to the next message."""
         lost = gevent.spawn(channel.publish, queue, _named("first"), b"x")
         gevent.sleep(0)  # it has sent and waits
-        assert channel.oldest_unconfirmed() > 0
-        channel.fail_unconfirmed("gave up")
+        assert channel.confirms.oldest() > 0
+        channel.confirms.give_up("gave up")
         with pytest.raises(QueueUnavailable, match="gave up"):
             lost.get(timeout=5)
         with pytest.raises(Unroutable):

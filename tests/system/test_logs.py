@@ -115,6 +115,7 @@ def test_the_log_file(mspc_process: StartMspc, target: Target) -> None:
 
     rotated = mspc.log_file.with_suffix(".1")
     mspc.log_file.rename(rotated)
+    eventually(lambda: made() and mspc.log_file.exists())  # it looks twice a second
     second = made()
     eventually(lambda: mspc.log_file.read_text().count(second) == 2)
     assert rotated.read_text().count(first) == 2

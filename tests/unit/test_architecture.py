@@ -23,7 +23,8 @@ LAYERS = (
     }
     | {"forwarder", "connection", "dialer"}
     | {"queues", "queues.amqp", "queues.amqp_link"}
-    | {"queues.amqp_channel", "queues.amqp_message", "queues.amqp_topology"}
+    | {"queues.amqp_channel", "queues.amqp_confirms"}
+    | {"queues.amqp_message", "queues.amqp_topology"}
     | {"queues.spooled", "queues.sqlite", "queues.sqlite_store", "queues.sqlite_file"},
     {"queues.dispatch", "in_flight", "accepted", "answer"},
     {"validation", "retry", "requeue", "queues.base", "settings", "logs"},
@@ -41,11 +42,13 @@ DIVIDED = {
     "queues": {"queues.amqp", "queues.spooled", "queues.sqlite"},
     "queues.amqp": {
         "queues.amqp_channel",
+        "queues.amqp_confirms",
         "queues.amqp_link",
         "queues.amqp_message",
         "queues.amqp_topology",
     },
     "queues.amqp_link": {"queues.amqp_channel", "queues.amqp_topology"},
+    "queues.amqp_channel": {"queues.amqp_confirms"},
     "queues.sqlite": {"queues.sqlite_store"},
     "queues.sqlite_store": {"queues.sqlite_file"},
     "config": {"networks"},

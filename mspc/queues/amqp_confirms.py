@@ -1,0 +1,108 @@
+"""What was published on a channel and is not confirmed yet.
+
+By delivery tag, as the broker counts: a confirm is never credited to another message.
+"""
+
+import time
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from gevent.event import AsyncResult
+
+from mspc.errors import QueueUnavailable
+
+
+class Unroutable(QueueUnavailable):
+    """The broker returned the message: its queue does not exist (any more)."""
+
+
+@dataclass(slots=True)
+class Publish:
+    """A message that the broker has not confirmed yet."""
+
+    queue: str
+    message_id: str
+    sent_at: float
+    confirmed: "AsyncResult[QueueUnavailable | None]" = field(
+        default_factory=AsyncResult
+    )
+
+    def wait(self) -> None:
+        """Returns when the broker has confirmed the message.
+
+        Raises:
+            Unroutable: there is no such queue.
+            QueueUnavailable: refused, or nobody knows.
+        """
+        error = self.confirmed.get()
+        if error is not None:
+            raise error
+
+
+class Confirms:
+    """The publishes of one channel.
+
+    Attributes:
+        any: whether one was confirmed.
+    """
+
+    def __init__(self) -> None:
+        self.any = False
+        self._published = 0  # the last delivery tag: the broker counts as we do
+        self._waiting: dict[int, Publish] = {}
+        self._returned: set[str] = set()
+        # By queue: when the first and the last of an unbroken row was refused.
+        self._refused: dict[str, tuple[float, float]] = {}
+
+    def sent(self, queue: str, message_id: str) -> Publish:
+        """Call it once for each message, in the order in which they are written."""
+        self._published += 1
+        publish = Publish(queue, message_id, time.monotonic())
+        self._waiting[self._published] = publish
+        return publish
+
+    def returned(self, message_id: str) -> None:
+        """The broker has no queue for it; its confirm follows."""
+        self._returned.add(message_id)
+
+    def settle(self, tag: int, multiple: bool, refused: bool) -> None:
+        """The broker has confirmed or refused `tag`, or all up to it; 0 is all."""
+        tags = [tag]
+        if multiple:  # in order of publishing
+            tags = list(takewhile(lambda one: one <= tag or not tag, self._waiting))
+        for one in tags:
+            publish = self._waiting.pop(one, None)
+            if publish is None:
+                continue  # nobody waits for it any more
+            error = self._refuse(publish) if refused else self._confirm(publish)
+            publish.confirmed.set(error)
+
+    def give_up(self, reason: str) -> None:
+        """Tells whoever waits for a confirm that nobody knows."""
+        waiting, self._waiting = self._waiting, {}
+        for publish in waiting.values():
+            publish.confirmed.set(QueueUnavailable(reason))
+
+    def oldest(self) -> float:
+        """For how many seconds the oldest publish has waited for its confirm."""
+        for publish in self._waiting.values():
+            return time.monotonic() - publish.sent_at
+        return 0.0
+
+    def refusing_for(self) -> float:
+        """For how many seconds every message to one of the queues was refused."""
+        return max((last - first for first, last in self._refused.values()), default=0)
+
+    def _refuse(self, publish: Publish) -> QueueUnavailable:
+        now = time.monotonic()
+        first, _ = self._refused.get(publish.queue, (now, now))
+        self._refused[publish.queue] = first, now
+        return QueueUnavailable("RabbitMQ refused to store the call.")
+
+    def _confirm(self, publish: Publish) -> QueueUnavailable | None:
+        self._refused.pop(publish.queue, None)
+        if publish.message_id in self._returned:
+            self._returned.discard(publish.message_id)
+            return Unroutable("The queue does not exist.")
+        self.any = True
+        return None
