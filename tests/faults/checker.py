@@ -5,7 +5,7 @@ Pure: it compares what the client knows with what the target saw.
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Container, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -71,7 +71,7 @@ class Verdict:
         failed: calls that cannot exist.
         lost: promised and never answered 2xx.
         forgiven: the same, but documented.
-        unexpected: seen although never sent, or surely not accepted.
+        unexpected: seen although never sent nor stored, or surely not accepted.
         corrupted: seen with another method, header or body.
         early: attempted again before the delay was over, without an excuse.
         excused: the same, but while a fault was on (a redelivery).
@@ -117,6 +117,7 @@ def check(
     delay: float = 0.0,
     interruptions: Sequence[Interval] = (),
     forgiven: Set[str] = frozenset(),
+    stored: Container[str] = (),
 ) -> Verdict:
     """Compares the client's log with the target's ledger.
 
@@ -127,6 +128,8 @@ def check(
         interruptions: when faults were on, from and to. A call attempted in one may
             come again at once: its delivery was not settled.
         forgiven: calls that may be lost, as documented.
+        stored: calls that were in the queue already and promised to nobody: they may
+            come.
     """
     calls = list(sent)
     ids = {
@@ -138,6 +141,7 @@ def check(
         attempts[hit.id].append(hit)
     delivered = {id_ for id_, seen in attempts.items() if _any_2xx(seen)}
     corrupted = {i for i, seen in attempts.items() if not all(h.correct for h in seen)}
+    strange = attempts.keys() - ids["ok"] - ids["unknown"]
     early: list[str] = []
     excused = 0
     for id_, seen in attempts.items():
@@ -153,7 +157,7 @@ def check(
         failed=len(ids["fail"]),
         lost=tuple(sorted(ids["ok"] - delivered - forgiven)),
         forgiven=len(ids["ok"] & forgiven - delivered),
-        unexpected=tuple(sorted(attempts.keys() - ids["ok"] - ids["unknown"])),
+        unexpected=tuple(sorted(id_ for id_ in strange if id_ not in stored)),
         corrupted=tuple(sorted(corrupted)),
         early=tuple(early),
         excused=excused,

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _as_typed(options: argparse.Namespace, seed: int) -> str:
     text = f" --rows {','.join(map(str, options.rows))}" if options.rows else ""
-    if tuple(options.queues) != ALL:
+    if options.queues:
         text += f" --queues {','.join(options.queues)}"
     return f"{text} --seed {seed}{' --quick' if options.quick else ''}"
 
@@ -60,7 +60,10 @@ def _parser() -> argparse.ArgumentParser:
         "--rows", type=_numbers, default=[], help="for example 1,2,30; default: all"
     )
     parser.add_argument(
-        "--queues", type=_queues, default=ALL, help=f"default: {','.join(ALL)}"
+        "--queues",
+        type=_queues,
+        default=(),
+        help=f"of {','.join(ALL)}; default: those that are usual for each row",
     )
     parser.add_argument("--seed", type=int, help="repeats the chances of a run")
     parser.add_argument(

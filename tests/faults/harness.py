@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -45,6 +45,7 @@ class Run:
         consumers: how many each service has.
         base: the target's URL that clients ask for; a proxy's port may stand there.
         forgiven: ids that the documentation allows to lose (a deleted queue).
+        stored: ids that lie in the queue already, promised to nobody.
         bound: on duplicates, for all injections together; None for the row's own.
         directory: for files of the row's own; removed afterwards.
     """
@@ -68,6 +69,7 @@ class Run:
         self.services: list[Service] = []
         self.base = self.ledger.base
         self.forgiven: set[str] = set()
+        self.stored: Container[str] = ()
         self._nodes = nodes
         self._broker: Broker | None = None
         self._interruptions: list[Interval] = []
@@ -106,6 +108,12 @@ class Run:
         self._own.append(node)
         return node
 
+    def cluster(self, count: int) -> list[Node]:
+        """As many nodes for this row alone, one cluster."""
+        nodes = self._nodes.cluster(self.queue, count)
+        self._own += nodes
+        return nodes
+
     def proxy(self, server: Broker | Ledger | None = None) -> ChaosProxy:
         """A proxy, started: before the broker, or before `server`.
 
@@ -124,6 +132,7 @@ class Run:
         through: ChaosProxy | None = None,
         broker: Broker | None = None,
         wait: bool = True,
+        prefix: tuple[str, ...] = (),
         **settings: str,
     ) -> Service:
         """An mspc on this run's queue, started and ready.
@@ -132,11 +141,12 @@ class Run:
             through: reach the broker through this proxy.
             broker: another one than `self.broker`.
             wait: until it is ready.
+            prefix: a command that becomes mspc, in a namespace of its own for example.
             settings: on top of the run's own; the spool is off unless SPOOL="1".
         """
         directory = self.directory / f"mspc-{len(self.services)}"
         own = self.settings(broker, through) | settings
-        service = Service(directory, own)
+        service = Service(directory, own, prefix)
         self.services.append(service)
         service.start()
         if wait:
@@ -298,6 +308,7 @@ class Run:
             self.delay,
             self._interruptions,
             self.forgiven,
+            self.stored,
         )
 
     def close(self) -> None:
@@ -309,9 +320,9 @@ class Run:
         for proxy in self._proxies:
             proxy.stop()
         self.ledger.refuse()
-        for node in self._own:
+        for node in reversed(self._own):
             self._nodes.discard(node)
-        if self.queue != SQLITE and self.services:
+        if self._broker is not None:
             try:
                 # Whatever this row has done to the node, it runs for the next one.
                 self._nodes.broker(self.queue).delete_queues(self.queue_name)

@@ -17,6 +17,7 @@ from tests.support.rabbitmq import (
 from tests.support.waiting import eventually
 
 # Names a command: start PORT (prints the pid), ctl PORT ARG..., kill PORT, stop PORT.
+# Its nodes are called t<PORT>@localhost and may form a cluster.
 RABBITMQ4 = "MSPC_TEST_RABBITMQ4"
 
 _SAVE_DECLARATIONS = "[dets:sync(Table) || Table <- dets:all()]."
@@ -35,6 +36,11 @@ class ScriptedNode(Broker):
         super().__init__("127.0.0.1", free_port())
         self._command = command
         self._pid: int | None = None
+
+    @property
+    def name(self) -> str:
+        """By which other nodes know it."""
+        return f"t{self.port}@localhost"
 
     @property
     def pid(self) -> int:
@@ -92,6 +98,25 @@ class ScriptedNode(Broker):
         return done.stdout
 
 
+class NodeBeside(RabbitNode):
+    """A node that can join another one: it has that one's epmd and cookie."""
+
+    def __init__(self, directory: Path, other: RabbitNode) -> None:
+        super().__init__(directory)
+        self._other = other
+        self._epmd_port = other._epmd_port
+
+    def start(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        cookie = ".erlang.cookie"
+        if not (self.directory / cookie).exists():
+            shutil.copy2(self._other.directory / cookie, self.directory)
+        super().start()
+
+    def _start_epmd(self) -> None:
+        pass  # the other one's does for both
+
+
 Node = RabbitNode | ScriptedNode
 
 
@@ -104,6 +129,7 @@ class Nodes:
         self._given = given
         self._shared: dict[str, Broker] = {}
         self._made: list[Node] = []
+        self._versions: dict[str, str] = {}
 
     def broker(self, queue: str) -> Broker:
         """The one for a kind of queue, running.
@@ -111,7 +137,7 @@ class Nodes:
         Raises:
             NotInjected: there is none.
         """
-        version = "4" if queue.endswith("4") else "3"
+        version = _major(queue)
         if version not in self._shared:
             address = os.environ.get("MSPC_TEST_AMQP")
             if version == "3" and self._given is not None:
@@ -126,46 +152,63 @@ class Nodes:
             _wake(broker)
         return broker
 
-    def fresh(self, queue: str) -> Node:
-        """One that is nobody else's, started."""
-        node = self._make(queue)
+    def fresh(self, queue: str, beside: Node | None = None) -> Node:
+        """One that is nobody else's, started; able to join `beside`."""
+        node = self._make(queue, beside)
         self._made.append(node)
         node.start()
+        kind = f"RabbitMQ {_major(queue)}"
+        if kind not in self._versions:
+            self._versions[kind] = node.ctl("version").split()[-1]
         return node
+
+    def cluster(self, queue: str, count: int) -> list[Node]:
+        """That many fresh ones, which know each other."""
+        first = self.fresh(queue)
+        others = [self.fresh(queue, first) for _ in range(count - 1)]
+        for node in others:
+            node.ctl("stop_app")
+            node.ctl("join_cluster", first.name)
+            node.ctl("start_app")
+        return [first, *others]
 
     def discard(self, node: Node) -> None:
         """Ends it and deletes its data."""
         if node in self._made:
             self._made.remove(node)
-        if node.running:
-            node.signal(signal.SIGCONT)
         if isinstance(node, ScriptedNode):
             node.discard()
         else:
+            if node.running:
+                node.signal(signal.SIGKILL)  # an orderly end waits for other nodes
             node.stop()
             shutil.rmtree(node.directory, ignore_errors=True)
 
     def stop(self) -> None:
-        for node in list(self._made):
+        for node in self._made[::-1]:
             self.discard(node)
 
     def versions(self) -> dict[str, str]:
         """Of the nodes that were used."""
-        return {
-            f"RabbitMQ {version}": node.ctl("version").split()[-1]
-            for version, node in sorted(self._shared.items())
-            if isinstance(node, RabbitNode | ScriptedNode) and node.running
-        }
+        return dict(sorted(self._versions.items()))
 
-    def _make(self, queue: str) -> Node:
-        if queue.endswith("4"):
+    def _make(self, queue: str, beside: Node | None) -> Node:
+        if _major(queue) == "4":
             command = os.environ.get(RABBITMQ4)
             if not command:
                 raise NotInjected("no RabbitMQ 4")
             return ScriptedNode(command)
         if RabbitNode.program() is None:
             raise NotInjected("no rabbitmq-server")
-        return RabbitNode(self._directory / f"node-{len(self._made)}-{time.time_ns()}")
+        directory = self._directory / f"node-{len(self._made)}-{time.time_ns()}"
+        if isinstance(beside, RabbitNode):
+            return NodeBeside(directory, beside)
+        return RabbitNode(directory)
+
+
+def _major(queue: str) -> str:
+    """The version of RabbitMQ that a kind of queue stands for."""
+    return "4" if queue.endswith("4") else "3"
 
 
 def _wake(node: Node) -> None:

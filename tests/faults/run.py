@@ -74,10 +74,20 @@ def _with(result: Result, **changes: Any) -> Result:
 
 
 def select(numbers: Iterable[int], queues: Sequence[str]) -> list[tuple[Row, str]]:
-    """The rows to run, each with one kind of queue; no number means all."""
+    """The rows to run, each with one kind of queue.
+
+    Args:
+        numbers: none means all.
+        queues: none means those that are usual for each row.
+    """
     wanted = set(numbers)
     rows = [row for row in discover() if not wanted or row.number in wanted]
-    return [(row, queue) for row in rows for queue in queues if queue in row.queues]
+    return [
+        (row, queue)
+        for row in rows
+        for queue in (queues or row.usual)
+        if queue in row.queues
+    ]
 
 
 def run_all(

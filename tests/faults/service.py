@@ -17,8 +17,10 @@ class Service(MspcProcess):
 
     may_end = False
 
-    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
-        super().__init__(directory, settings)
+    def __init__(
+        self, directory: Path, settings: dict[str, str], prefix: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(directory, settings, prefix=prefix)
         self.unexpected: list[str] = []
         self._asked = True
 
@@ -42,6 +44,11 @@ class Service(MspcProcess):
         """Resident memory, bytes."""
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu(self) -> float:
+        """Seconds of a processor that it has used, in user mode and in the kernel."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def descriptors(self) -> int:
         """Open file descriptors."""

@@ -75,7 +75,7 @@ def test_a_loss_and_a_crash_of_its_own_are_noticed(tmp_path: Path) -> None:
         service.restart()
         run.drain(timeout=1)
 
-    row = Row(0, "sabotage", loses_calls, (SQLITE,), 0, 15, 60)
+    row = Row(0, "sabotage", loses_calls, (SQLITE,), False, 0, 15, 60)
     result = run_row(row, SQLITE, Nodes(tmp_path), SEED, quick=True)
 
     assert result.lost == 10
@@ -92,7 +92,7 @@ def test_what_cannot_be_injected_says_why(
     def needs_a_broker(run: Run) -> None:
         run.service()
 
-    row = Row(0, "none", needs_a_broker, (QUORUM4,), 0, 15, 60)
+    row = Row(0, "none", needs_a_broker, (QUORUM4,), False, 0, 15, 60)
 
     result = run_row(row, QUORUM4, Nodes(tmp_path), SEED, quick=True)
 

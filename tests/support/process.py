@@ -58,7 +58,9 @@ class MspcProcess:
         *,
         yaml: str = "",
         arguments: tuple[str, ...] = (),
+        prefix: tuple[str, ...] = (),
     ) -> None:
+        """`prefix`: a command that becomes (exec) the one in its arguments."""
         self.directory = directory
         self.http_port = free_port()
         self.https_port = free_port()
@@ -69,6 +71,7 @@ class MspcProcess:
         self.tracebacks_allowed = False
         self.settings = dict(settings or {})
         self._arguments = arguments
+        self._prefix = prefix
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._lines: list[str] = []
@@ -92,7 +95,7 @@ class MspcProcess:
         assert not self.running, "mspc is running already"
         self._first_line_of_run = len(self._lines)
         self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), *self._arguments],
+            [*self._prefix, sys.executable, str(SCRIPT), *self._arguments],
             env=self._environment(),
             cwd=self.directory,
             stdin=subprocess.DEVNULL,

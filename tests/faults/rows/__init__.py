@@ -41,6 +41,8 @@ class Row:
 
     Attributes:
         queues: where it makes sense.
+        everywhere: a run of all rows has it on each of them; otherwise on the embedded
+            queue and on one RabbitMQ only, since mspc does the same on the others.
         bound: on duplicates: for each injection, or computed at the end of the run.
         recover_within: seconds that a recovery may take.
         timeout: seconds until the row is given up.
@@ -50,6 +52,7 @@ class Row:
     fault: str
     function: Callable[[Run], None]
     queues: tuple[str, ...]
+    everywhere: bool
     bound: int | Callable[[Run], int]
     recover_within: float
     timeout: float
@@ -57,6 +60,13 @@ class Row:
     @property
     def name(self) -> str:
         return self.function.__name__
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """The queues that a run of all rows has it on."""
+        if self.everywhere:
+            return self.queues
+        return tuple(one for one in self.queues if one in (SQLITE, QUORUM))
 
     def bound_of(self, run: Run) -> int:
         if run.bound is not None:
@@ -74,6 +84,7 @@ def row(
     fault: str,
     *,
     queues: tuple[str, ...] = ALL,
+    everywhere: bool = False,
     bound: int | Callable[[Run], int] = 0,
     recover_within: float = 15.0,
     timeout: float = 900.0,
@@ -82,7 +93,16 @@ def row(
 
     def register(function: Callable[[Run], None]) -> Callable[[Run], None]:
         _ROWS.append(
-            Row(number, fault, function, queues, bound, recover_within, timeout)
+            Row(
+                number,
+                fault,
+                function,
+                queues,
+                everywhere,
+                bound,
+                recover_within,
+                timeout,
+            )
         )
         return function
 

@@ -28,7 +28,7 @@ VHOST = "faults"
 OTHER_ARGUMENTS = {CLASSIC: "quorum"}
 
 
-@row(16, "queues deleted", queues=BROKERS, bound=in_flight)
+@row(16, "queues deleted", queues=BROKERS, bound=in_flight, everywhere=True)
 def queues_deleted(run: Run) -> None:
     """Idle, under load, while consuming. Only what lay in them may be lost."""
     run.service()
@@ -83,7 +83,13 @@ def deleted(run: Run, *queues: str) -> float:
     return run.recoveries[-1]
 
 
-@row(17, "queue exists with other arguments", queues=BROKERS[:2], bound=in_flight)
+@row(
+    17,
+    "queue exists with other arguments",
+    queues=BROKERS[:2],
+    bound=in_flight,
+    everywhere=True,
+)
 def other_arguments(run: Run) -> None:
     """At the start: exit code 2 and a sentence. Later: 503 until it is mended."""
     name = run.queue_name
@@ -150,7 +156,13 @@ def remove(run: Run, queue: str) -> None:
         channel.queue.delete(queue)
 
 
-@row(19, "deliveries time out (consumer_timeout)", queues=BROKERS, bound=in_flight)
+@row(
+    19,
+    "deliveries time out (consumer_timeout)",
+    queues=BROKERS,
+    bound=in_flight,
+    everywhere=True,
+)
 def consumer_timeout(run: Run) -> None:
     """RabbitMQ closes the channel of who keeps a delivery longer than 5 s."""
     node = run.node

@@ -143,7 +143,12 @@ def spread(run: Run) -> float:
     return at[len(at) * 9 // 10] - at[len(at) // 10] if at else 0.0
 
 
-@row(20, "30 crashes with the same calls in flight", queues=(QUORUM, QUORUM4))
+@row(
+    20,
+    "30 crashes with the same calls in flight",
+    queues=(QUORUM, QUORUM4),
+    everywhere=True,
+)
 def crashes_with_the_same_calls(run: Run) -> None:
     # Unless told otherwise, RabbitMQ 4 drops what came back 20 times; what only waits
     # comes back just as often.

@@ -26,6 +26,7 @@ def random_kills(run: Run) -> None:
             continue
         with run.recovering():
             service.start()
+    service.wait_ready()  # or it could be asked to end before it knows how to
     run.drain()
 
 

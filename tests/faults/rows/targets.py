@@ -1,4 +1,4 @@
-"""Targets that break off, hang, flood, lie and redirect; names that do not resolve."""
+"""Targets that break off, hang, flood, lie and redirect."""
 
 import functools
 import gzip
@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gevent
 from gevent.pool import Pool
@@ -20,7 +19,6 @@ from tests.faults.checker import Sent
 from tests.faults.ledger import Answer, Behaviour
 from tests.faults.rows import QUORUM, SQLITE, Run, Service, row
 from tests.support.certificates import Certificates
-from tests.support.children import free_port
 from tests.support.waiting import eventually
 
 DEADLINE_SECONDS = 3.0
@@ -30,7 +28,6 @@ PROMPT_SECONDS = 3.0
 MEMORY_BYTES = 48 * 1_048_576
 
 _ATTEMPT = re.compile(r"/call/(\S+) -> (.*) in (\d+) ms: (.*)")
-_DEATH = "a dead letter"
 
 
 class Logged(NamedTuple):
@@ -500,116 +497,3 @@ def between_attempts(run: Run, ids: set[str]) -> list[float]:
                 pauses.append(hit.at - ended[hit.id])
             ended[hit.id] = hit.ended
     return pauses
-
-
-# Names
-
-# Python runs it before mspc, so before gevent: it stands for the system's resolver.
-_RESOLVER = """\
-import _socket, os, time
-real = _socket.getaddrinfo
-sleep = time.sleep
-turns = {}
-def getaddrinfo(host, port, *more, **also):
-    name = host.decode() if isinstance(host, bytes) else host or ""
-    if not name.endswith(".test"):
-        return real(host, port, *more, **also)
-    kind = name.split(".")[-2]
-    if os.path.exists(os.environ["FAULT_HEALED"]) and kind != "denied":
-        kind = "good"
-    if kind == "nxdomain":
-        raise _socket.gaierror(_socket.EAI_NONAME, "Name or service not known")
-    if kind == "servfail":
-        raise _socket.gaierror(_socket.EAI_AGAIN, "Temporary failure")
-    if kind == "silent":
-        sleep(float(os.environ["FAULT_SILENCE"]))
-        raise _socket.gaierror(_socket.EAI_AGAIN, "Temporary failure")
-    turns[name] = turns.get(name, 0) + 1
-    rebound = kind == "rebinding" and turns[name] > 1
-    address = "169.254.169.254" if kind == "denied" or rebound else "127.0.0.1"
-    return real(address, port, *more, **also)
-_socket.getaddrinfo = getaddrinfo
-"""
-
-
-def with_resolver(run: Run, silence: float) -> tuple[dict[str, Any], Path]:
-    """Settings for a resolver of ours; it answers every name once the file exists."""
-    directory = run.directory / "resolver"
-    directory.mkdir()
-    (directory / "sitecustomize.py").write_text(_RESOLVER)
-    healed = directory / "healed"
-    settings = {
-        "PYTHONPATH": str(directory),
-        "FAULT_HEALED": str(healed),
-        "FAULT_SILENCE": f"{silence:g}",
-    }
-    return settings, healed
-
-
-@row(35, "names that do not resolve, or to a denied address", queues=(SQLITE, QUORUM))
-def names(run: Run) -> None:
-    settings, healed = with_resolver(run, silence=10 if run.quick else 30)
-    run.consumers = 100
-    service = run.service(FORWARD_TIMEOUT_SECONDS=f"{DEADLINE_SECONDS:g}", **settings)
-    each = 3 if run.quick else 12
-    kinds = ("nxdomain", "servfail", "silent")
-    port = run.ledger.port
-    literals = run.load(rate=30)
-
-    def url(kind: str, call_id: str) -> str:
-        return f"http://{call_id.rpartition('.')[2]}.{kind}.test:{port}/call/{call_id}"
-
-    sent = post_all(run, kinds, each, url)
-    run.injected(len(sent))
-    # Beside them, names that resolve.
-    healthy = 20 if run.quick else 60
-    for n in range(healthy):
-        call_id = f"named-{n}"
-        address = f"http://{n}.good.test:{port}/call/{call_id}"
-        client = run.client()
-        client.post(call_id, properties={"url": address})
-        client.close()
-        gevent.sleep(0.2)
-    denied(run, service, settings, port)
-    eventually(lambda: all(logged(service, f"{kind}.") for kind in kinds), 60)
-    healed.touch()
-    literals.stop()
-    run.drain(timeout=90)
-    for line in logged(service):
-        run.expect(line.seconds < DEADLINE_SECONDS + LATE_SECONDS, f"slow: {line}")
-    named = slowest_healthy(run, "named-")
-    run.expect(named < PROMPT_SECONDS, f"names that resolve waited for {named:.1f} s")
-    run.remark(f"99 % of the healthy names: within {named:.2f} s")
-    expect_prompt(run)
-
-
-def denied(run: Run, service: Service, settings: Mapping[str, Any], port: int) -> None:
-    """What resolves to a denied address is dead, and never dialled."""
-    place = f"http://a.denied.test:{port}/call/denied.name"
-    dead = run.client(service)
-    run.forgiven |= {"denied.name", "denied.literal", "rebinding.2"}
-    dead.post("denied.name", properties={"url": place})
-    for n in (1, 2):  # its second lookup gives another address
-        place = f"http://a.rebinding.test:{free_port() if n == 2 else port}"
-        dead.post(f"rebinding.{n}", properties={"url": f"{place}/call/rebinding.{n}"})
-        eventually(lambda n=n: logged(service, f"rebinding.{n}"), 20)  # type: ignore[misc]
-    dead.close()
-    literal = "http://[::ffff:169.254.169.254]/call/denied.literal"
-    early = run.client(service).post("early", properties={"url": literal})
-    run.expect(early.status == 400, f"{literal} was answered with {early.status}")
-    # Unread, it is accepted: the queue is where it is found out.
-    unread = run.service(FAST_PUBLISH="1", **settings)
-    run.client(unread).post("denied.literal", properties={"url": literal})
-    eventually(lambda: "is no call, now a dead letter" in everything(run), 20)
-    eventually(
-        lambda: logged(service, "denied.name") or "denied.name" in everything(run), 20
-    )
-    for call_id in ("denied.name", "rebinding.2"):
-        lines = [line for each in run.services for line in logged(each, call_id)]
-        right = [line.then for line in lines] == [_DEATH]
-        run.expect(right, f"{call_id} is no dead letter: {lines}")
-    run.injected(3)
-
-
-def everything(run: Run) -> str:
-    return "".join(service.output for service in run.services)
