@@ -7,15 +7,17 @@ ARGS ?=
 # One stamp for each set of packages: newer than its requirements means up to date.
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+BENCH := $(VENV)/.bench-installed
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults lint format clean
+.PHONY: help run test faults bench lint format clean
 
 help:
 	@echo "make run      serve calls, on the embedded queue when there is no env.yml"
 	@echo "make test     run every test; ARGS='-k name' is passed on to pytest"
-	@echo "make faults   inject faults for an hour or so and write docs/faults.md"
+	@echo "make faults   inject faults for an hour and write docs/faults.md"
+	@echo "make bench    measure mspc beside its peers and write docs/benchmarks.md"
 	@echo "make lint     check style and types"
 	@echo "make format   put the code into the style that lint checks"
 	@echo "make clean    remove the virtual environment and the caches"
@@ -27,9 +29,17 @@ test: $(DEV)
 	@scripts/ensure-rabbitmq
 	@scripts/run-tests $(VENV)/bin/python $(ARGS)
 
+# Rows on RabbitMQ 4 need root on Debian, or MSPC_TEST_RABBITMQ4 with a command like it.
 faults: $(DEV)
 	@scripts/ensure-rabbitmq
-	@$(VENV)/bin/python -m tests.faults --write docs/faults.md $(ARGS)
+	@if [ -z "$$MSPC_TEST_RABBITMQ4" ] && [ "$$(id -u)" = 0 ] \
+		&& command -v apt-get >/dev/null; then \
+		export MSPC_TEST_RABBITMQ4=scripts/rabbitmq4; \
+	fi; \
+	$(VENV)/bin/python -m tests.faults --write docs/faults.md $(ARGS)
+
+bench: $(BENCH)
+	@$(VENV)/bin/python -m benchmarks $(ARGS)
 
 # Two runs of mypy, with a cache each: mspc.py and the package mspc/ are modules of the
 # same name.
@@ -37,7 +47,7 @@ lint: $(DEV)
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy --follow-imports=silent --cache-dir .mypy_cache/script mspc.py
-	@$(VENV)/bin/mypy mspc tests
+	@$(VENV)/bin/mypy mspc tests benchmarks
 
 format: $(DEV)
 	@$(VENV)/bin/ruff check --fix-only
@@ -68,4 +78,9 @@ $(RUNTIME): requirements.txt
 $(DEV): requirements-dev.txt $(RUNTIME)
 	@echo "Installing what the tests need..."
 	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(BENCH): requirements-bench.txt $(DEV)
+	@echo "Installing what the benchmarks need..."
+	@$(PIP) -r requirements-bench.txt
 	@touch $@

@@ -1,0 +1,1 @@
+"""mspc beside its peers and its limits: `make bench`."""

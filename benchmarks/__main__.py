@@ -1,0 +1,7 @@
+"""`python -m benchmarks`, which `make bench` runs."""
+
+import sys
+
+from benchmarks.run import main
+
+sys.exit(main())

@@ -1,0 +1,155 @@
+"""What the figures must show, and whether they do: computed, never written down."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from benchmarks.limits import QUEUES, floor_parts
+from benchmarks.store import END_TO_END, GROWTH, Store
+
+AMQP = ("mspc-classic", "mspc-quorum")
+AMQP_PEERS = ("celery", "dramatiq")
+MILLION = 1_000_000
+MEGABYTES = 1.048576  # in one MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One goal.
+
+    Attributes:
+        met: None when it was not measured.
+    """
+
+    goal: str
+    measured: str
+    met: bool | None
+
+
+def judge(store: Store) -> list[Verdict]:
+    return list(_verdicts(store))
+
+
+def _verdicts(store: Store) -> Iterator[Verdict]:
+    rates = _of(store, "calls_per_s")
+    cpu = _of(store, "cpu_s_per_1000")
+    yield _compared(
+        "RabbitMQ, end to end: at least 1.5 times the calls/s of the best peer, on"
+        " classic and on quorum",
+        rates(*AMQP),
+        max,
+        rates(*AMQP_PEERS),
+        lambda ours, peer: min(ours) / peer,
+        lambda ratio: ratio >= 1.5,
+        "calls/s",
+    )
+    yield _compared(
+        "RabbitMQ, end to end: at most half the CPU time per call of the best peer",
+        cpu(*AMQP),
+        min,
+        cpu(*AMQP_PEERS),
+        lambda ours, peer: max(ours) / peer,
+        lambda ratio: ratio <= 0.5,
+        "s per 1,000 calls",
+    )
+    yield _compared(
+        "SQLite, end to end: at least 2 times Huey's calls/s",
+        rates("mspc-sqlite"),
+        max,
+        rates("huey"),
+        lambda ours, peer: min(ours) / peer,
+        lambda ratio: ratio >= 2,
+        "calls/s",
+    )
+    yield _compared(
+        "SQLite, end to end: not slower than on RabbitMQ",
+        rates("mspc-sqlite"),
+        max,
+        rates(*AMQP),
+        lambda ours, peer: min(ours) / peer,
+        lambda ratio: ratio >= 1,
+        "calls/s",
+    )
+    for queue in QUEUES:
+        yield _floor(store, queue)
+    yield from _each(
+        store,
+        "Accept p99 below 10 ms at half of the maximum",
+        "steady_p99_ms",
+        10,
+        "ms",
+    )
+    for queue in QUEUES:
+        yield from _million(store, queue)
+    yield from _each(store, "Idle below 1 % of a core", "idle_percent", 1, "%")
+
+
+def _of(store: Store, figure: str) -> Callable[..., dict[str, float] | None]:
+    def medians(*subjects: str) -> dict[str, float] | None:
+        values = {name: store.median(END_TO_END, name, figure) for name in subjects}
+        known = {name: value for name, value in values.items() if value is not None}
+        return known if len(known) == len(values) else None
+
+    return medians
+
+
+def _compared(
+    goal: str,
+    ours: dict[str, float] | None,
+    best: Callable[..., float],
+    others: dict[str, float] | None,
+    ratio: Callable[..., float],
+    good: Callable[[float], bool],
+    unit: str,
+) -> Verdict:
+    if ours is None or others is None:
+        return Verdict(goal, "not measured", None)
+    factor = ratio(ours.values(), best(others.values()))
+    said = ", ".join(f"{name} {_short(v)}" for name, v in (ours | others).items())
+    return Verdict(goal, f"{factor:.2f} times ({said} {unit})", good(factor))
+
+
+def _floor(store: Store, queue: str) -> Verdict:
+    goal = f"{queue}: CPU time per call at most 1.3 times the floor"
+    floor = store.floor(floor_parts(queue))
+    cpu = store.median(END_TO_END, f"mspc-{queue}", "cpu_s_per_1000")
+    if floor is None or cpu is None:
+        return Verdict(goal, "not measured", None)
+    factor = cpu * 1000 / floor
+    measured = f"{factor:.2f} times ({cpu * 1000:.0f} µs, floor {floor:.0f} µs)"
+    return Verdict(goal, measured, factor <= 1.3)
+
+
+def _each(
+    store: Store, goal: str, figure: str, bound: float, unit: str
+) -> Iterator[Verdict]:
+    for queue in QUEUES:
+        value = store.median(END_TO_END, f"mspc-{queue}", figure)
+        yield _bounded(f"{queue}: {goal[0].lower()}{goal[1:]}", value, bound, unit)
+
+
+def _million(store: Store, queue: str) -> Iterator[Verdict]:
+    beside = f"{queue}, a million waiting calls"
+    name = f"mspc-{queue} {MILLION}"
+    rss = store.median(GROWTH, name, "rss_mib")
+    megabytes = None if rss is None else rss * MEGABYTES
+    yield _bounded(f"{beside}: resident memory below 150 MB", megabytes, 150, "MB")
+    start = store.median(GROWTH, name, "start_up_s")
+    yield _bounded(f"{beside}: start-up below 5 s", start, 5, "s")
+    goal = f"{beside}: throughput within 20 % of the empty queue's"
+    full = store.median(GROWTH, name, "calls_per_s")
+    empty = store.median(GROWTH, f"mspc-{queue} 0", "calls_per_s")
+    if full is None or empty is None:
+        yield Verdict(goal, "not measured", None)
+    else:
+        measured = f"{full / empty:.0%} ({_short(full)} of {_short(empty)} calls/s)"
+        yield Verdict(goal, measured, full >= 0.8 * empty)
+
+
+def _bounded(goal: str, value: float | None, bound: float, unit: str) -> Verdict:
+    if value is None:
+        return Verdict(goal, "not measured", None)
+    return Verdict(goal, f"{_short(value)} {unit}", value < bound)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

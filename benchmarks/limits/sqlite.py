@@ -1,0 +1,49 @@
+"""Group commit alone: `... sqlite PATH COUNT insert`, then `... delete`."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.limits.clock import repeat
+from benchmarks.load import body
+from mspc.queues.sqlite_store import Store
+
+INSERT = (
+    "INSERT INTO calls (seq, id, accepted_at, attempts, last_error, payload)"
+    " VALUES (?, ?, ?, 0, '', ?)"
+)
+DELETE = "DELETE FROM calls WHERE seq = ?"
+# Numbers below 0 are for warming up; SQLite's begin at 1.
+_FIRST = 1_000_000
+
+
+def main(path: Path, count: int, what: str) -> None:
+    store = Store(path)
+    store.open(lambda failure: sys.exit(str(failure)))
+    payload = body("http://127.0.0.1:9000/notification")
+
+    def insert(number: int) -> None:
+        row = (_FIRST + number, "0" * 32, time.time(), payload)
+
+        def statements(db: sqlite3.Connection) -> None:
+            db.execute(INSERT, row)
+
+        store.run(statements, grows=True)
+
+    def delete(number: int) -> None:
+        def statements(db: sqlite3.Connection) -> None:
+            db.execute(DELETE, (_FIRST + number,))
+
+        store.run(statements)
+
+    repeat(insert if what == "insert" else delete, count)
+    store.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

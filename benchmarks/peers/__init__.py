@@ -1,0 +1,1 @@
+"""The same work with other task queues: a front that stores, workers that call."""
