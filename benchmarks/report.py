@@ -25,11 +25,11 @@ figures tell how the subjects compare, not what a server can do. Subjects take t
 each round starting every one of them anew.
 
 - **Work.** A client POSTs a call (method, two headers, a JSON body). It is stored, and
-  answered 202. It is then made with urllib3 over kept connections by one of
-  {GREENLETS} greenlets, and acknowledged when the target has answered 2xx.
+  answered 202. It is then made over kept connections by one of {GREENLETS} greenlets,
+  and acknowledged when the target has answered 2xx.
 - **mspc** is one process. **Peers** are two: a Falcon front on gevent.pywsgi with
   TCP_NODELAY, monkey-patched, which checks no more than that the body is JSON with a
-  `url`, and a worker.
+  `url`, and a worker, which calls with urllib3.
 - **Target:** haproxy, which answers 200 at once, keeps connections and counts.
   **Clients:** h2load with {load.CONNECTIONS} connections over HTTP/1.1.
 - **End to end:** calls are sent as fast as they are accepted; the time runs from the

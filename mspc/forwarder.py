@@ -32,10 +32,7 @@ class Forwarder:
     """Makes attempts; safe to use from many greenlets at once."""
 
     def __init__(
-        self,
-        config: ForwardConfig,
-        consumers: int,
-        clock: Callable[[], float] = time.monotonic,
+        self, config: ForwardConfig, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
         self._fresh_since = clock()

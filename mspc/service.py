@@ -30,7 +30,7 @@ class Service:
         self._ended = Event()
         self._failure: MspcError | None = None
         self._queue = open_queue(config.queue)
-        self._forwarder = Forwarder(config.forward, config.consumers)
+        self._forwarder = Forwarder(config.forward)
         accepted = Accepted()
         self._consumers = Consumers(
             config.consumers,

@@ -60,7 +60,7 @@ def make() -> Iterator[Make]:
     made: list[Forwarder] = []
 
     def make(**config: Any) -> Attempts:
-        made.append(Forwarder(ForwardConfig(**config), consumers=2))
+        made.append(Forwarder(ForwardConfig(**config)))
         return Attempts(made[-1])
 
     yield make
@@ -364,7 +364,7 @@ class TestConnection:
 
     def test_is_opened_anew_after_a_while(self, target: Target) -> None:
         times = iter((0.0, *(0.0, 30.0, 30.1, 60.0)))
-        forwarder = Forwarder(ForwardConfig(), consumers=2, clock=times.__next__)
+        forwarder = Forwarder(ForwardConfig(), clock=times.__next__)
         attempt = Attempts(forwarder)
         for _ in range(4):
             assert attempt(target.port).succeeded
