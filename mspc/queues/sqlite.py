@@ -13,6 +13,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from gevent.event import Event
@@ -21,6 +22,7 @@ from mspc.call import Call
 from mspc.config import SqliteConfig
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.queues.base import Delivery
+from mspc.queues.sqlite_bulk import Bulk
 from mspc.queues.sqlite_store import Statements, Store
 from mspc.requeue import Alarm
 
@@ -29,9 +31,14 @@ log = logging.getLogger(__name__)
 LOAD_ROWS = 100
 SETTLE_AGAIN_SECONDS = 1.0
 _LAST_SEQ = (1 << 63) - 1
+_Row = tuple[int, str, float, int, str, bytes, int | None]
 
 _CALL = "id, accepted_at, attempts, last_error, payload, crc"
-_PUT = f"INSERT INTO calls ({_CALL}) VALUES (?, ?, ?, ?, ?, ?)"
+_PUT = Bulk(f"INSERT INTO calls ({_CALL}) VALUES ", "(?, ?, ?, ?, ?, ?)")
+_DELETE = {
+    table: Bulk(f"DELETE FROM {table} WHERE seq IN (", "?", ")")
+    for table in ("calls", "waiting")
+}
 _LOAD_NEW = (
     f"SELECT seq, {_CALL} FROM calls WHERE seq > ? ORDER BY seq LIMIT {LOAD_ROWS}"
 )
@@ -58,11 +65,13 @@ class SqliteQueue:
     def __init__(self, config: SqliteConfig) -> None:
         self._store = Store(config.path)
         self._loaded: deque[SqliteDelivery] = deque()
+        self._look = True  # the file may have calls that were not lent
+        self._loading = False
         self._news = Event()
         self._size = 0
         self._cancelled = False
         self._closing = Event()
-        self._alarm = Alarm(self._news.set, self._now)
+        self._alarm = Alarm(self._look_again, self._now)
         # Rows are taken in key order, so a key is all that tells what was lent out.
         self._last_new = 0
         self._last_due = (0, 0)
@@ -86,8 +95,22 @@ class SqliteQueue:
 
     def put(self, call: Call) -> None:
         row = (*_fields(call), call.payload, _checksum(call))
-        self._store.run(lambda db: db.execute(_PUT, row), grows=True)
+        seq = self._store.run_for(_PUT, row, grows=True)
         self._size += 1
+        if self._is_next(seq):
+            self._last_new = seq
+            self._loaded.append(SqliteDelivery(self, "calls", seq, call))
+            self._news.set()
+        else:
+            self._look_again()
+
+    def _is_next(self, seq: int) -> bool:
+        """Whether a new call is lent without being read: nothing else has its turn."""
+        busy = self._look or self._loading or len(self._loaded) >= LOAD_ROWS
+        return seq == self._last_new + 1 and not busy and not self._cancelled
+
+    def _look_again(self) -> None:
+        self._look = True
         self._news.set()
 
     def deliveries(self) -> Iterator[Delivery]:
@@ -100,14 +123,18 @@ class SqliteQueue:
                     self._set_aside(delivery)
                 continue
             self._news.clear()  # before the look: what comes after it rings again
+            if not self._look:
+                self._news.wait()
+                continue
+            self._look, self._loading = False, True
             try:
                 self._load()
             except QueueUnavailable as exc:
+                self._look = True
                 log.warning("No calls can be read: %s", exc)
                 self._closing.wait(SETTLE_AGAIN_SECONDS)
-                continue
-            if not self._loaded:
-                self._news.wait()
+            finally:
+                self._loading = False
 
     def cancel(self) -> None:
         self._cancelled = True
@@ -144,7 +171,7 @@ class SqliteQueue:
         )
         # In turns: neither a flood of new calls nor one of retries starves the other.
         lent = [
-            SqliteDelivery(self, table, row)
+            _lent(self, table, row)
             for pair in itertools.zip_longest(new, (row[1:] for row in due))
             for table, row in zip(("calls", "waiting"), pair, strict=True)
             if row
@@ -155,6 +182,8 @@ class SqliteQueue:
             self._last_new = new[-1][0]
         # What is not due yet comes after (now, ...), and due_in() adds nothing before.
         self._last_due = due[-1][:2] if len(due) == LOAD_ROWS else (now, _LAST_SEQ)
+        if LOAD_ROWS in (len(new), len(due)):  # there may be more
+            self._look = True
         if next_due is not None and not self._cancelled:
             self._alarm.set(next_due / 1000)
 
@@ -164,20 +193,31 @@ class SqliteQueue:
         )
         delivery.bury("damaged in the file: its checksum does not fit")
 
-    def forget(self, statements: Statements) -> None:
-        """Settles with statements that take a call out of the queue."""
-        self.settle(statements)
+    def delete(self, table: str, seq: int) -> None:
+        """Takes a call out of the queue."""
+        self._settled(partial(self._store.run_for, _DELETE[table], (seq,)))
         self._size -= 1
 
-    def settle(self, statements: Statements) -> Any:
-        """Runs what settles a delivery, again until it is stored or the queue closes.
+    def bury(self, move: Statements) -> None:
+        """Runs what takes a call to the dead letters."""
+        self._settled(partial(self._store.run, move))
+        self._size -= 1
+
+    def wait(self, move: Callable[[sqlite3.Connection], int]) -> None:
+        """Runs what lets a call wait, and wakes when it is due."""
+        due: int = self._settled(partial(self._store.run, move))
+        if not self._cancelled:
+            self._alarm.set(due / 1000)
+
+    def _settled(self, store: Callable[[], Any]) -> Any:
+        """Does what settles a delivery, again until it is stored or the queue closes.
 
         Giving up would mean to lend the call out again, so that a full disk had the
         same successful call made over and over.
         """
         while True:
             try:
-                return self._store.run(statements)
+                return store()
             except QueueUnavailable as exc:
                 log.warning("A call could not be settled, trying again: %s", exc)
                 if self._closing.wait(SETTLE_AGAIN_SECONDS):
@@ -186,10 +226,6 @@ class SqliteQueue:
     def due_in(self, milliseconds: int) -> int:
         """A due time no load has passed yet. For the store's thread, as loads are."""
         return int(self._now() * 1000) + 1 + milliseconds
-
-    def wake_at(self, due: int) -> None:
-        if not self._cancelled:
-            self._alarm.set(due / 1000)
 
 
 class SqliteDelivery:
@@ -201,10 +237,13 @@ class SqliteDelivery:
         self,
         queue: SqliteQueue,
         table: str,
-        row: tuple[int, str, float, int, str, bytes, int | None],
+        seq: int,
+        call: Call,
+        crc: int | None = None,
     ) -> None:
-        self.seq, call_id, accepted_at, attempts, last_error, payload, self._crc = row
-        self.call = Call(payload, call_id, accepted_at, attempts, last_error)
+        self.seq = seq
+        self.call = call
+        self._crc = crc
         self._queue = queue
         self._table = table
         self._settled = False
@@ -220,7 +259,7 @@ class SqliteDelivery:
 
     def ack(self) -> None:
         if self._settle_once():
-            self._queue.forget(self._delete)
+            self._queue.delete(self._table, self.seq)
 
     def retry(self, call: Call, delay: float) -> None:
         milliseconds = max(1, round(delay * 1000))
@@ -237,7 +276,7 @@ class SqliteDelivery:
             return due
 
         if self._settle_once():
-            self._queue.wake_at(self._queue.settle(move))
+            self._queue.wait(move)
 
     def bury(self, reason: str) -> None:
         def move(db: sqlite3.Connection) -> None:
@@ -249,7 +288,7 @@ class SqliteDelivery:
             self._delete(db)
 
         if self._settle_once():
-            self._queue.forget(move)
+            self._queue.bury(move)
 
     def _settle_once(self) -> bool:
         first, self._settled = not self._settled, True
@@ -257,6 +296,12 @@ class SqliteDelivery:
 
     def _delete(self, db: sqlite3.Connection) -> None:
         db.execute(f"DELETE FROM {self._table} WHERE seq = ?", (self.seq,))
+
+
+def _lent(queue: SqliteQueue, table: str, row: _Row) -> SqliteDelivery:
+    seq, call_id, accepted_at, attempts, last_error, payload, crc = row
+    call = Call(payload, call_id, accepted_at, attempts, last_error)
+    return SqliteDelivery(queue, table, seq, call, crc)
 
 
 def _fields(call: Call) -> tuple[str, float, int, str]:

@@ -19,6 +19,7 @@ from gevent.threadpool import ThreadPool
 
 from mspc import crash
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
+from mspc.queues.sqlite_bulk import Bulk, Row
 from mspc.queues.sqlite_file import close_file, disk_problem, open_file
 from mspc.watched import Watched
 
@@ -30,9 +31,13 @@ Statements = Callable[[sqlite3.Connection], Any]
 
 @dataclass(slots=True)
 class _Job:
-    """Statements to run in the next transaction, and who waits for the commit."""
+    """What to do in the next transaction, and who waits for the commit.
 
-    statements: Statements
+    Attributes:
+        work: statements of its own, or a row for a bulk.
+    """
+
+    work: Statements | tuple[Bulk, Row]
     grows: bool
     done: "AsyncResult[Any]" = field(default_factory=AsyncResult)
 
@@ -64,31 +69,45 @@ class Store:
         self._db = result
         self._committer.start()
 
-    def run(
-        self, statements: Callable[[sqlite3.Connection], T], grows: bool = False
-    ) -> T:
+    def run(self, statements: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `statements` in a transaction; returns what they return, committed.
 
         Args:
             statements: called in the store's thread; it may be one of many in the
                 same transaction.
-            grows: refuse when the disk is nearly full.
 
         Raises:
             QueueUnavailable: the transaction was rolled back.
             QueueFailed: the file cannot be trusted any more.
         """
+        return self._done(_Job(statements, grows=False))  # type: ignore[no-any-return]
+
+    def run_for(self, bulk: Bulk, row: Row, grows: bool = False) -> int:
+        """Runs `bulk` for `row`, together with the rows of others; its number.
+
+        Within a transaction, bulks come after other statements.
+
+        Args:
+            bulk: a constant: what is the same is done together.
+            row: its values.
+            grows: refuse when the disk is nearly full.
+
+        Raises:
+            QueueUnavailable, QueueFailed: as for run().
+        """
+        return int(self._done(_Job((bulk, row), grows)))
+
+    def _done(self, job: _Job) -> Any:
         if self._failure is not None:
             raise self._failure
         if self._db is None or self._closing:
             raise QueueUnavailable("The queue is closed.")
-        job = _Job(statements, grows)
         self._jobs.append(job)
         self._work.set()
         result: Any = job.done.get()
         if isinstance(result, Exception):
             raise result
-        return result  # type: ignore[no-any-return]
+        return result
 
     def close(self) -> None:
         """Commits what has gathered, empties the WAL and lets the file go."""
@@ -140,10 +159,7 @@ class Store:
             refusal = QueueUnavailable(problem) if problem else None
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            results = [
-                refusal if job.grows and refusal else job.statements(self._db)
-                for job in jobs
-            ]
+            results = _work(self._db, jobs, refusal)
             crash.at("before_commit")
             self._db.execute("COMMIT")
             crash.at("after_commit")
@@ -172,6 +188,26 @@ class Store:
         except sqlite3.Error as rollback:
             self._failure = QueueFailed(f"{self.path} failed: {rollback}")
         return error
+
+
+def _work(
+    db: sqlite3.Connection, jobs: list[_Job], refusal: QueueUnavailable | None
+) -> list[Any]:
+    """What each job gives; `refusal` for those that need room."""
+    results: list[Any] = [refusal] * len(jobs)
+    bulks: dict[Bulk, list[int]] = {}
+    for place, job in enumerate(jobs):
+        if job.grows and refusal:
+            continue
+        if isinstance(job.work, tuple):
+            bulks.setdefault(job.work[0], []).append(place)
+        else:
+            results[place] = job.work(db)
+    for bulk, places in bulks.items():
+        numbers = bulk.run(db, [jobs[place].work[1] for place in places])  # type: ignore[index]
+        for place, number in zip(places, numbers, strict=True):
+            results[place] = number
+    return results
 
 
 def _caught(function: Callable[..., Any], *arguments: Any) -> Any:

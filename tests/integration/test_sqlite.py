@@ -10,14 +10,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
+import gevent
 import pytest
 from gevent.pool import Pool
 
 from mspc.call import Call
 from mspc.config import SqliteConfig
 from mspc.errors import ConfigError, QueueUnavailable
-from mspc.queues.sqlite import SqliteQueue
+from mspc.queues.sqlite import LOAD_ROWS, SqliteQueue
+from mspc.queues.sqlite_bulk import Bulk
 from mspc.queues.sqlite_store import Store
 from tests.conftest import StartMspc
 from tests.support.opened import Opened
@@ -115,6 +118,65 @@ def test_what_gathers_shares_a_transaction(path: Path) -> None:
     store.close()
     assert statements.count("SELECT 1") == 100
     assert statements.count("BEGIN IMMEDIATE") < 10
+
+
+def test_a_bulk_is_one_statement_for_all_who_wait(path: Path) -> None:
+    store = Store(path)
+    store.open(lambda _: None)
+    table = "bulk (seq INTEGER PRIMARY KEY AUTOINCREMENT, value)"
+    store.run(lambda db: db.execute(f"CREATE TABLE {table}"))
+    insert = Bulk("INSERT INTO bulk (value) VALUES ", "(?)")
+    statements: list[str] = []
+    store.run(lambda db: db.set_trace_callback(statements.append))
+    numbers = Pool(100).map(lambda n: store.run_for(insert, (n,)), range(100))
+    rows = store.run(lambda db: db.execute("SELECT value, seq FROM bulk").fetchall())
+    store.close()
+    assert dict(rows) == dict(enumerate(numbers))
+    assert sum(one.startswith("INSERT") for one in statements) < 20
+
+
+def test_each_call_is_lent_once_however_it_gets_there(opened: Opened) -> None:
+    """From the file, where more have gathered than are lent at once, or as it came."""
+    early = [Call(b"early") for _ in range(3 * LOAD_ROWS)]
+    for call in early:
+        opened.queue.put(call)
+    late = [Call(b"late") for _ in range(1000)]
+    putting = gevent.spawn(Pool(20).map, opened.queue.put, late)
+    lent = [opened.take() for _ in range(len(early) + len(late))]
+    putting.join()
+    last = Call(b"last")
+    opened.queue.put(last)
+    assert opened.take().call == last
+    assert sorted(one.call.id for one in lent) == sorted(c.id for c in early + late)
+
+
+def test_a_new_call_is_lent_without_being_read(opened: Opened, path: Path) -> None:
+    opened.queue.put(Call(b"first"))
+    opened.take()
+    statements: list[str] = []
+    store = cast("SqliteQueue", opened.queue)._store
+    store.run(lambda db: db.set_trace_callback(statements.append))
+    for _ in range(10):
+        opened.queue.put(Call(b"another"))
+        assert opened.take().call.payload == b"another"
+    store.run(lambda db: db.set_trace_callback(None))
+    assert [one for one in statements if one.startswith("SELECT")] == []
+
+
+def test_new_calls_do_not_keep_those_that_are_due_from_their_turn(path: Path) -> None:
+    queue = SqliteQueue(SqliteConfig(path))
+    queue.start(lambda _: None)
+    deliveries = queue.deliveries()
+    queue.put(Call(b"waits"))
+    first = next(deliveries)
+    first.retry(first.call.next_attempt("no"), 0.05)
+    queue.put(Call(b"new"))
+    with gevent.Timeout(10):
+        payload = b""
+        while payload != b"waits":
+            queue.put(Call(b"new"))  # there is always one that could be lent at once
+            payload = next(deliveries).call.payload
+    queue.close()
 
 
 def test_a_failed_job_takes_nobody_down(path: Path) -> None:

@@ -25,7 +25,8 @@ LAYERS = (
     | {"queues", "queues.amqp", "queues.amqp_link"}
     | {"queues.amqp_channel", "queues.amqp_confirms"}
     | {"queues.amqp_message", "queues.amqp_topology"}
-    | {"queues.spooled", "queues.sqlite", "queues.sqlite_store", "queues.sqlite_file"},
+    | {"queues.spooled", "queues.sqlite"}
+    | {"queues.sqlite_store", "queues.sqlite_bulk", "queues.sqlite_file"},
     {"queues.dispatch", "in_flight", "accepted", "answer"},
     {"validation", "retry", "requeue", "queues.base", "settings", "logs"},
     {"body", "kinds"},
@@ -49,8 +50,8 @@ DIVIDED = {
     },
     "queues.amqp_link": {"queues.amqp_channel", "queues.amqp_topology"},
     "queues.amqp_channel": {"queues.amqp_confirms"},
-    "queues.sqlite": {"queues.sqlite_store"},
-    "queues.sqlite_store": {"queues.sqlite_file"},
+    "queues.sqlite": {"queues.sqlite_bulk", "queues.sqlite_store"},
+    "queues.sqlite_store": {"queues.sqlite_bulk", "queues.sqlite_file"},
     "config": {"networks"},
 }
 # A foreign library stays behind its adapter.
