@@ -14,6 +14,8 @@ from tests.faults.run import select
 from tests.faults.side_by_side import run_side_by_side, work
 from tests.faults.table import Result
 
+JOBS = min(2, os.cpu_count() or 1)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the chosen rows; 1 when one of them has failed."""
@@ -21,10 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # As with Ctrl-C, everything that was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     seed = options.seed if options.seed is not None else random.randrange(10**6)
+    if options.page:
+        table.write_page(options.page)
+        return 0
     if options.worker:
         work(seed, quick=options.quick)
         return 0
-    command = f"python -m tests.faults{_as_typed(options, seed)}"
+    command = f"make faults ARGS='{_as_typed(options, seed)}'"
     print(f"seed {seed}: {command}", flush=True)
 
     def say(result: Result, seconds: float) -> None:
@@ -45,10 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _as_typed(options: argparse.Namespace, seed: int) -> str:
-    text = f" --rows {','.join(map(str, options.rows))}" if options.rows else ""
+    text = f"--rows {','.join(map(str, options.rows))} " if options.rows else ""
     if options.queues:
-        text += f" --queues {','.join(options.queues)}"
-    return f"{text} --seed {seed}{' --quick' if options.quick else ''}"
+        text += f"--queues {','.join(options.queues)} "
+    if options.jobs != JOBS:
+        text += f"--jobs {options.jobs} "
+    return f"{text}--seed {seed}{' --quick' if options.quick else ''}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,8 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--jobs",
         type=int,
-        default=min(2, os.cpu_count() or 1),
+        default=JOBS,
         help="rows side by side; default: 2, on one core 1",
+    )
+    parser.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help="only write the table again, from the JSON beside it",
     )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="a short run of each row")

@@ -38,11 +38,12 @@ def run_side_by_side(
     command = [sys.executable, "-m", "tests.faults", "--worker", "--seed", str(seed)]
     command += ["--quick"] if quick else []
     workers = [_start(command) for _ in range(min(jobs, len(chosen)))]
+    greenlets = [gevent.spawn(_feed, one, left, said) for one in workers]
     try:
-        greenlets = [gevent.spawn(_feed, one, left, said) for one in workers]
         for greenlet in gevent.joinall(greenlets, raise_error=True):
             versions |= greenlet.get()
     finally:
+        gevent.killall(greenlets)
         for worker in workers:
             end(worker, END_SECONDS)
     return results, versions
