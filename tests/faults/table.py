@@ -28,8 +28,8 @@ disks, strace, limits, a DNS server. At the end, what the clients were told is c
 with what the target has seen, as Jepsen's total-queue checker does. A row fails when a
 call is lost, unexpected, altered or too early, when there are more duplicates than the
 fault can explain, when recovering takes longer than 15 s (30 s for partitions), when
-mspc ends or prints a traceback though it should not, or when its own expectations do not
-hold. The numbers are those of the fault matrix; what a row does is in
+mspc ends or prints a traceback though it should not, or when its own expectations do
+not hold. The numbers are those of the fault matrix; what a row does is in
 `tests/faults/rows`. In row 49 the exceptions are raised by a hook at the crash points,
 since no message and no answer is known that provokes a bug; its tracebacks are wanted.
 
