@@ -4,20 +4,20 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import sqlite3
 import sys
 import time
 from pathlib import Path
 
 from benchmarks.limits.clock import repeat
 from benchmarks.load import body
+from mspc.queues.sqlite_bulk import Bulk
 from mspc.queues.sqlite_store import Store
 
-INSERT = (
-    "INSERT INTO calls (seq, id, accepted_at, attempts, last_error, payload)"
-    " VALUES (?, ?, ?, 0, '', ?)"
+INSERT = Bulk(
+    "INSERT INTO calls (seq, id, accepted_at, attempts, last_error, payload) VALUES ",
+    "(?, ?, ?, 0, '', ?)",
 )
-DELETE = "DELETE FROM calls WHERE seq = ?"
+DELETE = Bulk("DELETE FROM calls WHERE seq IN (", "?", ")")
 # Numbers below 0 are for warming up; SQLite's begin at 1.
 _FIRST = 1_000_000
 
@@ -29,17 +29,10 @@ def main(path: Path, count: int, what: str) -> None:
 
     def insert(number: int) -> None:
         row = (_FIRST + number, "0" * 32, time.time(), payload)
-
-        def statements(db: sqlite3.Connection) -> None:
-            db.execute(INSERT, row)
-
-        store.run(statements, grows=True)
+        store.run_for(INSERT, row, grows=True)
 
     def delete(number: int) -> None:
-        def statements(db: sqlite3.Connection) -> None:
-            db.execute(DELETE, (_FIRST + number,))
-
-        store.run(statements)
+        store.run_for(DELETE, (_FIRST + number,))
 
     repeat(insert if what == "insert" else delete, count)
     store.close()
