@@ -7,6 +7,7 @@ does, `%C3` for `%c3`, which breaks signatures over the URL.
 
 import socket
 import ssl
+from collections import deque
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -68,7 +69,7 @@ class Connections:
         self._dialer = dialer
         self._connect_timeout = connect_timeout
         self._context = context
-        self._idle: dict[Origin, list[Connection]] = {}
+        self._idle: dict[Origin, deque[Connection]] = {}
 
     def take(self, request: Request) -> Connection:
         """A connection to the request's origin, for one call.
@@ -79,7 +80,9 @@ class Connections:
         """
         idle = self._idle.get((request.scheme, request.host, request.port))
         while idle:
-            connection = idle.pop()
+            # The one that has been idle longest: a target that closes a connection
+            # without saying so has had the most time to do it, and it is noticed.
+            connection = idle.popleft()
             if connection.usable:
                 return connection
             connection.close()
@@ -87,7 +90,7 @@ class Connections:
 
     def give_back(self, request: Request, connection: Connection) -> None:
         origin = (request.scheme, request.host, request.port)
-        self._idle.setdefault(origin, []).append(connection)
+        self._idle.setdefault(origin, deque()).append(connection)
 
     def close_idle(self) -> None:
         everything, self._idle = self._idle, {}

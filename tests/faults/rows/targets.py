@@ -429,8 +429,13 @@ def redirect(run: Run, code: int, kind: str) -> Callable[[socket.socket], None]:
         "relative": f"../call/followed-{code}-relative",
         "junk": "http://[::1",
     }[kind]
-    head = f"HTTP/1.1 {code} Moved\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n"
-    return say(head.encode())
+    return say(answer(f"{code} Moved", f"Location: {place}"))
+
+
+def answer(status: str, header: str) -> bytes:
+    """Without a body; says that the connection is closed, as it is."""
+    rest = "Content-Length: 0\r\nConnection: close\r\n\r\n"
+    return f"HTTP/1.1 {status}\r\n{header}\r\n{rest}".encode()
 
 
 @row(33, "429 and 503 with Retry-After", queues=(SQLITE, QUORUM))
@@ -457,8 +462,7 @@ def retry_after(run: Run) -> None:
 
 
 def asking(code: int, value: str) -> Callable[[socket.socket], None]:
-    head = f"HTTP/1.1 {code} Later\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n"
-    return say(head.encode())
+    return say(answer(f"{code} Later", f"Retry-After: {value}"))
 
 
 @row(34, "410, 404, 400 and 500 for ever", queues=(SQLITE, QUORUM))
