@@ -17,7 +17,7 @@ LONGEST_START_SECONDS = 30.0
 # written down; twice that when the publishing link breaks, too. On a busy machine a
 # session takes another second to begin.
 DECLARED_SECONDS = 4.0
-# A session of mspc that ends before 5 s does not reset its backoff.
+# A session of mspc that carried nothing and ends before 5 s does not reset its backoff.
 PROVEN_SECONDS = 5.5
 # Until calls are refused: RabbitMQ says that the queue was deleted, mspc waits 0.2 s.
 REFUSED_SECONDS = 3.0
