@@ -160,10 +160,7 @@ def _understood(method: str, status: int, lasting: bool, lines: list[bytes]) -> 
         name, value = name.lower(), value.strip()
         headers[name] = headers[name] + b"," + value if name in headers else value
     options = headers.get(b"connection", b"").lower()
-    if b"close" in options or (not lasting and b"keep-alive" not in options):
-        lasting = False
-    else:
-        lasting = True
+    lasting = (lasting or b"keep-alive" in options) and b"close" not in options
     if method == "HEAD" or status in (204, 304):
         return Head(status, lasting, 0, chunked=False)
     coding = headers.get(b"transfer-encoding")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 LAST_ERROR_CHARACTERS = 500
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+Origin = tuple[str, str, int]  # scheme, host, port
+
 
 def new_call_id() -> str:
     return secrets.token_hex(16)
@@ -68,9 +70,27 @@ class Request:
     @property
     def url(self) -> str:
         """The URL for people to read: no user info, no default port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}{self.target}"
+        return f"{self.scheme}://{self.place}{self.target}"
+
+    @property
+    def place(self) -> str:
+        """Host and port, as in a URL: without the scheme's own port."""
+        if self.port == DEFAULT_PORTS[self.scheme]:
+            return self._bracketed
+        return self.authority
+
+    @property
+    def authority(self) -> str:
+        """Host and port, always."""
+        return f"{self._bracketed}:{self.port}"
+
+    @property
+    def origin(self) -> Origin:
+        return self.scheme, self.host, self.port
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,17 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from mspc import crash
 from mspc.answer import AnswerReader
-from mspc.call import Request
+from mspc.call import Origin, Request
 from mspc.dialer import Dialer
 from mspc.wire import send_all
 
 # After so long every idle connection is closed: many servers close one after a minute
 # or less, and what a dead origin leaves open costs a descriptor each.
 FRESH_SECONDS = 30.0
+# Whoever calls thousands of services must not run out of descriptors.
+ORIGINS = 256
 # A larger body is sent after the head instead of being copied behind it.
 SENT_AT_ONCE_BYTES = 65_536
-
-Origin = tuple[str, str, int]  # scheme, host, port
 
 
 class Connection:
@@ -78,7 +78,7 @@ class Connections:
             AddressDenied: no address of the host may be dialled.
             urllib3.exceptions.HTTPError, OSError: there is no connection.
         """
-        idle = self._idle.get((request.scheme, request.host, request.port))
+        idle = self._idle.get(request.origin)
         while idle:
             # The one that has been idle longest: a target that closes a connection
             # without saying so has had the most time to do it, and it is noticed.
@@ -89,14 +89,20 @@ class Connections:
         return self._open(request)
 
     def give_back(self, request: Request, connection: Connection) -> None:
-        origin = (request.scheme, request.host, request.port)
-        self._idle.setdefault(origin, deque()).append(connection)
+        # Last in the dict is who was used last: who is first goes when it is full.
+        idle = self._idle.pop(request.origin, None) or deque()
+        idle.append(connection)
+        self._idle[request.origin] = idle
+        if len(self._idle) > ORIGINS:
+            self._forget(next(iter(self._idle)))
 
     def close_idle(self) -> None:
-        everything, self._idle = self._idle, {}
-        for idle in everything.values():
-            for connection in idle:
-                connection.close()
+        for origin in tuple(self._idle):
+            self._forget(origin)
+
+    def _forget(self, origin: Origin) -> None:
+        for connection in self._idle.pop(origin):
+            connection.close()
 
     def _open(self, request: Request) -> Connection:
         place: dict[str, Any] = {

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable
 
 import gevent
-import urllib3
 from urllib3 import exceptions as http
 
 from mspc import __version__, crash
 from mspc.answer import NoAnswer
-from mspc.call import DEFAULT_PORTS, Outcome, Request
+from mspc.call import Outcome, Request
 from mspc.config import ForwardConfig
 from mspc.connection import FRESH_SECONDS, Connection, Connections
 from mspc.dialer import AddressDenied, Dialer
@@ -40,8 +39,6 @@ class Forwarder:
         self._connections = Connections(
             Dialer(config.networks), config.connect_timeout, _tls_context(config)
         )
-        if not config.verify_tls:  # a setting is no reason for a warning per call
-            urllib3.disable_warnings(http.InsecureRequestWarning)
 
     def attempt(self, request: Request, call_id: str) -> Outcome:
         """Makes the call once. Never raises for what a target or a network does.
@@ -111,7 +108,7 @@ def written_head(request: Request, call_id: str) -> bytes:
         given.add(name.lower())
         lines.append(f"{name}: {value}")
     if "host" not in given:
-        lines.insert(1, f"Host: {_host(request)}")
+        lines.insert(1, f"Host: {request.place}")
     if "accept-encoding" not in given:
         lines.append("Accept-Encoding: identity")
     if "user-agent" not in given:
@@ -126,23 +123,12 @@ def written_head(request: Request, call_id: str) -> bytes:
     return "\r\n".join([*lines, "\r\n"]).encode()
 
 
-def _host(request: Request) -> str:
-    host = _bracketed(request.host)
-    if request.port == DEFAULT_PORTS[request.scheme]:
-        return host
-    return f"{host}:{request.port}"
-
-
 def _target(request: Request) -> str:
     if request.target:
         return request.target
     if request.method == "CONNECT":  # authority form, RFC 9110 9.3.6
-        return f"{_bracketed(request.host)}:{request.port}"
+        return request.authority
     return "/"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _tls_context(config: ForwardConfig) -> ssl.SSLContext:

@@ -14,38 +14,32 @@ LOCK_WAIT_SECONDS = 1.0
 RESERVE_BYTES = 256 * 1024 * 1024
 RESERVE_SHARE = 20  # ... or one twentieth of a small volume
 
-SCHEMA = """
-CREATE TABLE calls (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+# What every table has of a call. CRC: NULL when nobody took one.
+_CALL = """
     id TEXT NOT NULL,
     accepted_at REAL NOT NULL,
     attempts INTEGER NOT NULL,
     last_error TEXT NOT NULL,
     payload BLOB NOT NULL CHECK (typeof(payload) = 'blob'),
-    crc INTEGER                -- NULL: nobody took one
+    crc INTEGER
+"""
+SCHEMA = f"""
+CREATE TABLE calls (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    {_CALL}
 );
 CREATE TABLE waiting (
     seq INTEGER PRIMARY KEY,
     due INTEGER NOT NULL,      -- Unix milliseconds
     delay INTEGER NOT NULL,    -- milliseconds between the failure and due
-    id TEXT NOT NULL,
-    accepted_at REAL NOT NULL,
-    attempts INTEGER NOT NULL,
-    last_error TEXT NOT NULL,
-    payload BLOB NOT NULL CHECK (typeof(payload) = 'blob'),
-    crc INTEGER                -- NULL: nobody took one
+    {_CALL}
 );
 CREATE INDEX waiting_due ON waiting (due);
 CREATE TABLE dead (
     seq INTEGER PRIMARY KEY,
     died_at REAL NOT NULL,
     reason TEXT NOT NULL,
-    id TEXT NOT NULL,
-    accepted_at REAL NOT NULL,
-    attempts INTEGER NOT NULL,
-    last_error TEXT NOT NULL,
-    payload BLOB NOT NULL CHECK (typeof(payload) = 'blob'),
-    crc INTEGER                -- NULL: nobody took one
+    {_CALL}
 );
 """
 

@@ -195,17 +195,18 @@ def _work(
 ) -> list[Any]:
     """What each job gives; `refusal` for those that need room."""
     results: list[Any] = [refusal] * len(jobs)
-    bulks: dict[Bulk, list[int]] = {}
+    bulks: dict[Bulk, dict[int, Row]] = {}
     for place, job in enumerate(jobs):
         if job.grows and refusal:
             continue
         if isinstance(job.work, tuple):
-            bulks.setdefault(job.work[0], []).append(place)
+            bulk, row = job.work
+            bulks.setdefault(bulk, {})[place] = row
         else:
             results[place] = job.work(db)
-    for bulk, places in bulks.items():
-        numbers = bulk.run(db, [jobs[place].work[1] for place in places])  # type: ignore[index]
-        for place, number in zip(places, numbers, strict=True):
+    for bulk, rows in bulks.items():
+        numbers = bulk.run(db, list(rows.values()))
+        for place, number in zip(rows, numbers, strict=True):
             results[place] = number
     return results
 

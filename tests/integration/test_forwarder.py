@@ -17,6 +17,7 @@ from gevent.event import Event
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
+from mspc import connection
 from mspc.answer import ANSWER_BYTES
 from mspc.call import Outcome, Request
 from mspc.config import ForwardConfig
@@ -25,6 +26,7 @@ from mspc.networks import NetworkRules, parse_network
 from tests.support.certificates import Certificates
 from tests.support.children import die_with_parent, end, free_port
 from tests.support.target import Target
+from tests.support.waiting import eventually
 
 CALL_ID = "0123456789abcdef0123456789abcdef"
 DEADLINE = 0.3  # for targets that never come to an end
@@ -370,6 +372,24 @@ class TestConnection:
             assert attempt(target.port).succeeded
         assert target.connections == 2
         forwarder.close()
+
+    def test_is_closed_when_too_many_origins_have_one(
+        self, attempt: Attempts, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection, "ORIGINS", 2)
+        closed: list[int] = []
+
+        def handler(number: int) -> Handler:
+            def handle(client: socket.socket) -> None:
+                client.sendall(OK)
+                assert client.recv(1) == b""
+                closed.append(number)
+
+            return handle
+
+        for port in [serve(handler(number)) for number in range(4)]:
+            assert str(attempt(port)) == "200"
+        eventually(lambda: closed == [0, 1])
 
     def test_is_not_used_again_after_a_large_answer(
         self, attempt: Attempts, target: Target

@@ -10,11 +10,10 @@ from pathlib import Path
 import gevent
 
 from tests.faults.ledger import hang, ok
-from tests.faults.rows import SQLITE, Run, Service, in_flight, row
-from tests.faults.rows.disk import end
+from tests.faults.rows import Run, Service, in_flight, row
+from tests.faults.rows.disk import SQLITE_ONLY, end
 from tests.support.waiting import eventually
 
-SQLITE_ONLY = (SQLITE,)
 # Beside the WAL's own header, each of its frames has 24 bytes and a page.
 WAL_HEADER, WAL_FRAME = 32, 24 + 4096
 
