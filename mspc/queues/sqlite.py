@@ -95,7 +95,11 @@ class SqliteQueue:
 
     def put(self, call: Call) -> None:
         row = (*_fields(call), call.payload, _checksum(call))
-        seq = self._store.run_for(_PUT, row, grows=True)
+        try:
+            seq = self._store.run_for(_PUT, row, grows=True)
+        except BaseException:  # who waits may have been ended: it may be stored
+            self._look_again()
+            raise
         self._size += 1
         if self._is_next(seq):
             self._last_new = seq

@@ -163,6 +163,15 @@ def test_a_new_call_is_lent_without_being_read(opened: Opened, path: Path) -> No
     assert [one for one in statements if one.startswith("SELECT")] == []
 
 
+def test_a_call_is_lent_though_whoever_put_it_was_ended(opened: Opened) -> None:
+    opened.queue.put(Call(b"first"))
+    opened.take()
+    putting = gevent.spawn(opened.queue.put, Call(b"second"))
+    gevent.idle()  # it waits for its commit
+    putting.kill()
+    assert opened.take().call.payload == b"second"
+
+
 def test_new_calls_do_not_keep_those_that_are_due_from_their_turn(path: Path) -> None:
     queue = SqliteQueue(SqliteConfig(path))
     queue.start(lambda _: None)
