@@ -21,42 +21,16 @@ from gevent.event import Event
 from mspc.call import Call
 from mspc.config import SqliteConfig
 from mspc.errors import MspcError, QueueUnavailable
+from mspc.queues import sqlite_statements as sql
 from mspc.queues.base import Delivery
-from mspc.queues.sqlite_bulk import Bulk
 from mspc.queues.sqlite_store import Statements, Store
 from mspc.requeue import Alarm
 
 log = logging.getLogger(__name__)
 
-LOAD_ROWS = 100
 SETTLE_AGAIN_SECONDS = 1.0
 _LAST_SEQ = (1 << 63) - 1
 _Row = tuple[int, str, float, int, str, bytes, int | None]
-
-_CALL = "id, accepted_at, attempts, last_error, payload, crc"
-_PUT = Bulk(f"INSERT INTO calls ({_CALL}) VALUES ", "(?, ?, ?, ?, ?, ?)")
-_DELETE = {
-    table: Bulk(f"DELETE FROM {table} WHERE seq IN (", "?", ")")
-    for table in ("calls", "waiting")
-}
-_LOAD_NEW = (
-    f"SELECT seq, {_CALL} FROM calls WHERE seq > ? ORDER BY seq LIMIT {LOAD_ROWS}"
-)
-_LOAD_DUE = (
-    f"SELECT due, seq, {_CALL} FROM waiting WHERE (due, seq) > (?, ?) AND due <= ?"
-    f" ORDER BY due, seq LIMIT {LOAD_ROWS}"
-)
-_NEXT_DUE = "SELECT min(due) FROM waiting WHERE due > ?"
-_WAIT = (
-    f"INSERT INTO waiting (due, delay, {_CALL})"
-    " SELECT ?, ?, id, accepted_at, ?, ?, payload, ? FROM calls WHERE seq = ?"
-)
-_WAIT_AGAIN = (
-    "UPDATE waiting SET due = ?, delay = ?, attempts = ?, last_error = ?, crc = ?"
-    " WHERE seq = ?"
-)
-# After a step back of the clock nothing waits longer than it was told to.
-_CLAMP_DUE = "UPDATE waiting SET due = :now + delay WHERE due > :now + delay"
 
 
 class SqliteQueue:
@@ -81,7 +55,7 @@ class SqliteQueue:
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
         self._store.open(on_failure)
         now = {"now": round(self._now() * 1000)}
-        self._store.run(lambda db: db.execute(_CLAMP_DUE, now))
+        self._store.run(lambda db: db.execute(sql.CLAMP_DUE, now))
         new, waiting, dead = self._store.run(_counts)
         self._size = new + waiting
         log.info(
@@ -96,7 +70,7 @@ class SqliteQueue:
     def put(self, call: Call) -> None:
         row = (*_fields(call), call.payload, _checksum(call))
         try:
-            seq = self._store.run_for(_PUT, row, grows=True)
+            seq = self._store.run_for(sql.PUT, row, grows=True)
         except BaseException:  # who waits may have been ended: it may be stored
             self._look_again()
             raise
@@ -110,7 +84,7 @@ class SqliteQueue:
 
     def _is_next(self, seq: int) -> bool:
         """Whether a new call is lent without being read: nothing else has its turn."""
-        busy = self._look or self._loading or len(self._loaded) >= LOAD_ROWS
+        busy = self._look or self._loading or len(self._loaded) >= sql.LOAD_ROWS
         return seq == self._last_new + 1 and not busy and not self._cancelled
 
     def _look_again(self) -> None:
@@ -168,9 +142,9 @@ class SqliteQueue:
         now = int(self._now() * 1000)
         new, due, next_due = self._store.run(
             lambda db: (
-                db.execute(_LOAD_NEW, (self._last_new,)).fetchall(),
-                db.execute(_LOAD_DUE, (*self._last_due, now)).fetchall(),
-                db.execute(_NEXT_DUE, (now,)).fetchone()[0],
+                db.execute(sql.LOAD_NEW, (self._last_new,)).fetchall(),
+                db.execute(sql.LOAD_DUE, (*self._last_due, now)).fetchall(),
+                db.execute(sql.NEXT_DUE, (now,)).fetchone()[0],
             )
         )
         # In turns: neither a flood of new calls nor one of retries starves the other.
@@ -185,8 +159,8 @@ class SqliteQueue:
         if new:
             self._last_new = new[-1][0]
         # What is not due yet comes after (now, ...), and due_in() adds nothing before.
-        self._last_due = due[-1][:2] if len(due) == LOAD_ROWS else (now, _LAST_SEQ)
-        if LOAD_ROWS in (len(new), len(due)):  # there may be more
+        self._last_due = due[-1][:2] if len(due) == sql.LOAD_ROWS else (now, _LAST_SEQ)
+        if sql.LOAD_ROWS in (len(new), len(due)):  # there may be more
             self._look = True
         if next_due is not None and not self._cancelled:
             self._alarm.set(next_due / 1000)
@@ -199,7 +173,7 @@ class SqliteQueue:
 
     def delete(self, table: str, seq: int) -> None:
         """Takes a call out of the queue."""
-        self._settled(partial(self._store.run_for, _DELETE[table], (seq,)))
+        self._settled(partial(self._store.run_for, sql.DELETE[table], (seq,)))
         self._size -= 1
 
     def bury(self, move: Statements) -> None:
@@ -273,9 +247,9 @@ class SqliteDelivery:
             due = self._queue.due_in(milliseconds)
             row = (due, milliseconds, *new, self.seq)
             if self._table == "waiting":
-                db.execute(_WAIT_AGAIN, row)
+                db.execute(sql.WAIT_AGAIN, row)
             else:
-                db.execute(_WAIT, row)
+                db.execute(sql.WAIT, row)
                 self._delete(db)
             return due
 
@@ -285,8 +259,7 @@ class SqliteDelivery:
     def bury(self, reason: str) -> None:
         def move(db: sqlite3.Connection) -> None:
             db.execute(
-                f"INSERT INTO dead (died_at, reason, {_CALL}) SELECT ?, ?, {_CALL}"
-                f" FROM {self._table} WHERE seq = ?",
+                sql.DIE[self._table],
                 (time.time(), reason, self.seq),
             )
             self._delete(db)

@@ -19,8 +19,9 @@ from gevent.pool import Pool
 from mspc.call import Call
 from mspc.config import SqliteConfig
 from mspc.errors import ConfigError, QueueUnavailable
-from mspc.queues.sqlite import LOAD_ROWS, SqliteQueue
+from mspc.queues.sqlite import SqliteQueue
 from mspc.queues.sqlite_bulk import Bulk
+from mspc.queues.sqlite_statements import LOAD_ROWS
 from mspc.queues.sqlite_store import Store
 from tests.conftest import StartMspc
 from tests.support.opened import Opened

@@ -26,7 +26,8 @@ LAYERS = (
     | {"queues.amqp_channel", "queues.amqp_confirms"}
     | {"queues.amqp_message", "queues.amqp_topology"}
     | {"queues.spooled", "queues.sqlite"}
-    | {"queues.sqlite_store", "queues.sqlite_bulk", "queues.sqlite_file"},
+    | {"queues.sqlite_store", "queues.sqlite_bulk", "queues.sqlite_file"}
+    | {"queues.sqlite_statements"},
     {"queues.dispatch", "in_flight", "accepted", "answer"},
     {"validation", "retry", "requeue", "queues.base", "settings", "logs"},
     {"body", "kinds"},
@@ -50,7 +51,8 @@ DIVIDED = {
     },
     "queues.amqp_link": {"queues.amqp_channel", "queues.amqp_topology"},
     "queues.amqp_channel": {"queues.amqp_confirms"},
-    "queues.sqlite": {"queues.sqlite_bulk", "queues.sqlite_store"},
+    "queues.sqlite": {"queues.sqlite_statements", "queues.sqlite_store"},
+    "queues.sqlite_statements": {"queues.sqlite_bulk"},
     "queues.sqlite_store": {"queues.sqlite_bulk", "queues.sqlite_file"},
     "config": {"networks"},
 }
