@@ -19,8 +19,8 @@ from gevent.pool import Pool
 
 from benchmarks.limits.amqp import open_channel
 from benchmarks.load import body
-from mspc.call import Call
-from mspc.queues import amqp_message
+from mspc.calls.call import Call
+from mspc.queues.amqp import message as amqp_message
 
 DELAY_SECONDS = 3_600
 LEVEL = 11  # waits of 2048 to 4096 seconds

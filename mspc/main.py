@@ -11,10 +11,13 @@ from pathlib import Path
 
 import gevent
 
-from mspc import __version__, healthcheck, logs, settings
-from mspc.config import Config
+from mspc import __version__
 from mspc.errors import ConfigError
+from mspc.process import healthcheck, logs
 from mspc.service import EXIT_CONFIG, Service
+from mspc.settings.config import Config
+from mspc.settings.describe import describe
+from mspc.settings.load import load_config
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     name = options.config or os.environ.get("MSPC_CONFIG")
     try:
-        config = settings.load(Path(name) if name else None, os.environ, ROOT)
+        config = load_config(Path(name) if name else None, os.environ, ROOT)
     except ConfigError as exc:
         for problem in exc.problems:
             sys.stderr.write(f"{problem}\n")
@@ -59,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(config: Config) -> int:
     _allow_many_sockets()
-    log.info("mspc %s: %s", __version__, settings.describe(config))
+    log.info("mspc %s: %s", __version__, describe(config))
     for remark in config.remarks:
         log.warning("%s", remark)
     service = Service(config)

@@ -5,15 +5,15 @@ import time
 
 from gevent.event import Event
 
-from mspc.accepted import Accepted
-from mspc.api import create_app
-from mspc.config import Config
-from mspc.consumer import Consumers
+from mspc.api.app import create_app
+from mspc.calls.accepted import Accepted
+from mspc.delivery.consumers import Consumers
+from mspc.delivery.retry import RetryPolicy
 from mspc.errors import ConfigError, MspcError
-from mspc.forwarder import Forwarder
-from mspc.queues import open_queue
-from mspc.retry import RetryPolicy
-from mspc.server import Server
+from mspc.forwarding.forwarder import Forwarder
+from mspc.queues.opening import open_queue
+from mspc.serving.server import Server
+from mspc.settings.config import Config
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pamqp import commands
 
 from benchmarks.limits.clock import repeat, report
 from benchmarks.load import body
-from mspc.queues.amqp_channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import Message, PipelinedChannel
 
 PREFETCH = 300
 TIMEOUT_SECONDS = 300.0

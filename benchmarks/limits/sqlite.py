@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks.limits.clock import repeat
 from benchmarks.load import body
-from mspc.queues.sqlite_bulk import Bulk
-from mspc.queues.sqlite_store import Store
+from mspc.queues.sqlite.bulk import Bulk
+from mspc.queues.sqlite.store import Store
 
 INSERT = Bulk(
     "INSERT INTO calls (seq, id, accepted_at, attempts, last_error, payload) VALUES ",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from mspc.call import Call
+from mspc.calls.call import Call
 from mspc.errors import MspcError
 
 

@@ -12,11 +12,11 @@ from typing import Protocol
 from gevent.event import Event
 from gevent.pool import Pool
 
-from mspc.call import Call
+from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
+from mspc.process.watched import Watched
 from mspc.queues.base import Delivery, Queue
 from mspc.queues.dispatch import dispatch
-from mspc.watched import Watched
 
 log = logging.getLogger(__name__)
 

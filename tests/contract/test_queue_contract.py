@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from gevent.pool import Pool
 
-from mspc.call import Call
-from mspc.config import AmqpConfig, SqliteConfig
+from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
-from mspc.queues import Queue, open_queue
+from mspc.queues.base import Queue
+from mspc.queues.opening import open_queue
 from mspc.queues.spooled import SpooledQueue
-from mspc.queues.sqlite import SqliteQueue
+from mspc.queues.sqlite.queue import SqliteQueue
+from mspc.settings.config import AmqpConfig, SqliteConfig
 from tests.support.memory import MemoryQueue, MemoryStore
 from tests.support.opened import Opened
 from tests.support.rabbitmq import Broker

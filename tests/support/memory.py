@@ -7,10 +7,10 @@ from functools import partial
 from gevent.event import Event
 from gevent.queue import Queue as Mailbox
 
-from mspc.call import Call
+from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.queues.base import Delivery
-from mspc.requeue import WaitingWindow
+from mspc.queues.requeue import WaitingWindow
 
 
 class MemoryStore:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from mspc import settings
+from mspc.settings.load import load_config
+from mspc.settings.table import NAMES, SETTINGS
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
@@ -60,7 +61,7 @@ def test_the_app_starts_alone(app: Any) -> None:
 
 
 def test_the_app_publishes_the_default_ports(app: Any) -> None:
-    config = settings.load(None, {}, PROJECT / "nowhere").http
+    config = load_config(None, {}, PROJECT / "nowhere").http
 
     assert app["ports"] == [f"{port}:{port}" for port in (config.port, 8009)]
     assert config.https_port == 8009
@@ -92,7 +93,7 @@ def test_what_must_last_is_in_named_volumes(compose: Any, app: Any, queue: Any) 
 
 def test_attempts_in_flight_may_end_before_docker_kills(app: Any) -> None:
     grace = int(app["stop_grace_period"].removesuffix("s"))
-    sample = settings.load(PROJECT / "env.dist.yml", {}, PROJECT / "nowhere")
+    sample = load_config(PROJECT / "env.dist.yml", {}, PROJECT / "nowhere")
 
     assert grace >= sample.shutdown_timeout + 15
 
@@ -209,7 +210,7 @@ def test_every_setting_is_a_line_with_a_comment_above() -> None:
         assert "#" not in value, line
         assert above.startswith("# "), f"{name} has no comment above it"
 
-    assert sorted(found) == sorted(settings.NAMES)
+    assert sorted(found) == sorted(NAMES)
 
 
 def test_the_sample_is_a_flat_mapping_of_plain_values() -> None:
@@ -232,7 +233,7 @@ def table(heading: str) -> list[list[str]]:
 
 def test_the_readme_lists_every_setting_with_its_default() -> None:
     listed = {row[0].strip("` "): row[1] for row in table("## Settings")}
-    defaults = {name: text for name, text, _, _ in settings.SETTINGS}
+    defaults = {name: text for name, text, _, _ in SETTINGS}
 
     assert listed.keys() == defaults.keys()
     for name, text in defaults.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import gevent
 
-from mspc import crash
+from mspc.process import crash
 from tests.faults.checker import TOLERATED_SECONDS, Hit
 from tests.faults.ledger import fail_first, hang, ok, status
 from tests.faults.rows import (
@@ -197,7 +197,7 @@ def waited(condition: Callable[[], bool], seconds: float) -> bool:
 _RAISING = """\
 import os, random, sys
 sys.path.insert(0, os.environ["FAULT_CODE"])
-from mspc import crash
+from mspc.process import crash
 chance = random.Random(os.environ["FAULT_SEED"])
 def at(name):
     try:

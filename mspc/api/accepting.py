@@ -1,0 +1,72 @@
+"""POST /: a call is read, stored, and only then answered."""
+
+import logging
+
+import falcon
+
+from mspc.api.answers import answer
+from mspc.calls import validation
+from mspc.calls.accepted import Accepted
+from mspc.calls.call import Call
+from mspc.calls.networks import NetworkRules
+from mspc.process import crash
+from mspc.queues.base import Queue
+from mspc.settings.config import HttpConfig
+
+log = logging.getLogger(__name__)
+
+
+class CallsResource:
+    """POST /: stores a call, then answers."""
+
+    protected = True
+
+    def __init__(
+        self, queue: Queue, networks: NetworkRules, accepted: Accepted, http: HttpConfig
+    ) -> None:
+        self._queue = queue
+        self._networks = networks
+        self._accepted = accepted
+        self._max_bytes = http.max_request_bytes
+        self._fast = http.fast_publish
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        payload = self._read(req)
+        if self._fast:
+            if payload:
+                call = Call(payload)
+                self._put(call)
+                log.info("%s accepted unread, %d bytes", call.id, len(payload))
+            answer(resp, falcon.HTTP_200, "OK")
+            return
+        request = validation.parse(payload, self._networks)
+        call = Call(payload)
+        self._accepted.remember(call, request)  # before somebody takes it
+        self._put(call)
+        log.info("%s accepted %s %s", call.id, request.method, request.url)
+        answer(resp, falcon.HTTP_202, "Accepted", id=call.id)
+
+    def on_options(self, req: falcon.Request, resp: falcon.Response) -> None:
+        raise falcon.HTTPMethodNotAllowed(["POST"])  # else Falcon answers by itself
+
+    def _put(self, call: Call) -> None:
+        crash.at("before_put")
+        self._queue.put(call)
+        crash.at("after_put")
+
+    def _read(self, req: falcon.Request) -> bytes:
+        """The body, whether it came with a length or in chunks.
+
+        Falcon's bounded_stream takes a chunked body for an empty one.
+        """
+        if (req.content_length or 0) > self._max_bytes:
+            raise falcon.HTTPContentTooLarge
+        try:
+            body: bytes = req.env["wsgi.input"].read(self._max_bytes + 1)
+        except OSError as exc:  # hung up, or chunks that are none
+            raise falcon.HTTPBadRequest(
+                description="The body ended early or is not properly chunked."
+            ) from exc
+        if len(body) > self._max_bytes:
+            raise falcon.HTTPContentTooLarge
+        return body

@@ -1,0 +1,84 @@
+"""The headers of a call: which are refused, which are dropped, which are added."""
+
+import re
+from collections.abc import Iterable
+
+from voluptuous import Invalid, MultipleInvalid
+
+from mspc.calls.sentences import kind
+
+MAX_HEADERS = 1000
+
+# RFC 9110 7.6.1, and what the sending side makes itself: framing and Expect.
+_HOP_BY_HOP = "connection, keep-alive, te, trailer, transfer-encoding, upgrade"
+_DROPPED = frozenset(f"{_HOP_BY_HOP}, content-length, expect".split(", "))
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE_FORBIDS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+
+Headers = list[tuple[str, str]]
+
+
+def read_headers(value: object) -> Headers:
+    """Name and value pairs in the client's order, without hop-by-hop headers.
+
+    Raises:
+        MultipleInvalid: with every header that breaks a rule.
+    """
+    if not isinstance(value, dict):
+        raise Invalid(f"must be an object, not {kind(value)}.")
+    if len(value) > MAX_HEADERS:
+        raise Invalid(f"must not be more than {MAX_HEADERS}.")
+    headers: Headers = []
+    errors: list[Invalid] = []
+    seen: set[str] = set()
+    for name, content in value.items():
+        try:
+            headers.append((_check_name(name, seen), _check_value(content)))
+        except Invalid as exc:
+            exc.prepend([name])
+            errors.append(exc)
+    if errors:
+        raise MultipleInvalid(errors)
+    return _end_to_end(headers)
+
+
+def _check_name(name: str, seen: set[str]) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise Invalid("is not a header name: letters, digits and !#$%&'*+-.^_`|~ are.")
+    if name.lower() in seen:
+        raise Invalid("is given twice: header names are the same in any case.")
+    seen.add(name.lower())
+    return name
+
+
+def _check_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        raise Invalid(f"must be a string, a number or a boolean, not {kind(value)}.")
+    content = value.strip(" \t")
+    if _VALUE_FORBIDS.search(content):
+        raise Invalid("must not have control characters or half a surrogate pair.")
+    return content
+
+
+def _end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Without what is meant for the next hop only, and so for this proxy."""
+    lowered = {name.lower(): content for name, content in headers}
+    named = lowered.get("connection", "").lower().split(",")
+    dropped = _DROPPED.union(map(str.strip, named))
+    return [
+        (name, content)
+        for name, content in headers
+        if name.lower() not in dropped and not name.lower().startswith("proxy-")
+    ]
+
+
+def completed(
+    headers: Headers, authorization: str | None, media_type: str | None
+) -> tuple[tuple[str, str], ...]:
+    """With what the url and the body imply, where the client did not say otherwise."""
+    names = {name.lower() for name, _ in headers}
+    implied = (("Authorization", authorization), ("Content-Type", media_type))
+    added = [(n, v) for n, v in implied if v is not None and n.lower() not in names]
+    return (*headers, *added)

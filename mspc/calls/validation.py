@@ -1,0 +1,138 @@
+"""From a payload, the bytes a client sent, to a Request that can be made.
+
+Runs when a call is accepted and again before each attempt, so the schema is built once.
+A value is taken as it is or refused with a sentence; nothing is mended silently.
+"""
+
+import difflib
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from voluptuous import Extra, Invalid, MultipleInvalid, Optional, Required, Schema
+
+from mspc.calls.body import BodyRefused, read_body, read_object
+from mspc.calls.call import Request
+from mspc.calls.headers import completed, read_headers
+from mspc.calls.networks import NetworkRules
+from mspc.calls.sentences import kind, shown
+from mspc.calls.url import Url, read_url
+from mspc.errors import InvalidProperties
+
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT, TRACE"
+PROPERTIES = "url, method, headers, body, requeue"
+# Beyond these nobody is helped, and looking at each would hold up other calls.
+MAX_PROBLEMS = 10
+MAX_MEMBERS = 1000
+
+_METHODS = frozenset(METHODS.split(", "))
+
+
+class _UnknownProperty(Invalid):
+    """A property that no call has."""
+
+
+def parse(payload: bytes, networks: NetworkRules) -> Request:
+    """Reads a payload.
+
+    Raises:
+        NotAnObject: it is not a JSON object.
+        InvalidProperties: it is one, but breaks a rule; has every broken rule.
+    """
+    properties = read_object(payload)
+    if len(properties) > MAX_MEMBERS:
+        raise InvalidProperties([f"A call has no properties but {PROPERTIES}."])
+    try:
+        checked = _SCHEMA(properties)
+    except MultipleInvalid as exc:
+        problems: list[str] = []
+        with suppress(Invalid):  # a url that is wrong has its sentence
+            problems += _denied(read_url(properties.get("url")), networks)
+        raise InvalidProperties(problems + _sentences(exc.errors)) from exc
+    url: Url = checked["url"]
+    if denied := _denied(url, networks):
+        raise InvalidProperties(denied)
+    body, media_type = checked["body"]
+    if checked["method"] == "TRACE":  # must have no content: RFC 9110 9.3.8
+        body = b""
+    return Request(
+        *(url.scheme, url.host, url.port, url.target),
+        method=checked["method"],
+        headers=completed(
+            checked["headers"], url.authorization, media_type if body else None
+        ),
+        body=body,
+        requeue=checked["requeue"],
+    )
+
+
+def _sentence(error: Invalid) -> str:
+    name, *inner = map(str, error.path)
+    if isinstance(error, _UnknownProperty):
+        near = difflib.get_close_matches(name.lower()[:60], PROPERTIES.split(", "), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {PROPERTIES}."
+        return f"{shown(name)} is not a property of a call; {hint}"
+    return f"{name}{''.join(f'[{shown(key)}]' for key in inner)} {error.msg}"
+
+
+def _sentences(errors: list[Invalid]) -> list[str]:
+    more = len(errors) - MAX_PROBLEMS
+    rest = [f"And {more} more mistakes."] if more > 0 else []
+    return [_sentence(error) for error in errors[:MAX_PROBLEMS]] + rest
+
+
+def _denied(url: Url, networks: NetworkRules) -> list[str]:
+    """The early answer; the address that is dialled is looked at again then."""
+    if url.literal and networks.denies(url.host):
+        return [f"url must not name the address {url.host}: FORWARD_DENY_NETWORKS."]
+    return []
+
+
+def _check_method(value: object) -> str:
+    # ASCII only, because the upper case of a long s is S too.
+    method = value.upper() if isinstance(value, str) and value.isascii() else ""
+    if method not in _METHODS:
+        found = shown(value) if type(value) is str else kind(value)
+        raise Invalid(f"must be one of {METHODS}, not {found}.")
+    return method
+
+
+def _check_body(value: object) -> tuple[bytes, str | None]:
+    if type(value) is not str:
+        raise Invalid(f"must be a string (JSON or XML text), not {kind(value)}.")
+    if not value:
+        return b"", None
+    try:
+        return read_body(value)
+    except BodyRefused as exc:
+        raise Invalid(str(exc)) from exc
+
+
+def _check_requeue(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    found = f"{shown(value)} (a string)" if type(value) is str else kind(value)
+    raise Invalid(f"must be true or false, not {found}.")
+
+
+def _refuse_unknown(value: object) -> None:
+    raise _UnknownProperty("is unknown.")
+
+
+def _or_default(
+    check: Callable[[object], Any], default: Any
+) -> Callable[[object], Any]:
+    return lambda value: default if value is None else check(value)
+
+
+_SCHEMA = Schema(
+    {
+        Required("url", msg="is missing."): read_url,
+        Optional("method", default=None): _or_default(_check_method, "GET"),
+        Optional("headers", default=None): _or_default(read_headers, []),
+        Optional("body", default=None): _or_default(_check_body, (b"", None)),
+        Optional("requeue", default=None): _or_default(_check_requeue, True),
+        # A silent typo in `requeue` would lose calls.
+        Extra: _refuse_unknown,
+    }
+)

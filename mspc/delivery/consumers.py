@@ -1,0 +1,144 @@
+"""The consumers: take a delivery, make the call, decide, settle."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from gevent.event import Event
+from gevent.pool import Pool
+
+from mspc.calls import validation
+from mspc.calls.accepted import Accepted
+from mspc.calls.call import Outcome, Request
+from mspc.calls.networks import NetworkRules
+from mspc.delivery.in_flight import Attempt, InFlight
+from mspc.delivery.retry import Ack, DeadLetter, Requeue, RetryPolicy
+from mspc.errors import BadRequest, QueueError
+from mspc.process import crash
+from mspc.process.watched import Watched
+from mspc.queues.base import Delivery, Queue
+from mspc.queues.dispatch import dispatch
+
+log = logging.getLogger(__name__)
+
+
+class Consumers:
+    """A pool of greenlets, one attempt at a time each."""
+
+    def __init__(
+        self,
+        size: int,
+        queue: Queue,
+        attempt: Callable[[Request, str], Outcome],
+        policy: RetryPolicy,
+        networks: NetworkRules,
+        accepted: Accepted,
+    ) -> None:
+        self._queue = queue
+        self._attempt = attempt
+        self._policy = policy
+        self._networks = networks
+        self._accepted = accepted
+        self._pool = Pool(size)
+        self._in_flight = InFlight()
+        self._stopping = Event()
+        self._dispatcher = Watched(
+            "delivery of calls to the consumers",
+            partial(dispatch, queue, self._pool, self._handle, self._stopping),
+        )
+
+    def start(self) -> None:
+        self._dispatcher.start()
+
+    def stop(self, timeout: float) -> None:
+        """Takes no more deliveries; attempts in flight get `timeout` seconds.
+
+        What is cut short is not settled, so the queue delivers it again.
+        """
+        self._stopping.set()
+        self._queue.cancel()
+        self._pool.join(timeout=timeout)
+        if len(self._pool):
+            log.warning(
+                "%d attempts were cut short; they will be made again", len(self._pool)
+            )
+            self._pool.kill()
+        self._dispatcher.stop()
+
+    def problem(self) -> str | None:
+        return self._dispatcher.problem()
+
+    def _handle(self, delivery: Delivery) -> None:
+        attempt = self._in_flight.begin(delivery)
+        if attempt is None:
+            log.info("%s was delivered again and is taken care of", delivery.call.id)
+            return
+        settled = False
+        try:
+            self._make(attempt)
+            settled = True
+        except QueueError as exc:
+            log.warning("%s comes again, it was not settled: %s", delivery.call.id, exc)
+        except Exception:
+            log.exception("%s was not handled", delivery.call.id)
+            self._retry_after_a_bug(attempt.settle())
+        finally:
+            self._in_flight.end(attempt)
+        for copy in attempt.copies(settled):
+            self._handle(copy)
+
+    def _make(self, attempt: Attempt) -> None:
+        crash.at("delivery_taken")
+        call = attempt.delivery.call
+        try:
+            request = self._accepted.take(call)
+            if request is None:
+                request = validation.parse(call.payload, self._networks)
+        except BadRequest as exc:
+            log.error("%s is no call, now a dead letter: %s", call.id, exc)
+            attempt.settle().bury(f"is no call: {exc}")
+            return
+        outcome = self._attempt(request, call.id)
+        delivery = attempt.settle()
+        match self._policy.decide(request, outcome):
+            case Ack():
+                self._log(logging.INFO, delivery, request, outcome, "done")
+                self._in_flight.succeeded(attempt)
+                crash.at("before_ack")
+                delivery.ack()
+                crash.at("after_ack")
+            case Requeue(delay):
+                then = f"attempt {call.attempts + 1} failed, the next in {delay:g} s"
+                self._log(logging.WARNING, delivery, request, outcome, then)
+                crash.at("before_retry")
+                delivery.retry(call.next_attempt(str(outcome)), delay)
+                crash.at("after_retry")
+            case DeadLetter(reason):
+                self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
+                delivery.bury(reason)
+
+    def _retry_after_a_bug(self, delivery: Delivery) -> None:
+        try:
+            again = delivery.call.next_attempt("mspc failed")
+            delivery.retry(again, self._policy.delay)
+        except Exception:
+            log.exception("%s comes again after a restart", delivery.call.id)
+
+    def _log(
+        self,
+        level: int,
+        delivery: Delivery,
+        request: Request,
+        outcome: Outcome,
+        then: str,
+    ) -> None:
+        log.log(
+            level,
+            "%s %s %s -> %s in %d ms: %s",
+            delivery.call.id,
+            request.method,
+            request.url,
+            outcome,
+            outcome.seconds * 1000,
+            then,
+        )

@@ -1,0 +1,104 @@
+"""Which calls are being attempted, and which have just succeeded.
+
+A broker delivers again what it does not know to be settled: after a lost connection,
+or when a copy was stored whose confirm got lost. Most of these repetitions can be told
+here, at no risk: nothing is acknowledged before the call succeeded, or is stored in a
+new copy.
+"""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from mspc.calls.call import Call
+from mspc.queues.base import Delivery
+
+REMEMBERED_CALLS = 10_000
+REMEMBERED_SECONDS = 600.0
+
+Key = tuple[str, bytes]
+
+
+class Attempt:
+    """One call that is being attempted.
+
+    Attributes:
+        key: what tells the call from others.
+        delivery: what to settle when the outcome is known.
+    """
+
+    def __init__(self, key: Key, delivery: Delivery) -> None:
+        self.key = key
+        self.delivery = delivery
+        self._failed_before = delivery.call.attempts
+        self._copies: list[Delivery] = []
+
+    def settle(self) -> Delivery:
+        """What to settle, now that the outcome is known: one that has an effect."""
+        if not self.delivery.alive:
+            alive = (copy for copy in self._copies if copy.alive)
+            self.delivery = next(alive, self.delivery)
+        return self.delivery
+
+    def meet(self, copy: Delivery) -> None:
+        """Keeps another delivery of the same call until this one is settled.
+
+        It must not be acknowledged yet. A quorum queue whose leader lost sight of our
+        node delivers a message again on the channel that has it already, so that this
+        may be the only copy, though ours seems to be alive (rabbitmq-server #1950).
+        """
+        self._copies.append(copy)
+
+    def copies(self, settled: bool) -> list[Delivery]:
+        """Those met meanwhile that are still to be handled; the others are let go."""
+        left = [copy for copy in self._copies if copy is not self.delivery]
+        if settled:
+            # One that has failed more often may be the copy that was just stored.
+            for copy in left:
+                if copy.call.attempts <= self._failed_before:
+                    copy.ack()
+            left = [c for c in left if c.call.attempts > self._failed_before]
+        return [copy for copy in left if copy.alive]  # the others come again
+
+
+class InFlight:
+    """Tells repeated deliveries from new ones."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._attempts: dict[Key, Attempt] = {}
+        self._succeeded: OrderedDict[Key, float] = OrderedDict()
+
+    def begin(self, delivery: Delivery) -> Attempt | None:
+        """A new attempt; None when `delivery` repeats a call and is taken care of."""
+        key = _key(delivery.call)
+        if self._has_succeeded(key):
+            delivery.ack()
+            return None
+        running = self._attempts.get(key)
+        if running is not None:
+            running.meet(delivery)
+            return None
+        attempt = self._attempts[key] = Attempt(key, delivery)
+        return attempt
+
+    def succeeded(self, attempt: Attempt) -> None:
+        """Remembers that the call was answered 2xx, before its ack is on its way."""
+        self._succeeded[attempt.key] = self._clock()
+        self._succeeded.move_to_end(attempt.key)
+        if len(self._succeeded) > REMEMBERED_CALLS:
+            self._succeeded.popitem(last=False)
+
+    def end(self, attempt: Attempt) -> None:
+        """From here on another delivery of the call is a new attempt."""
+        self._attempts.pop(attempt.key, None)
+
+    def _has_succeeded(self, key: Key) -> bool:
+        at = self._succeeded.get(key)
+        return at is not None and self._clock() - at <= REMEMBERED_SECONDS
+
+
+def _key(call: Call) -> Key:
+    # Another producer may use one message id for different calls: both must be made.
+    return call.id, hashlib.blake2b(call.payload, digest_size=16).digest()

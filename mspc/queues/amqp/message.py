@@ -1,0 +1,77 @@
+"""A call as a message: the client's own text is the body, the rest travels in headers.
+
+So that other producers may publish to the queue directly, nothing but the body is
+needed, and nothing in a foreign message may harm.
+"""
+
+import math
+import re
+import time
+from typing import Any
+
+from pamqp import commands
+
+from mspc.calls.call import Call, new_call_id
+
+ATTEMPTS = "x-mspc-attempts"
+ACCEPTED = "x-mspc-accepted-ms"
+DUE = "x-mspc-due-ms"
+ERROR = "x-mspc-error"
+REASON = "x-mspc-reason"
+
+PERSISTENT = 2
+
+# The id goes into the log and into a header of the call.
+_SAFE_ID = re.compile(r"[!-~]{1,200}")
+
+
+def encode(
+    call: Call, due: float | None = None, reason: str | None = None
+) -> commands.Basic.Properties:
+    """The properties of the message that carries `call`.
+
+    Args:
+        call: its payload is the body.
+        due: when it is to be attempted, Unix seconds; for a retry queue.
+        reason: why it is dead; for the dead letters.
+    """
+    headers: dict[str, Any] = {
+        ATTEMPTS: call.attempts,
+        ACCEPTED: round(call.accepted_at * 1000),
+    }
+    if call.last_error:
+        headers[ERROR] = call.last_error
+    if due is not None:
+        headers[DUE] = math.ceil(due * 1000)
+    if reason is not None:
+        headers[REASON] = reason
+    return commands.Basic.Properties(
+        message_id=call.id,
+        delivery_mode=PERSISTENT,
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+def decode(properties: commands.Basic.Properties, body: bytes) -> tuple[Call, float]:
+    """The call, and when it is due in Unix seconds (0: at once). Never raises."""
+    headers = properties.headers or {}
+    message_id = properties.message_id or ""
+    error = headers.get(ERROR)
+    call = Call(
+        payload=body,
+        id=message_id if _SAFE_ID.fullmatch(message_id) else new_call_id(),
+        accepted_at=_milliseconds(headers, ACCEPTED) or time.time(),
+        attempts=_count(headers, ATTEMPTS),
+        last_error=error if isinstance(error, str) else "",
+    )
+    return call, _milliseconds(headers, DUE)
+
+
+def _count(headers: dict[str, Any], name: str) -> int:
+    value = headers.get(name)
+    return value if type(value) is int and value >= 0 else 0
+
+
+def _milliseconds(headers: dict[str, Any], name: str) -> float:
+    return _count(headers, name) / 1000

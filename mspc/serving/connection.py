@@ -1,0 +1,297 @@
+"""One inbound connection: strict requests in, answers out, nothing waits for ever.
+
+pywsgi runs the application and writes what it answers. Everything a client sends is
+read by http_request.py instead, because pywsgi reads leniently and waits without limit.
+"""
+
+import logging
+import math
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal, cast
+from urllib.parse import unquote
+
+import gevent
+from gevent.pywsgi import WSGIHandler, WSGIServer
+
+from mspc.api.answers import MEDIA_TYPE, answer_body
+from mspc.process.sockets import send_all
+from mspc.serving.request import TURN, Body, BrokenBody, Refused, RequestHead, read_head
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+MAX_SKIPPED = 65_536  # bytes of an unread body that are worth a kept connection
+MAX_LINGER = 262_144  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may take: seconds, and connections at once."""
+
+    handshake: float = 10.0
+    headers: float = 10.0  # the request line and the headers together
+    body: float = 30.0
+    idle: float = 30.0  # between two requests
+    send: float = 30.0  # one answer, into the socket's buffer
+    linger: float = 1.0  # after the answer to a request that was not read to its end
+    connections: int = 1000
+
+    @property
+    def shortest(self) -> float:
+        times = (self.handshake, self.headers, self.body, self.idle, self.send)
+        return min(*times, self.linger)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What the connections of a server share."""
+
+    limits: Limits
+    open: set["ClientConnection"] = field(default_factory=set)
+    draining: bool = False
+
+
+class ClientConnection(WSGIHandler):
+    """Serves one client until either side closes.
+
+    Attributes:
+        deadline: when to give up what is being waited for, by the monotonic clock.
+        waiting: nothing has come yet of a next request.
+    """
+
+    def __init__(
+        self, sock: Any, address: Any, server: WSGIServer, traffic: Traffic
+    ) -> None:
+        super().__init__(sock, address, server)
+        self.deadline = math.inf
+        self.waiting = True
+        self._client = str(address[0])
+        self._traffic = traffic
+        self._limits = traffic.limits
+        self._served = 0
+        self._gone = False  # the client, as far as we have noticed
+        self._unread = False  # a part of the last request
+        self._body_deadline = 0.0  # 0 until the application reads
+        self._expects_100 = False
+
+    def handle(self) -> None:
+        """Returns when the connection is closed; never raises."""
+        self._traffic.open.add(self)
+        try:
+            if self._shake_hands():
+                while self.handle_one_request():
+                    self._served += 1
+                if self._unread and not self._gone:
+                    self._linger()
+        except OSError as exc:
+            log.debug("%s: the connection broke: %s", self._client, exc)
+        except Exception:
+            log.exception("%s: the connection failed", self._client)
+        finally:
+            self._traffic.open.discard(self)
+            self._close()
+
+    def drain(self) -> None:
+        """Ends the connection unless a request has begun to come.
+
+        One that lies unread in the kernel is still served: SHUT_RD leaves it there.
+        """
+        if self.waiting:
+            self._shut(socket.SHUT_RD)
+
+    def cut(self) -> None:
+        """Makes whatever waits for the client fail at once."""
+        log.debug("%s: cut off", self._client)
+        self.deadline = math.inf
+        self._shut(socket.SHUT_RDWR)
+
+    def _shut(self, how: int) -> None:
+        # The kernel's socket: gevent's would take the TLS layer from the greenlet that
+        # waits in it.
+        with suppress(OSError):
+            cast("Any", self.socket)._sock.shutdown(how)
+
+    def _shake_hands(self) -> bool:
+        if not isinstance(self.socket, ssl.SSLSocket):
+            return True
+        self.deadline = monotonic() + self._limits.handshake
+        if self._traffic.draining:
+            self.drain()
+        try:
+            self.socket.do_handshake()
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            log.debug("%s: hung up during the TLS handshake", self._client)
+        except ssl.SSLError as exc:  # plain HTTP, or it does not trust our certificate
+            log.info("%s: the TLS handshake failed: %s", self._client, exc.reason)
+        else:
+            return True
+        return False
+
+    # ---- a request
+
+    def handle_one_request(self) -> Literal[True] | None:
+        """Returns True when the client may send another request."""
+        if not self._await_request():
+            return None
+        try:
+            head = read_head(self.rfile)
+        except Refused as exc:
+            status, message = exc.args
+            log.info("%s: refused: %s", self._client, message)
+            self._answer(status, message)
+            return None
+        self.command = head.method
+        self.request_version = head.version
+        self.close_connection = not head.keeps_alive
+        self.environ = self._environment(head)
+        self.application = self.server.application
+        self.handle_one_response()
+        return None if self.close_connection else True
+
+    def _await_request(self) -> bool:
+        """False when the client has hung up instead."""
+        self.waiting = True
+        if self._traffic.draining:
+            self.drain()
+        if self._served % TURN == TURN - 1:
+            gevent.sleep(0)  # requests that were sent ahead are read without waiting
+        limit = self._limits.idle if self._served else self._limits.headers
+        self.deadline = monotonic() + limit
+        if not self.rfile.peek(1):
+            return False
+        self.waiting = False
+        if self._served:
+            self.deadline = monotonic() + self._limits.headers
+        return True
+
+    def _environment(self, head: RequestHead) -> "WSGIEnvironment":
+        expected = head.headers.get("HTTP_EXPECT", "").lower()
+        self._expects_100 = expected == "100-continue" and head.version != "HTTP/1.0"
+        self._body_deadline = 0.0
+        self._body = Body(
+            self.rfile, head.length, self._before_reading, self._after_reading
+        )
+        path, _, query = head.path.partition("?")
+        env = self.server.get_environ()
+        env["REQUEST_METHOD"] = head.method
+        env["REQUEST_URI"] = head.path
+        env["PATH_INFO"] = unquote(path, "latin-1") if "%" in path else path
+        env["QUERY_STRING"] = query
+        env["SERVER_PROTOCOL"] = head.version
+        env["REMOTE_ADDR"] = self._client
+        env["REMOTE_PORT"] = str(self.client_address[1])
+        env["wsgi.input"] = self._body
+        env["wsgi.input_terminated"] = True
+        env.update(head.headers)
+        return env
+
+    def _before_reading(self) -> None:
+        if self._expects_100:
+            self._expects_100 = False
+            if not self.headers_sent:
+                self._sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not self._body_deadline:
+            self._body_deadline = monotonic() + self._limits.body
+        self.deadline = self._body_deadline
+
+    def _after_reading(self) -> None:
+        self.deadline = math.inf
+
+    # ---- its answer
+
+    def handle_one_response(self) -> None:
+        self.status = self.result = None
+        self.headers_sent = self.response_use_chunked = False
+        self.deadline = math.inf  # storing a call takes as long as it takes
+        try:
+            self.run_application()
+            while self._body.unread and not self.close_connection:
+                self._body.read(16_384)
+        except Exception as exc:
+            self.close_connection = True
+            if isinstance(exc, BrokenBody) or (self._gone and isinstance(exc, OSError)):
+                log.debug("%s: the request broke: %s", self._client, exc)
+                self._fail("400 Bad Request", "The body could not be read.")
+            else:
+                log.exception("The application failed on %s", self.command)
+                message = "Internal error; nothing is promised."
+                self._fail("500 Internal Server Error", message)
+        self._unread = bool(self._body.unread)
+
+    def finalize_headers(self) -> None:
+        """Decides whether the connection ends after this answer, and says so."""
+        super().finalize_headers()
+        unread = self._body.unread
+        if unread > (0 if self._expects_100 else MAX_SKIPPED) or self._traffic.draining:
+            self.close_connection = True
+        if self.close_connection:
+            headers = cast("list[Any]", self.response_headers)
+            headers[:] = [h for h in headers if h[0].lower() != b"connection"]
+            headers.append((b"Connection", b"close"))
+
+    def _write_with_headers(self, data: bytes) -> None:
+        """As pywsgi's, but head and data leave in one packet."""
+        self.headers_sent = True
+        self.finalize_headers()
+        head = b"HTTP/1.1 %b\r\n" % cast("bytes", self.status)
+        for header in cast("list[Any]", self.response_headers):
+            head += b"%b: %b\r\n" % header
+        head += b"\r\n"
+        if self.response_use_chunked:
+            self._sendall(head)
+            cast("Any", self)._write(data)
+        else:
+            self._sendall(head + data)
+
+    def _fail(self, status: str, message: str) -> None:
+        if not (self._gone or self.headers_sent):
+            self._answer(status, message)
+
+    def _answer(self, status: str, message: str) -> None:
+        """Answers in place of the application; the connection ends after it."""
+        self._unread = self.close_connection = True
+        body = answer_body(message, error=True)
+        head = (
+            f"HTTP/1.1 {status}\r\nContent-Type: {MEDIA_TYPE}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self._sendall(head.encode() + body)
+
+    def _sendall(self, data: bytes) -> None:
+        self.deadline = monotonic() + self._limits.send
+        try:
+            send_all(self.socket, data)
+        except OSError:
+            self._gone = True
+            raise
+        finally:
+            self.deadline = math.inf
+        self.response_length += len(data)
+
+    # ---- its end
+
+    def _linger(self) -> None:
+        """Lets the client read the answer.
+
+        Closing while something is unread resets the connection, and the answer may be
+        lost with it: RFC 9112 9.6.
+        """
+        self.deadline = monotonic() + self._limits.linger
+        self.socket.shutdown(socket.SHUT_WR)
+        left = MAX_LINGER
+        while left > 0 and (data := self.socket.recv(16_384)):
+            left -= len(data)
+
+    def _close(self) -> None:
+        with suppress(OSError):  # for the same reason; this does not wait
+            cast("Any", self.socket)._sock.recv(16_384)
+        self.rfile.close()
+        self.socket.close()
+        self.__dict__.pop("environ", None)  # a cycle: its wsgi.input knows us
+        self.__dict__.pop("_body", None)

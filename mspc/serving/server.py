@@ -1,0 +1,303 @@
+"""The listeners: plain HTTP, or HTTPS with a redirect to it; start, reload, drain."""
+
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import gevent
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIServer
+
+from mspc.api.answers import MEDIA_TYPE, answer_body
+from mspc.errors import ConfigError
+from mspc.process.watched import Watched
+from mspc.serving.connection import ClientConnection, Limits, Traffic
+from mspc.serving.request import HOST
+from mspc.settings.config import HttpConfig
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+DEFAULT_LIMITS = Limits()
+BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
+WARNING_INTERVAL = 60.0  # seconds between two warnings that accepting fails
+KILL_TIMEOUT = 1.0  # seconds for a request's `finally` when it is ended by force
+
+_LISTEN_ERRORS = {
+    errno.EADDRINUSE: "{setting}: {port} is in use: stop what listens on it, or choose"
+    " another port.",
+    errno.EACCES: "{setting}: {port} is not for this user: choose one above 1023.",
+}
+_OTHER_LISTEN_ERROR = "HTTP_HOST: {host} cannot be listened on ({reason})."
+
+
+class Ports(NamedTuple):
+    """What is bound; None when there is no such listener."""
+
+    http: int | None
+    https: int | None
+
+
+class Server:
+    """Accepts requests for a WSGI application."""
+
+    def __init__(
+        self,
+        config: HttpConfig,
+        app: "WSGIApplication",
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self._config = config
+        self._app = app
+        self._traffic = Traffic(limits)
+        self._pool = Pool(limits.connections)
+        self._http: Listener | None = None
+        self._https: Listener | None = None
+        self._reaper = Watched("reaper of slow connections", self._reap)
+
+    @property
+    def ports(self) -> Ports:
+        """The ports after bind(), those chosen by the system for 0 included."""
+        http, https = self._http, self._https
+        return Ports(
+            http.server_port if http else None, https.server_port if https else None
+        )
+
+    def bind(self) -> None:
+        """Opens every port; who connects now waits until start().
+
+        Raises:
+            ConfigError: a port cannot be opened, or the certificate cannot be used.
+        """
+        config = self._config
+        if not config.tls:
+            self._http = self._listen("HTTP_PORT", config.port, self._app)
+            return
+        context = load_context(config.ssl_dir)
+        self._https = self._listen("HTTPS_PORT", config.https_port, self._app, context)
+        if config.redirect_to_tls:
+            redirect = redirect_to(self._https.server_port or config.https_port)
+            self._http = self._listen("HTTP_PORT", config.port, redirect)
+
+    def start(self) -> None:
+        """Begins to accept; bind() comes first."""
+        self._reaper.start()
+        for listener in self._listeners():
+            listener.start()
+            log.info("Listening on %s", listener.url)
+
+    def reload(self) -> None:
+        """Takes the certificate from its files for connections yet to come."""
+        if self._https is None:
+            log.info("There is no certificate to reload: TLS is off.")
+            return
+        try:
+            self._https.context = load_context(self._config.ssl_dir)
+        except ConfigError as exc:
+            log.error("The certificate was not reloaded, the old one stays: %s", exc)
+        else:
+            log.info("The certificate in %s was reloaded.", self._config.ssl_dir)
+
+    def stop(self, timeout: float) -> None:
+        """Closes the ports at once, each connection after the request it is in.
+
+        Args:
+            timeout: seconds after which requests still unanswered are ended.
+        """
+        self._traffic.draining = True
+        for listener in self._listeners():
+            listener.close()
+        for connection in tuple(self._traffic.open):
+            connection.drain()
+        if not self._pool.join(timeout):
+            log.warning("Connections not finished in time: %d", len(self._pool))
+            for connection in tuple(self._traffic.open):
+                connection.cut()
+            self._pool.kill(timeout=KILL_TIMEOUT)
+        self._reaper.stop(0)  # the deadlines hold until the end
+
+    def problem(self) -> str | None:
+        """Why slow clients are not cut off at the moment; None when they are."""
+        return self._reaper.problem()
+
+    def _listeners(self) -> list["Listener"]:
+        return [each for each in (self._https, self._http) if each is not None]
+
+    def _listen(
+        self,
+        setting: str,
+        port: int,
+        app: "WSGIApplication",
+        context: ssl.SSLContext | None = None,
+    ) -> "Listener":
+        try:
+            sock = _bound_socket(setting, self._config.host, port)
+        except ConfigError:
+            for listener in self._listeners():
+                listener.close()
+            raise
+        return Listener(
+            sock, self._config.host, app, self._pool, self._traffic, context
+        )
+
+    def _reap(self) -> None:
+        period = min(1.0, self._traffic.limits.shortest / 4)
+        while True:
+            gevent.sleep(period)
+            now = monotonic()
+            for connection in tuple(self._traffic.open):
+                if connection.deadline < now:
+                    connection.cut()
+
+
+class Listener(WSGIServer):
+    """One port.
+
+    Attributes:
+        context: the certificate for new connections; None for plain HTTP.
+    """
+
+    def __init__(
+        self,
+        sock: Any,
+        host: str,
+        app: "WSGIApplication",
+        pool: Pool,
+        traffic: Traffic,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        scheme = "https" if context else "http"
+        # Without SERVER_NAME, pywsgi would ask the DNS for it.
+        environ = {"wsgi.url_scheme": scheme, "SERVER_NAME": host}
+        super().__init__(sock, app, None, pool, None, log, environ=environ)
+        self.context = context
+        self.url = (
+            f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.address[1]}"
+        )
+        self._traffic = traffic
+        self._pause = self.min_delay
+        self._warned = float("-inf")
+
+    def handle(self, sock: Any, address: Any) -> None:
+        if self.context is not None:
+            try:
+                # The handshake comes later, under the connection's deadline.
+                sock = self.context.wrap_socket(
+                    sock, server_side=True, do_handshake_on_connect=False
+                )
+            except OSError as exc:
+                log.debug("%s: hung up before the TLS handshake: %s", address[0], exc)
+                return
+        ClientConnection(sock, address, self, self._traffic).handle()
+
+    def do_read(self) -> Any:
+        """Accepts one connection; when that fails, the next one after a pause.
+
+        gevent pauses as well, but prints a traceback for every attempt.
+        """
+        try:
+            accepted = super().do_read()
+        except OSError as exc:
+            if self.is_fatal_error(exc):
+                raise
+            if exc.errno != errno.ECONNABORTED:  # not ours to heal by waiting
+                self._back_off(exc)
+            return None
+        if accepted:
+            self._pause = self.min_delay
+        return accepted
+
+    def _back_off(self, exc: OSError) -> None:
+        now = monotonic()
+        if now - self._warned >= WARNING_INTERVAL:
+            self._warned = now
+            log.warning("No connection can be accepted at the moment: %s", exc.strerror)
+        self.stop_accepting()
+        # stop_accepting() and close() know this timer under this name.
+        self._timer = self.loop.timer(self._pause)
+        self._timer.start(cast("Any", self)._start_accepting_if_started)
+        self._pause = min(self.max_delay, self._pause * 2)
+
+
+def redirect_to(https_port: int) -> "WSGIApplication":
+    """An application that sends every request to the same place over HTTPS."""
+    suffix = "" if https_port == 443 else f":{https_port}"
+
+    def app(env: "WSGIEnvironment", respond: "StartResponse") -> Iterable[bytes]:
+        host = HOST.fullmatch(env.get("HTTP_HOST", ""))
+        headers = [("Content-Type", MEDIA_TYPE)]
+        headers.append(("Connection", "close"))  # so that no body is waited for
+        if host is None or not host[1]:
+            respond("400 Bad Request", headers)
+            told = "The Host header is missing, so there is no HTTPS address."
+            return [answer_body(told, error=True)]
+        target = env["REQUEST_URI"]
+        url = f"https://{host[1]}{suffix}{target if target != '*' else '/'}"
+        respond("307 Temporary Redirect", [*headers, ("Location", url)])
+        told = f"Only HTTPS is served: send the request to {url} instead."
+        return [answer_body(told, error=True)]
+
+    return app
+
+
+def load_context(ssl_dir: Path) -> ssl.SSLContext:
+    """Reads `server.crt` and `server.key`, for TLS 1.2 and newer.
+
+    Raises:
+        ConfigError: one of them is missing, unreadable or does not fit the other.
+    """
+    crt, key = ssl_dir / "server.crt", ssl_dir / "server.key"
+    for path in (crt, key):
+        try:
+            path.open("rb").close()
+        except OSError as exc:
+            raise ConfigError(
+                f"SSL_DIR: {path} cannot be read ({exc.strerror}): put the PEM file "
+                "there, or set TLS to 0."
+            ) from exc
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Requests say themselves where they end. An idle client that goes away, or that is
+    # sent away, is no TLS error to be answered by an alert.
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_IGNORE_UNEXPECTED_EOF
+    try:
+        # A password, even an empty one, keeps OpenSSL from asking on the terminal.
+        context.load_cert_chain(crt, key, password="")
+    except (OSError, ValueError) as exc:
+        if "KEY_VALUES_MISMATCH" in str(exc):
+            problem = f"{key} is not the key of {crt}: put a pair there."
+        else:
+            problem = f"{crt} and {key} must be PEM files, the key without a password."
+        raise ConfigError(f"SSL_DIR: {problem}") from exc
+    return context
+
+
+def _bound_socket(setting: str, host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as exc:
+        raise ConfigError(f"HTTP_HOST: {host} is unknown ({exc.strerror}).") from exc
+    family, _, _, _, address = found[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Linux hands this on to accepted sockets; without it an answer on a kept
+        # connection may wait 40 ms for the client's acknowledgement.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as exc:
+        sock.close()
+        problem = _LISTEN_ERRORS.get(exc.errno or 0, _OTHER_LISTEN_ERROR).format(
+            setting=setting, host=host, port=port, reason=exc.strerror
+        )
+        raise ConfigError(problem) from exc
+    return sock

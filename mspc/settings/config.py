@@ -1,0 +1,103 @@
+"""What each part is told: one frozen dataclass a part, filled by settings.py."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mspc.calls.networks import NetworkRules
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """Where and how calls are accepted."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - the original's documented default
+    port: int = 8008
+    tls: bool = False
+    redirect_to_tls: bool = True
+    https_port: int = 8009
+    ssl_dir: Path = Path("ssl")
+    max_request_bytes: int = 1_048_576
+    fast_publish: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AuthConfig:
+    """Who may send calls. An empty key lets everybody in."""
+
+    header: str = "X-Authorization"
+    key: str = field(default="", repr=False)
+    max_age_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteConfig:
+    """The embedded queue."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class AmqpConfig:
+    """The queue on RabbitMQ.
+
+    Attributes:
+        hosts: (host, port) pairs, tried in turn.
+        ca_file: certificates that sign an amqps broker's; None for the system's.
+        prefetch: deliveries held unacknowledged at most, for each consumed queue.
+        spool: the file for calls that RabbitMQ cannot take; None to refuse them.
+    """
+
+    hosts: tuple[tuple[str, int], ...]
+    name: str = "services"
+    queue_type: str = "quorum"
+    tls: bool = False
+    ca_file: Path | None = None
+    user: str = "guest"
+    password: str = field(default="guest", repr=False)
+    vhost: str = "/"
+    prefetch: int = 200
+    spool: Path | None = None
+
+
+QueueConfig = SqliteConfig | AmqpConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardConfig:
+    """How one attempt is made. Times in seconds."""
+
+    connect_timeout: float = 5.0
+    timeout: float = 60.0
+    verify_tls: bool = True
+    ca_file: Path | None = None
+    networks: NetworkRules = field(default_factory=NetworkRules)
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """Where the log goes besides standard output, and how much of it."""
+
+    level: str = "info"
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything, complete and checked.
+
+    Attributes:
+        consumers: calls in flight at once.
+        requeue_delay: seconds between a failed attempt and the next one.
+        shutdown_timeout: seconds that attempts in flight get after SIGTERM.
+        remarks: what somebody should be told once about the settings.
+    """
+
+    queue: QueueConfig
+    http: HttpConfig = HttpConfig()
+    auth: AuthConfig = AuthConfig()
+    forward: ForwardConfig = ForwardConfig()
+    log: LogConfig = LogConfig()
+    consumers: int = 100
+    requeue_delay: float = 5.0
+    shutdown_timeout: float = 30.0
+    remarks: tuple[str, ...] = ()

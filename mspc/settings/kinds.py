@@ -1,0 +1,108 @@
+"""What the text of a setting may be, and what it stands for.
+
+Each kind takes the text and returns the value, or raises voluptuous.Invalid with a
+sentence that continues the setting's name and never shows a secret.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from voluptuous import Invalid
+
+from mspc.calls.networks import Network, parse_network
+
+Check = Callable[[str], Any]
+
+_TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
+_FALSE = frozenset(("0", "f", "false", "n", "no", "off"))
+_BROKER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:/@,]+))(?::([0-9]+))?")
+
+
+def text(value: str) -> str:
+    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
+        raise Invalid("must be one line of UTF-8 text without control characters.")
+    return value
+
+
+def matching(pattern: str, meaning: str) -> Check:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise Invalid(f"must be {meaning}, not {quoted(value)}.")
+        return value
+
+    return check
+
+
+def boolean(value: str) -> bool:
+    if value.lower() not in _TRUE | _FALSE:
+        raise Invalid(f"must be 1 or 0, true or false, yes or no, not {quoted(value)}.")
+    return value.lower() in _TRUE
+
+
+def number(low: float, high: int, pattern: str = "[0-9]{1,18}") -> Check:
+    def check(value: str) -> float:
+        if re.fullmatch(pattern, value) and low <= float(value) <= high:
+            return float(value) if "." in value else int(value)
+        raise Invalid(f"must be a number from {low} to {high}, not {quoted(value)}.")
+
+    return check
+
+
+def one_of(*choices: str) -> Check:
+    def check(value: str) -> str:
+        if value.lower() not in choices:
+            raise Invalid(f"must be {' or '.join(choices)}, not {quoted(value)}.")
+        return value.lower()
+
+    return check
+
+
+def if_any(check: Check) -> Check:
+    return lambda value: check(value) if value else None
+
+
+def path(value: str) -> Path:
+    return Path(value)
+
+
+port = number(1, 65535)
+seconds = number(0.001, 600, r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+def brokers(value: str) -> list[tuple[str, int | None]]:
+    return [_broker(part.strip()) for part in value.split(",")]
+
+
+def _broker(text: str) -> tuple[str, int | None]:
+    parts = _BROKER.fullmatch(text)
+    if parts is None:
+        meaning = "host, host:port or [IPv6]:port, several with commas between"
+        raise Invalid(f"must be {meaning}, not {quoted(text)}.")
+    return parts[1] or parts[2], if_any(port)(parts[3])
+
+
+def queue_name(value: str) -> str:
+    # An AMQP name has at most 255 bytes, and `.retry.15` is put behind this one; the
+    # characters are those that pamqp lets pass.
+    if not re.fullmatch(r"[A-Za-z0-9_.:@#,/+ -]{1,200}", value) or value[:4] == "amq.":
+        meaning = "at most 200 letters, digits and -_.:@#,/+, not starting with amq."
+        raise Invalid(f"must be {meaning}")
+    return value
+
+
+def networks(value: str) -> tuple[Network, ...]:
+    parts = re.findall(r"[^\s,]+", value)
+    try:
+        return tuple(map(parse_network, [] if parts == ["none"] else parts))
+    except ValueError as exc:
+        raise Invalid(f"must be networks such as 10.0.0.0/8, or none: {exc}.") from exc
+
+
+def quoted(value: str) -> str:
+    return repr(value if len(value) <= 60 else f"{value[:57]}...")
+
+
+token = matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a header name")
+listen = matching(r"[0-9A-Za-z._:-]+", "an address to listen on, 0.0.0.0 for all")

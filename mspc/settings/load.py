@@ -1,0 +1,168 @@
+"""Settings: env.yml and the environment, checked completely before a socket opens.
+
+A value is the text that stands in the file, quoted or not, as Compose's `env_file` has
+it: a password 0123 stays 0123. An empty value means the default, wherever it is
+written. What each setting is for stands in env.dist.yml.
+"""
+
+import difflib
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+import yaml
+from voluptuous import All, Invalid, MultipleInvalid, Optional, Schema
+
+from mspc.calls.networks import NetworkRules
+from mspc.errors import ConfigError
+from mspc.settings import config as to
+from mspc.settings import kinds
+from mspc.settings.table import NAMES, SETTINGS
+
+Values = Mapping[str, Any]
+
+_SCHEMA = Schema(
+    {
+        Optional(name, default=text): All(kinds.text, kind)
+        for name, text, kind, _ in SETTINGS
+    }
+)
+
+
+def load_config(path: Path | None, environ: Mapping[str, str], root: Path) -> to.Config:
+    """Reads `path`, or env.yml in `root` if there is one, and what overrides it.
+
+    Relative paths in the settings start at `root`.
+
+    Raises:
+        ConfigError: with every mistake.
+    """
+    texts: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    if path is None and (root / "env.yml").exists():
+        path = root / "env.yml"
+    if path is not None:
+        texts, problems = _read(path)
+    # An empty variable is one that nobody set: it must not open what a key closes.
+    texts |= {name: environ[name] for name in NAMES if environ.get(name)}
+    values, wrong = _check({n: t for n, t in texts.items() if t or n not in NAMES})
+    values = {n: root / v if isinstance(v, Path) else v for n, v in values.items()}
+    sentences = [*problems.values(), *wrong.values()]
+    unsure = problems.keys() | wrong.keys()
+    sentences += [told for names, told in _conflicts(values) if not names & unsure]
+    if sentences:
+        raise ConfigError(sentences)
+    return _build(values)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The file's texts by name, and its mistakes by name.
+
+    The nodes are taken as they are composed: YAML would construct 0123 as 83.
+    """
+    try:
+        node = yaml.compose(path.read_text("utf-8-sig"), Loader=yaml.SafeLoader)
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path} is not UTF-8 text.") from exc
+    except (yaml.YAMLError, RecursionError) as exc:
+        mark = getattr(exc, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        fault = getattr(exc, "problem", None) or "its form is not understood"
+        raise ConfigError(f"{path} is not valid YAML{place}: {fault}.") from exc
+    if node is None or node.tag.endswith(":null"):
+        return {}, {}
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{path} must consist of lines `KEY: value`.")
+    texts: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for key, value in node.value:
+        name = key.value if isinstance(key, yaml.ScalarNode) else "A key"
+        place = f"{name} ({path.name}, line {key.start_mark.line + 1})"
+        plain = isinstance(value, yaml.ScalarNode) and value.tag.startswith("tag:yaml")
+        if name in texts or name in problems:
+            problems[name] = f"{place} is given twice: remove one."
+        elif not plain or not isinstance(key, yaml.ScalarNode):
+            problems[name] = f"{place} must be one plain or quoted value."
+        else:
+            texts[name] = "" if value.tag.endswith(":null") else value.value
+    return texts, problems
+
+
+def _check(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Every value, the default where it is wrong, and the mistakes by name."""
+    try:
+        return _SCHEMA(texts), {}
+    except MultipleInvalid as exc:
+        problems = {str(error.path[0]): _sentence(error) for error in exc.errors}
+    right = {name: text for name, text in texts.items() if name not in problems}
+    return _SCHEMA(right), problems
+
+
+def _sentence(error: Invalid) -> str:
+    name = str(error.path[0])
+    if name in NAMES:
+        return f"{name} {error.msg}"
+    near = difflib.get_close_matches(name.upper(), NAMES, n=1)
+    hint = f"did you mean {near[0]}?" if near else "remove it."
+    return f"{kinds.quoted(name)} is not a setting: {hint}"
+
+
+def _conflicts(values: Values) -> Iterator[tuple[Set[str], str]]:
+    """What is wrong beyond a single text, and the settings that it comes from."""
+    needed = [(name, values[name]) for name in ("QUEUE_CA_FILE", "FORWARD_CA_FILE")]
+    if values["TLS"]:
+        pair = ("server.crt", "server.key")
+        needed += [("SSL_DIR", values["SSL_DIR"] / name) for name in pair]
+    for name, file in needed:
+        if file and not (file.is_file() and os.access(file, os.R_OK)):
+            yield {name}, f"{name} needs {file}: put a file there that mspc can read."
+    ports = values["HTTP_PORT"], values["HTTPS_PORT"]
+    if values["TLS"] and values["REDIRECT_TO_TLS"] and ports[0] == ports[1]:
+        yield {"HTTP_PORT", "HTTPS_PORT"}, "HTTP_PORT and HTTPS_PORT must differ."
+
+
+def _build(values: Values) -> to.Config:
+    parts: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, _, _, place in SETTINGS:
+        if place:
+            part, _, field = place.partition(".")
+            parts[part][field] = values[name]
+    networks = NetworkRules(**parts["networks"])
+    log_file = values["LOG_FILE"] if values["FILE_LOG_ENABLED"] else None
+    return to.Config(
+        queue=_queue(values, parts["amqp"]),
+        http=to.HttpConfig(**parts["http"]),
+        auth=to.AuthConfig(**parts["auth"]),
+        forward=to.ForwardConfig(**parts["forward"], networks=networks),
+        log=to.LogConfig(**parts["log"], file=log_file),
+        requeue_delay=values["REQUEUE_FAILED_AFTER_MILLISECONDS"] / 1000,
+        remarks=tuple(_remarks(values)),
+        **parts[""],
+    )
+
+
+def _queue(values: Values, amqp: Mapping[str, Any]) -> to.QueueConfig:
+    if values["QUEUE_SCHEME"] == "sqlite":
+        return to.SqliteConfig(values["DATA_DIR"] / "queue.db")
+    tls = values["QUEUE_SCHEME"] == "amqps"
+    default = values["QUEUE_PORT"] or (5671 if tls else 5672)
+    hosts = tuple((host, port or default) for host, port in values["QUEUE_HOST"])
+    # Some more than can be in flight keeps every consumer busy; the rest only fills
+    # memory.
+    consumers = values["QUEUE_NUMBER_OF_CONSUMERS"]
+    prefetch = max(20, min(2 * consumers, consumers + 100))
+    spool = values["DATA_DIR"] / "spool.db" if values["SPOOL"] else None
+    return to.AmqpConfig(hosts, tls=tls, prefetch=prefetch, spool=spool, **amqp)
+
+
+def _remarks(values: Values) -> Iterator[str]:
+    if not values["AUTHORIZATION_KEY"]:
+        yield "AUTHORIZATION_KEY is empty: whoever reaches the port can send calls."
+    if not values["FORWARD_VERIFY_TLS"]:
+        yield "FORWARD_VERIFY_TLS is 0: calls trust whoever answers."
+    if values["RABBITMQ_HIPE_COMPILE"]:
+        yield "RABBITMQ_HIPE_COMPILE has no effect on RabbitMQ 3.8 on OTP 24 and later."

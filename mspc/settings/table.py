@@ -1,0 +1,68 @@
+"""Every setting: a new one is a line here, in env.dist.yml and in docs/settings.md."""
+
+from mspc.calls.networks import DEFAULT_DENIED
+from mspc.settings import kinds
+
+# Name, default as one would write it, what its text may be, and the part and field of
+# the Config that the value goes to, when it goes there as it is.
+SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
+    ("QUEUE_SCHEME", "sqlite", kinds.one_of("sqlite", "amqp", "amqps"), ""),
+    ("QUEUE_HOST", "localhost", kinds.brokers, ""),
+    ("QUEUE_PORT", "", kinds.if_any(kinds.port), ""),  # the scheme's own
+    ("QUEUE_NAME", "services", kinds.queue_name, "amqp.name"),
+    ("QUEUE_TYPE", "quorum", kinds.one_of("quorum", "classic"), "amqp.queue_type"),
+    ("QUEUE_CA_FILE", "", kinds.if_any(kinds.path), "amqp.ca_file"),
+    ("QUEUE_NUMBER_OF_CONSUMERS", "100", kinds.number(1, 10_000), ".consumers"),
+    ("RABBITMQ_DEFAULT_USER", "guest", str, "amqp.user"),
+    ("RABBITMQ_DEFAULT_PASS", "guest", str, "amqp.password"),
+    ("RABBITMQ_DEFAULT_VHOST", "/", str, "amqp.vhost"),
+    ("RABBITMQ_HIPE_COMPILE", "0", kinds.boolean, ""),
+    ("SPOOL", "0", kinds.boolean, ""),
+    ("DATA_DIR", "data", kinds.path, ""),
+    # The retry queues cover delays of up to 2**16 seconds.
+    ("REQUEUE_FAILED_AFTER_MILLISECONDS", "5000", kinds.number(1, 65_535_000), ""),
+    ("HTTP_HOST", "0.0.0.0", kinds.listen, "http.host"),  # noqa: S104
+    ("HTTP_PORT", "8008", kinds.port, "http.port"),
+    ("TLS", "0", kinds.boolean, "http.tls"),
+    ("REDIRECT_TO_TLS", "1", kinds.boolean, "http.redirect_to_tls"),
+    ("HTTPS_PORT", "8009", kinds.port, "http.https_port"),
+    ("SSL_DIR", "ssl", kinds.path, "http.ssl_dir"),
+    # RabbitMQ 4 takes messages of up to 16 MiB unless told otherwise.
+    (
+        "MAX_REQUEST_BYTES",
+        "1048576",
+        kinds.number(1, 16_000_000),
+        "http.max_request_bytes",
+    ),
+    ("FAST_PUBLISH", "0", kinds.boolean, "http.fast_publish"),
+    ("AUTHORIZATION_HEADER", "X-Authorization", kinds.token, "auth.header"),
+    ("AUTHORIZATION_KEY", "", str, "auth.key"),
+    (
+        "AUTHORIZATION_MAX_AGE_SECONDS",
+        "0",
+        kinds.number(0, 10**9),
+        "auth.max_age_seconds",
+    ),
+    ("FORWARD_CONNECT_TIMEOUT_SECONDS", "5", kinds.seconds, "forward.connect_timeout"),
+    # RabbitMQ takes a delivery back that is not settled for 30 minutes.
+    ("FORWARD_TIMEOUT_SECONDS", "60", kinds.seconds, "forward.timeout"),
+    ("FORWARD_VERIFY_TLS", "1", kinds.boolean, "forward.verify_tls"),
+    ("FORWARD_CA_FILE", "", kinds.if_any(kinds.path), "forward.ca_file"),
+    (
+        "FORWARD_DENY_NETWORKS",
+        ", ".join(DEFAULT_DENIED),
+        kinds.networks,
+        "networks.deny",
+    ),
+    ("FORWARD_ALLOW_NETWORKS", "none", kinds.networks, "networks.allow"),
+    ("SHUTDOWN_TIMEOUT_SECONDS", "30", kinds.number(0, 3600), ".shutdown_timeout"),
+    ("FILE_LOG_ENABLED", "1", kinds.boolean, ""),
+    ("LOG_FILE", "logs/mspc.log", kinds.path, ""),
+    (
+        "LOG_LEVEL",
+        "info",
+        kinds.one_of("debug", "info", "warning", "error"),
+        "log.level",
+    ),
+)
+NAMES = tuple(row[0] for row in SETTINGS)
