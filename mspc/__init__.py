@@ -1,3 +1,3 @@
 """mspc: a durable HTTP call proxy."""
 
-__version__ = "0.1.0"
+from mspc.version import __version__ as __version__

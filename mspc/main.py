@@ -21,15 +21,18 @@ from mspc.settings.load import load_config
 
 log = logging.getLogger(__name__)
 
-ROOT = Path(__file__).resolve().parent.parent
 
+def main(root: Path, arguments: Sequence[str] | None = None) -> int:
+    """Runs mspc; returns its exit code: 0 stopped, 1 failed, 2 wrong settings.
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs mspc; returns its exit code: 0 stopped, 1 failed, 2 wrong settings."""
+    Args:
+        root: the project's folder, where relative paths start.
+        arguments: those of the command line unless told otherwise.
+    """
     options = _parser().parse_args(arguments)
     name = options.config or os.environ.get("MSPC_CONFIG")
     try:
-        config = load_config(Path(name) if name else None, os.environ, ROOT)
+        config = load_config(Path(name) if name else None, os.environ, root)
     except ConfigError as exc:
         for problem in exc.problems:
             sys.stderr.write(f"{problem}\n")
@@ -42,14 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mspc.py",
+        prog="mspc",
         description="A durable HTTP call proxy: a call answered with 202 is made until"
         " it is answered 2xx.",
     )
     parser.add_argument(
         "--config",
         metavar="PATH",
-        help="the settings; default: MSPC_CONFIG, or env.yml beside mspc.py",
+        help="the settings; default: MSPC_CONFIG, or env.yml in the working folder"
+        " (for `python mspc.py`: in its own)",
     )
     parser.add_argument(
         "--check",

@@ -1,0 +1,27 @@
+"""The program, however it is started: `mspc`, `python -m mspc` or `python mspc.py`.
+
+Patching comes before every other import: amqpstorm, urllib3 and logging create their
+locks, threads and sockets at import or construction time, and those must be gevent's.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+from pathlib import Path  # noqa: E402
+
+from mspc.main import main  # noqa: E402
+
+
+def run(root: Path | None = None) -> int:
+    """Runs mspc with the arguments of the command line; returns its exit code.
+
+    Args:
+        root: the project's folder: env.yml is looked for there, and relative paths
+            start there. The working folder unless told otherwise.
+    """
+    return main(root or Path.cwd())
+
+
+if __name__ == "__main__":
+    raise SystemExit(run())
