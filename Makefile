@@ -26,12 +26,12 @@ run: $(RUNTIME)
 	@exec $(VENV)/bin/python mspc.py $(ARGS)
 
 test: $(DEV)
-	@scripts/ensure-rabbitmq
+	@scripts/ensure-programs
 	@scripts/run-tests $(VENV)/bin/python $(ARGS)
 
 # Rows on RabbitMQ 4 need root on Debian, or MSPC_TEST_RABBITMQ4 with a command like it.
 faults: $(DEV)
-	@scripts/ensure-rabbitmq
+	@scripts/ensure-programs rabbitmq-server
 	@if [ -z "$$MSPC_TEST_RABBITMQ4" ] && [ "$$(id -u)" = 0 ] \
 		&& command -v apt-get >/dev/null; then \
 		export MSPC_TEST_RABBITMQ4=scripts/rabbitmq4; \
