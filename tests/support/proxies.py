@@ -58,7 +58,7 @@ class Proxy(ABC):
 
     def start(self) -> None:
         """Returns when requests come through to an mspc."""
-        with self._printed.open("wb") as output:
+        with self._printed.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
