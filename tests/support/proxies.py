@@ -1,4 +1,4 @@
-"""The proxies of deploy/: Debian's programs with the configurations that are shipped."""
+"""The proxies of deploy/: Debian's programs, the configurations that are shipped."""
 
 import http.client
 import subprocess

@@ -16,8 +16,8 @@ TIMEOUT_SECONDS = 30.0
 PAUSE_SECONDS = 0.025  # between two calls of one client
 MOST_CALLS = 20_000
 
-# Bytes of the bodies, in turn: most are small, some do not fit into a packet, a socket's
-# buffer, or the buffers that proxies have by default.
+# Bytes of the bodies, in turn: most are small, some do not fit into a packet, into a
+# socket's buffer, or into the buffers that proxies have by default.
 _SIZES = (300,) * 60 + (9_000,) * 5 + (40_000,) * 4 + (900_000,)
 
 
