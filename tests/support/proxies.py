@@ -107,7 +107,7 @@ class Haproxy(Proxy):
         changes = {
             "bind :8008": f"bind 127.0.0.1:{self.port}",
             # They ask for root, which the tests need not be.
-            "    user haproxy\n    group haproxy\n": "",
+            "    chroot /var/lib/haproxy\n    user haproxy\n    group haproxy\n": "",
             **instances,
         }
         file.write_text(shipped("haproxy.cfg", changes))
