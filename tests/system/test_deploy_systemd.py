@@ -20,7 +20,7 @@ UNIT = DEPLOY / "mspc.service"
 COMMAND = "/opt/mspc/bin/mspc"
 ENV_SAMPLE = DEPLOY.parent / "env.dist.yml"
 
-# Of 100, the worst. systemd calls a unit "OK" up to 50.
+# From 0 to 100, the worst; systemd calls a unit below 50 "OK".
 MOST_EXPOSURE = 15
 
 
