@@ -1,11 +1,8 @@
-"""Dockerfile, docker-compose.yml, env.dist.yml and README.md: what they must keep."""
+"""Dockerfile, docker-compose.yml and env.dist.yml: what they must keep."""
 
 import itertools
 import json
 import re
-import shlex
-import shutil
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,18 +11,10 @@ import pytest
 import yaml
 
 from mspc.settings.load import load_config
-from mspc.settings.table import NAMES, SETTINGS
+from mspc.settings.table import NAMES
 
 PROJECT = Path(__file__).parents[2]
-README = (PROJECT / "README.md").read_text()
 SAMPLE = (PROJECT / "env.dist.yml").read_text()
-
-# AUTHORIZATION_KEY yourauthorizationkey, timestamp 1482938098.
-VECTOR = (
-    "NTRjMTVhOWVhMzBiNjgwZWUyNjRkMzRjZDk2ODhmN2RjOWQ1ZTkzM2VhMmNiYjRiODFjOGI1ZDNkMTk1"
-    "NDUzMzoxNDgyOTM4MDk4"
-)
-
 
 # docker-compose.yml
 
@@ -219,93 +208,3 @@ def test_the_sample_is_a_flat_mapping_of_plain_values() -> None:
     assert all(type(value) is str for value in values.values())
     # Compose would put variables in, or read quotes in another way.
     assert not re.search(r"[$'\\]", "".join(values.values()))
-
-
-# README.md
-
-
-def table(heading: str) -> list[list[str]]:
-    """The cells of the first table below `heading`, without its first two lines."""
-    below = README.split(f"\n{heading}\n", 1)[1]
-    lines = re.findall(r"(?:^\|.*\n)+", below, re.MULTILINE)[0].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-
-
-def test_the_readme_lists_every_setting_with_its_default() -> None:
-    listed = {row[0].strip("` "): row[1] for row in table("## Settings")}
-    defaults = {name: text for name, text, _, _ in SETTINGS}
-
-    assert listed.keys() == defaults.keys()
-    for name, text in defaults.items():
-        told = listed[name].strip("`").removeprefix("./")
-        if name not in ("QUEUE_PORT", "FORWARD_DENY_NETWORKS"):  # told in words
-            assert told == (text or "none"), name
-
-
-@pytest.mark.parametrize(
-    "status", [200, 202, 307, 400, 401, 404, 405, 413, 414, 422, 431, 500, 503]
-)
-def test_the_readme_lists_every_status(status: int) -> None:
-    listed = [cell for row in table("## Answers") for cell in row[0].split(", ")]
-
-    assert str(status) in listed
-
-
-def test_the_bodies_in_the_readme_are_json() -> None:
-    bodies = [row[2].strip("` ") for row in table("## Answers")]
-
-    for body in map(json.loads, bodies):
-        assert set(body) - {"id"} == {"error", "message"}
-
-
-def test_the_header_in_the_readme_is_the_test_vector() -> None:
-    assert re.findall(r'-H "X-Authorization: (\w+)"', README) == [VECTOR]
-
-
-def test_the_requests_in_the_readme_are_json() -> None:
-    requests = re.findall(r"-d '(\{.*?\})'", README, re.DOTALL)
-
-    assert len(requests) == 3
-    assert all("url" in json.loads(request) for request in requests)
-
-
-@pytest.mark.parametrize("program", ["openssl", "python3"])
-def test_a_line_of_the_readme_makes_the_authorization(program: str) -> None:
-    (line,) = [
-        line
-        for line in README.splitlines()
-        if "$(date +%s)" in line and program in line
-    ]
-    for needed in {program, *({"base64", "cut", "tr"} if program == "openssl" else ())}:
-        if shutil.which(needed) is None:
-            pytest.skip(f"{needed} is not installed")
-
-    made = subprocess.run(
-        ["sh", "-c", line.replace("$(date +%s)", "1482938098")],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-
-    assert made.stdout.strip() == VECTOR
-
-
-def test_the_links_of_the_readme_lead_somewhere() -> None:
-    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
-    anchors = {
-        re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in headings
-    }
-
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        if target.startswith("#"):
-            assert target[1:] in anchors
-        else:
-            assert (PROJECT / target).exists()
-
-
-def test_the_make_targets_of_the_readme_exist() -> None:
-    makefile = (PROJECT / "Makefile").read_text()
-
-    for target in set(re.findall(r"\bmake (run|test|lint|format|bench)\b", README)):
-        assert re.search(rf"^{shlex.quote(target)}:", makefile, re.MULTILINE)
