@@ -1,0 +1,592 @@
+"""The commands of README.md and the pages, taken from their text and run.
+
+What stands for something else on the reader's machine is put in: ports, ids, the
+addresses of services. `docker` is a stand-in, which runs the commands for `app` in the
+project's folder and writes down those for `queue`.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartMspc
+from tests.support.children import die_with_parent, end, free_port
+from tests.support.process import SCRIPT, MspcProcess
+from tests.support.rabbitmq import Broker, RabbitNode
+from tests.support.target import Target
+from tests.support.waiting import eventually
+
+PROJECT = SCRIPT.parent
+LONG = {"REQUEUE_FAILED_AFTER_MILLISECONDS": "60000"}  # goes to services.retry.5
+
+_CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def section(page: str, heading: str) -> str:
+    """What stands below a heading, down to the next one that is as high."""
+    text = (PROJECT / page).read_text()
+    level = len(heading.partition(" ")[0])
+    _, found, below = text.partition(f"\n{heading}\n")
+    assert found, f"{page} has no {heading}"
+    code = [match.span() for match in _CODE.finditer(below)]
+    for match in re.finditer(rf"^#{{1,{level}}} ", below, re.MULTILINE):
+        if not any(start < match.start() < stop for start, stop in code):
+            return below[: match.start()]
+    return below
+
+
+def blocks(page: str, heading: str, language: str = "sh") -> list[str]:
+    below = section(page, heading)
+    return [code for name, code in _CODE.findall(below) if name == language]
+
+
+def command(page: str, heading: str, having: str) -> str:
+    """The one block, or the one line in backticks, that has `having`."""
+    below = section(page, heading)
+    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", _CODE.sub("", below))
+    found = [text for text in [*blocks(page, heading), *spans] if having in text]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def recipe(heading: str, having: str = "") -> str:
+    return command("docs/operations.md", f"### {heading}", having)
+
+
+_DOCKER = """\
+#!{python}
+import json, os, sys
+verb, words, entrypoint = sys.argv[2], sys.argv[3:], []
+while words and words[0].startswith("-"):
+    if words[0] == "--entrypoint":
+        entrypoint = [words[1]]
+    del words[: 2 if words[0] in ("--entrypoint", "-s") else 1]
+if verb in ("run", "exec") and words[0] == "app":
+    command = [*entrypoint, *words[1:]]
+    os.execvp(command[0], command)
+with open("{record}", "a") as record:
+    record.write(json.dumps([verb, *words]) + "\\n")
+"""
+
+# `python -m sqlite3` is there from 3.12 on, and takes one statement.
+_PYTHON = """\
+#!{python}
+import os, sqlite3, sys
+if sys.argv[1:3] != ["-m", "sqlite3"] or sys.version_info >= (3, 12):
+    os.execv("{python}", ["{python}", *sys.argv[1:]])
+for row in sqlite3.connect(sys.argv[3], isolation_level=None).execute(sys.argv[4]):
+    print(row)
+"""
+
+# For where it is missing.
+_SQLITE3 = """\
+#!{python}
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[-2], isolation_level=None)
+for statement in sys.argv[-1].split(";"):
+    for row in db.execute(statement):
+        print(*row)
+"""
+
+
+class Shell:
+    """A shell in a project's folder.
+
+    Attributes:
+        recorded: what the stand-in for docker was asked to do for `queue`, and the
+            commands for `app` that are about its container.
+    """
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self._folder = folder
+        self._programs = programs
+        self._record = programs / "recorded"
+        programs.mkdir()
+        self._add("docker", _DOCKER)
+        self._add("python", _PYTHON)
+        if shutil.which("sqlite3") is None:
+            self._add("sqlite3", _SQLITE3)
+
+    @property
+    def recorded(self) -> list[list[str]]:
+        if not self._record.exists():
+            return []
+        return [json.loads(line) for line in self._record.read_text().splitlines()]
+
+    def run(self, script: str, *, fails: bool = False, **environment: str) -> str:
+        """Runs a script that must succeed, or fail; what it prints."""
+        path = f"{self._programs}:{os.environ.get('PATH', os.defpath)}"
+        done = subprocess.run(
+            ["bash", "-euc", script],
+            cwd=self._folder,
+            env={"PATH": path, "HOME": str(self._folder), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode != 0) is fails, f"{script}\n{done.stdout}"
+        return done.stdout
+
+    def _add(self, name: str, text: str) -> None:
+        program = self._programs / name
+        program.write_text(text.format(python=sys.executable, record=self._record))
+        program.chmod(0o755)
+
+
+@pytest.fixture(name="shell_in")
+def _shell_in(tmp_path: Path) -> Callable[[MspcProcess], Shell]:
+    return lambda mspc: Shell(mspc.directory, tmp_path / "programs")
+
+
+def stopped(mspc: MspcProcess) -> None:
+    mspc.terminate()
+    assert mspc.wait() == 0
+
+
+def contents(mspc: MspcProcess) -> tuple[int, int, int]:
+    """What the log says of the embedded queue: new, waiting, dead."""
+    found = mspc.wait_for_log(
+        r"is open: (\d+) calls to make, (\d+) waiting .*, (\d+) dead letters"
+    )
+    new, waiting, dead = map(int, found.groups())
+    return new, waiting, dead
+
+
+def call_id(answer: str) -> str:
+    return str(json.loads(answer)["id"])
+
+
+# README.md
+
+
+def test_the_first_minute(
+    mspc_process: StartMspc, shell_in: Callable[[MspcProcess], Shell], tmp_path: Path
+) -> None:
+    mspc = mspc_process({"REQUEUE_FAILED_AFTER_MILLISECONDS": "500"})
+    heading, port = "## Run it in 60 seconds", free_port()
+    curl = command("README.md", heading, "curl")
+    send = curl.replace("8008", str(mspc.http_port)).replace("9000", str(port))
+
+    answer = shell_in(mspc).run(f"{send.strip()} -sS")
+    (shown,) = blocks("README.md", heading, "json")
+    assert json.loads(answer).keys() == json.loads(shown).keys()
+    assert json.loads(answer)["message"] == json.loads(shown)["message"]
+
+    mspc.wait_for_log("attempt 2 failed")
+    with service(command("README.md", heading, "http.server"), port, tmp_path):
+        mspc.wait_for_log(": done")
+
+    (story,) = blocks("README.md", heading, "text")
+    told = [
+        re.sub(r"\bin \d+ ms\b", "in 0 ms", line.split(" ", 1)[1])
+        .replace(call_id(answer), call_id(shown)[:8])
+        .replace(str(port), "9000")
+        .replace("in 0.5 s", "in 5 s")
+        for line in mspc.output.splitlines()
+        if call_id(answer) in line
+    ]
+    lines = re.sub(r"\bin \d+ ms\b", "in 0 ms", story).splitlines()
+    assert told[:3] == lines[:3]
+    assert told[-1] == lines[-1]
+
+
+def test_the_first_minute_with_a_kill(
+    mspc_process: StartMspc, shell_in: Callable[[MspcProcess], Shell], tmp_path: Path
+) -> None:
+    mspc = mspc_process({"REQUEUE_FAILED_AFTER_MILLISECONDS": "500"})
+    heading, port = "## Run it in 60 seconds", free_port()
+    curl = command("README.md", heading, "curl")
+    send = curl.replace("8008", str(mspc.http_port)).replace("9000", str(port))
+
+    made = call_id(shell_in(mspc).run(f"{send.strip()} -sS"))
+    mspc.wait_for_log("attempt 1 failed")
+    mspc.kill()
+    with service(command("README.md", heading, "http.server"), port, tmp_path):
+        mspc.restart()
+        mspc.wait_for_log(f"{made} .*: done")
+
+
+@contextmanager
+def service(line: str, port: int, folder: Path) -> Iterator[None]:
+    """The service of the README, from when it listens."""
+    words = line.replace("9000", str(port)).split()
+    assert words[0] == "python3"
+    started = subprocess.Popen(
+        [sys.executable, "-u", *words[1:], "--bind", "127.0.0.1"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=die_with_parent,
+    )
+    assert started.stdout is not None
+    try:
+        assert b"Serving HTTP" in started.stdout.readline()
+        yield
+    finally:
+        end(started, 10)
+        started.stdout.close()
+
+
+# docs/api.md
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "key"),
+    [
+        ("README.md", "## A request", ""),
+        ("docs/api.md", "### Without a key", ""),
+        ("docs/api.md", "### With a key", "yourauthorizationkey"),
+    ],
+)
+def test_the_request(
+    mspc_process: StartMspc,
+    shell_in: Callable[[MspcProcess], Shell],
+    target: Target,
+    page: str,
+    heading: str,
+    key: str,
+) -> None:
+    mspc = mspc_process({"AUTHORIZATION_KEY": key})
+    curl = command(page, heading, "curl")
+    send = curl.replace("8008", str(mspc.http_port)).replace(
+        "https://api.myservicedomain.tld/", target.url("/")
+    )
+
+    call_id(shell_in(mspc).run(f"{send.strip()} -sS"))
+    (hit,) = target.wait_for(1)
+    assert (hit.method, hit.path) == ("POST", "/notification")
+    assert hit.headers["x-auth"] == "MyAuthKey"
+    assert json.loads(hit.body)["text"] == "Welcome to the machine!"
+
+
+@pytest.mark.parametrize("program", ["openssl", "python3"])
+def test_an_authorization_of_now(
+    mspc_process: StartMspc,
+    shell_in: Callable[[MspcProcess], Shell],
+    target: Target,
+    program: str,
+) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    settings = {"AUTHORIZATION_MAX_AGE_SECONDS": "300"}
+    mspc = mspc_process({"AUTHORIZATION_KEY": "yourauthorizationkey", **settings})
+    (line,) = [
+        block
+        for block in blocks("docs/api.md", "### With a key")
+        if program in block and "date" in block
+    ]
+
+    made = shell_in(mspc).run(line).strip()
+    answer = mspc.post({"url": target.url()}, {"X-Authorization": made})
+    assert answer.status == 202
+
+
+def test_the_answer_about_its_health(
+    mspc_process: StartMspc, shell_in: Callable[[MspcProcess], Shell]
+) -> None:
+    mspc = mspc_process()
+    (curl,) = blocks("docs/api.md", "## Health")
+    (answer,) = blocks("docs/api.md", "## Health", "json")
+
+    asked = curl.replace("8008", str(mspc.http_port)).strip()
+    assert json.loads(shell_in(mspc).run(f"{asked} -sS")) == json.loads(answer)
+
+
+# docs/settings.md
+
+
+def test_a_call_over_ipv6(
+    mspc_process: StartMspc, shell_in: Callable[[MspcProcess], Shell]
+) -> None:
+    (yaml,) = blocks("docs/settings.md", "## IPv6", "yaml")
+    (host,) = re.findall(r"^HTTP_HOST: (\S+)", yaml, re.MULTILINE)
+    if not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    mspc = mspc_process({"HTTP_HOST": host.strip('"')})
+    (curl,) = blocks("docs/settings.md", "## IPv6")
+
+    call_id(
+        shell_in(mspc).run(curl.replace("8008", str(mspc.http_port)).strip() + " -sS")
+    )
+
+
+# docs/operations.md: the embedded queue
+
+
+def test_the_recipes_of_the_embedded_queue(
+    mspc_process: StartMspc, shell_in: Callable[[MspcProcess], Shell], target: Target
+) -> None:
+    mspc = mspc_process(LONG)
+    shell = shell_in(mspc)
+    target.answer("/dead", status=500, times=1)
+    target.answer("/waits", status=503, times=1)
+    target.answer("/old/waits", status=503)
+    target.answer("/hangs", delay=3_600, times=1)
+    ids = {
+        path: mspc.post({"url": target.url(path), "requeue": path != "/dead"}).json[
+            "id"
+        ]
+        for path in ("/dead", "/waits", "/old/waits", "/hangs")
+    }
+    target.wait_for(4)
+    mspc.wait_for_log("attempt 1 failed", count=2)
+    mspc.wait_for_log("a dead letter")
+
+    counting = recipe("How many calls wait, and where?", "sqlite3")
+    assert "database is locked" in shell.run(counting, fails=True)
+    mspc.kill()
+
+    # Looking changes nothing.
+    counts, destinations = (
+        shell.run(counting).split("waiting", 1)[1],
+        "".join(shell.run(counting).splitlines(keepends=True)[3:]),
+    )
+    assert re.findall(r"\d+", counts)[:3] == ["1", "2", "1"]
+    assert target.url("/waits") in destinations
+    assert "503" in destinations
+    looking = blocks("docs/operations.md", "### See a call")
+    for path, one in ids.items():
+        seen = looking[1].replace("126a12f2", one[:8])
+        assert target.url(path) in shell.run(seen)
+        assert target.url(path) in shell.run(looking[0].replace("126a12f2", one[:8]))
+    assert "requeue is false: 500" in shell.run(looking[1])
+
+    # A backup of what a crash has left, to be restored at the end.
+    backup, restore = blocks(
+        "docs/operations.md", "### Back up and restore the embedded queue"
+    )[:2]
+    shell.run(backup)
+    archive = mspc.directory / "mspc-backup.tar"
+    assert archive.stat().st_mode & 0o077 == 0
+
+    # Three go again, with the ids that they had.
+    gone = recipe("Delete the calls to one service", "sqlite3")
+    shell.run(gone.replace("https://old.example/", target.url("/old/")))
+    shell.run(recipe("Make waiting calls go now", "sqlite3"))
+    shell.run(recipe("Make dead letters go again", "sqlite3"))
+    target.hits.clear()
+    mspc.restart()
+    assert contents(mspc) == (2, 1, 0)
+    made = {hit.path: hit.headers["idempotency-key"] for hit in target.wait_for(3)}
+    assert made == {path: ids[path] for path in ("/dead", "/waits", "/hangs")}
+    mspc.wait_for_log(": done", count=3)
+    stopped(mspc)
+
+    shell.run(restore)
+    mspc.restart()
+    assert contents(mspc) == (1, 2, 1)
+    target.wait_for(4)
+    mspc.wait_for_log(": done", count=1)
+    stopped(mspc)
+
+    shell.run(recipe("Delete dead letters", "sqlite3"))
+    mspc.restart()
+    assert contents(mspc) == (0, 2, 0)
+    stopped(mspc)
+
+    shell.run(recipe("Delete all calls", "rm "))
+    mspc.restart()
+    assert contents(mspc) == (0, 0, 0)
+
+
+def test_the_recipes_of_the_container(
+    mspc_process: StartMspc, shell_in: Callable[[MspcProcess], Shell], target: Target
+) -> None:
+    mspc = mspc_process(LONG)
+    shell = shell_in(mspc)
+    target.answer("/", status=500, times=2)
+    mspc.post({"url": target.url(), "requeue": False})
+    mspc.post({"url": target.url()})
+    mspc.wait_for_log("a dead letter")
+    mspc.wait_for_log("attempt 1 failed")
+    stopped(mspc)
+
+    heading = "### Back up and restore the embedded queue"
+    backup, restore = blocks("docs/operations.md", heading)[2:]
+    shell.run(backup)
+    with tarfile.open(mspc.directory / "mspc-backup.tar") as archive:
+        assert "data/queue.db" in archive.getnames()
+
+    one = command("docs/operations.md", "## Where things are", "-m sqlite3")
+    again = recipe("Make dead letters go again", "sqlite3").partition('"')[2]
+    _, insert, delete, *_ = (part.strip() for part in again.split(";"))
+    for statement in (insert, delete):
+        shell.run(one.replace("...", statement))
+    mspc.restart()
+    assert contents(mspc) == (1, 1, 0)
+    mspc.wait_for_log(": done")
+    stopped(mspc)
+
+    shell.run(restore)
+    mspc.restart()
+    assert contents(mspc) == (0, 1, 1)
+    assert shell.recorded == [["stop", "app"], ["up", "app"]] * 2
+
+
+# docs/operations.md: while it runs
+
+
+def test_whether_it_is_healthy(
+    mspc_process: StartMspc, shell_in: Callable[[MspcProcess], Shell]
+) -> None:
+    mspc = mspc_process()
+    asking = recipe("Is it healthy?", "health/ready")
+    asking = asking.replace("8008", str(mspc.http_port)).replace("mspc.py", str(SCRIPT))
+    address = {"HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(mspc.http_port)}
+
+    printed = shell_in(mspc).run(asking, **address)
+    assert '"Ready"' in printed
+    assert "alive" in printed
+
+
+def test_rotating_the_log(
+    mspc_process: StartMspc, shell_in: Callable[[MspcProcess], Shell], target: Target
+) -> None:
+    mspc = mspc_process()
+    shell_in(mspc).run(recipe("Rotate the log", "mv "))
+
+    def begins_anew() -> bool:
+        mspc.post({"url": target.url()})
+        return mspc.log_file.exists() and "accepted" in mspc.log_file.read_text()
+
+    eventually(begins_anew)
+    assert "Listening" in mspc.log_file.with_suffix(".log.1").read_text()
+
+
+def test_renewing_the_certificate(
+    mspc_process: StartMspc, shell_in: Callable[[MspcProcess], Shell]
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    mspc = mspc_process(wait=False)
+    mspc.kill()
+    shell = shell_in(mspc)
+    making = command("docs/operations.md", "## TLS", "openssl")
+    shell.run(making)
+    mspc.settings["TLS"] = "1"
+    mspc.restart()
+
+    shell.run(making)
+    shell.run(recipe("Renew the certificate", "docker compose kill"))
+    assert shell.recorded == [["kill", "app"]]
+    mspc.signal(1)
+    mspc.wait_for_log("was reloaded")
+
+
+# docs/operations.md: RabbitMQ
+
+
+def test_the_recipes_of_rabbitmq(
+    rabbitmq: Broker,
+    target: Target,
+    mspc_process: StartMspc,
+    shell_in: Callable[[MspcProcess], Shell],
+) -> None:
+    if not isinstance(rabbitmq, RabbitNode):
+        pytest.skip("the RabbitMQ of MSPC_TEST_AMQP is not ours to configure")
+    names = ["services", "services.dead", *(f"services.retry.{k}" for k in range(16))]
+    target.answer("/dead", status=500, times=1)
+    target.answer("/waits", status=503)
+    settings = {"RABBITMQ_DEFAULT_USER": "mspc", "RABBITMQ_DEFAULT_PASS": "a password"}
+    mspc = mspc_process(
+        {**rabbitmq.settings("services"), **LONG, **settings}, wait=False
+    )
+    mspc.kill()
+    asked = Asked(shell_in(mspc), rabbitmq)
+    try:
+        # A user with exactly these rights is enough for every way a call can take.
+        asked.run(recipe("Make a user for mspc", "add_user"))
+        mspc.restart()
+        dead = mspc.post({"url": target.url("/dead"), "requeue": False}).json["id"]
+        mspc.post({"url": target.url("/waits")})
+        mspc.wait_for_log("a dead letter")
+        mspc.wait_for_log("attempt 1 failed")
+        eventually(lambda: messages(rabbitmq, "services.dead") == 1)
+
+        counting = recipe("How many calls wait, and where?", "rabbitmqctl")
+        assert set(names) <= set(asked.run(counting).split())
+
+        asked.run(recipe("Make dead letters go again", "shovel"))
+        target.wait_for(2, "/dead", timeout=30)
+        keys = [hit.headers["idempotency-key"] for hit in target.hits_of("/dead")]
+        assert keys == [dead, dead]
+        mspc.wait_for_log(f"{dead} .*: done")
+
+        changing = recipe("Change RabbitMQ's password", "change_password")
+        asked.run(changing.replace("usernameforrabbitmq", "mspc"))
+        assert mspc.post({"url": target.url("/open")}).status == 202
+        target.wait_for(1, "/open")
+        stopped(mspc)
+        mspc.settings["RABBITMQ_DEFAULT_PASS"] = "the new password"
+        mspc.restart()
+        target.answer("/last", status=500)
+        mspc.post({"url": target.url("/last"), "requeue": False})
+        mspc.wait_for_log("a dead letter")
+        stopped(mspc)
+
+        eventually(lambda: messages(rabbitmq, "services.dead") == 1)
+        asked.run(recipe("Delete dead letters", "purge_queue"))
+        assert messages(rabbitmq, "services.dead") == 0
+        assert messages(rabbitmq, "services.retry.5") == 1
+        # Each takes half a second; those that are empty say nothing.
+        asked.run(
+            recipe("Delete all calls", "for q in"),
+            but=lambda words: words[-1] != "services.retry.5",
+        )
+        assert [words[-1] for words in asked.last] == names
+        assert messages(rabbitmq, "services.retry.5") == 0
+    finally:
+        mspc.kill()
+        rabbitmq.delete_queues("services")
+        rabbitmq.ctl("delete_user", "mspc")
+
+
+class Asked:
+    """Runs on the tests' node what the pages have `docker compose exec queue` run."""
+
+    def __init__(self, shell: Shell, node: RabbitNode) -> None:
+        self._shell = shell
+        self._node = node
+        self.last: list[list[str]] = []
+
+    def run(
+        self, script: str, but: Callable[[list[str]], bool] = lambda words: False
+    ) -> str:
+        """What the commands print, without those that `but` leaves out."""
+        known = len(self._shell.recorded)
+        self._shell.run(script)
+        self.last = self._shell.recorded[known:]
+        return "".join(self._run(words) for words in self.last if not but(words))
+
+    def _run(self, words: list[str]) -> str:
+        verb, service, program, *arguments = words
+        assert (verb, service) == ("exec", "queue")
+        if program == "rabbitmqctl":
+            return self._node.ctl(*arguments)
+        assert program == "rabbitmq-plugins"
+        done = subprocess.run(
+            [self._node._script(program), "-n", self._node.name, *arguments],
+            env=self._node._environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return done.stdout
+
+
+def messages(broker: Broker, queue: str) -> int:
+    with broker.connect() as connection, connection.channel() as channel:
+        return int(channel.queue.declare(queue, passive=True)["message_count"])
