@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def blocks(page: str, heading: str, language: str = "sh") -> list[str]:
 def command(page: str, heading: str, having: str) -> str:
     """The one block, or the one line in backticks, that has `having`."""
     below = section(page, heading)
-    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", _CODE.sub("", below))
+    spans: list[str] = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", _CODE.sub("", below))
     found = [text for text in [*blocks(page, heading), *spans] if having in text]
     assert len(found) == 1, found
     return found[0]
@@ -122,13 +122,19 @@ class Shell:
             return []
         return [json.loads(line) for line in self._record.read_text().splitlines()]
 
-    def run(self, script: str, *, fails: bool = False, **environment: str) -> str:
+    def run(
+        self,
+        script: str,
+        environment: Mapping[str, str] | None = None,
+        *,
+        fails: bool = False,
+    ) -> str:
         """Runs a script that must succeed, or fail; what it prints."""
         path = f"{self._programs}:{os.environ.get('PATH', os.defpath)}"
         done = subprocess.run(
             ["bash", "-euc", script],
             cwd=self._folder,
-            env={"PATH": path, "HOME": str(self._folder), **environment},
+            env={"PATH": path, "HOME": str(self._folder), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -446,7 +452,7 @@ def test_whether_it_is_healthy(
     asking = asking.replace("8008", str(mspc.http_port)).replace("mspc.py", str(SCRIPT))
     address = {"HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(mspc.http_port)}
 
-    printed = shell_in(mspc).run(asking, **address)
+    printed = shell_in(mspc).run(asking, address)
     assert '"Ready"' in printed
     assert "alive" in printed
 
