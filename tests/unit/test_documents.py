@@ -46,7 +46,7 @@ def prose(page: str) -> str:
 
 def table(page: str, heading: str) -> list[list[str]]:
     """The cells of the first table below `heading`, without its first two lines."""
-    below = text_of(page).split(f"\n{heading}\n", 1)[1]
+    below = f"\n{text_of(page)}".split(f"\n{heading}\n", 1)[1]
     lines = re.findall(r"(?:^\|.*\n)+", below, re.MULTILINE)[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
@@ -317,6 +317,34 @@ def test_a_line_makes_the_authorization(program: str) -> None:
     )
 
     assert made.stdout.strip() == VECTOR
+
+
+# docs/operations.md
+
+
+def test_the_commands_in_the_list_are_those_of_the_recipes() -> None:
+    """Which tests/system/test_documents.py runs."""
+    page = "docs/operations.md"
+    rows = table(page, "# Operating mspc")
+    recipes = "\n".join(blocks(page, "sh"))
+    commands = [found for row in rows for found in re.findall("^`(.*)`$", row[1])]
+
+    assert len(commands) > len(rows) / 2
+    for command in commands:
+        assert re.search(rf"^{re.escape(command)}( +#.*)?$", recipes, re.M), command
+
+
+def test_every_recipe_is_in_the_list() -> None:
+    page = "docs/operations.md"
+    listed = {
+        anchor
+        for row in table(page, "# Operating mspc")
+        for anchor in re.findall(r"\(#([^)]+)\)", row[2])
+    }
+    recipes = text_of(page).split("\n## Recipes\n")[1].split("\n## ")[0]
+
+    for heading in re.findall("^### (.*)$", recipes, re.MULTILINE):
+        assert re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") in listed
 
 
 # docs/promises.md
