@@ -25,7 +25,12 @@ PROJECT = Path(__file__).parents[2]
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 PYTHONS = re.findall(r":: (3\.[0-9]+)$", "\n".join(METADATA["classifiers"]), re.M)
 COPIED = ("mspc", "pyproject.toml", "requirements.txt", "README.md", "LICENSE")
-SHARED = ("env.dist.yml",)
+SHARED = (
+    "env.dist.yml",
+    "deploy/haproxy.cfg",
+    "deploy/nginx.conf",
+    "deploy/mspc.service",
+)
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
@@ -61,7 +66,7 @@ def interpreter(version: str) -> Path | None:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     found += sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"))
     for path in found:
-        command = [path, "-c", "import venv, ensurepip"]
+        command = [str(path), "-c", "import venv, ensurepip"]
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:
             return path
     return None
@@ -73,11 +78,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("package")
     source = directory / "source"
     source.mkdir()
-    for name in (*COPIED, *SHARED, "deploy"):
+    for name in (*COPIED, "env.dist.yml", "deploy"):
         path = PROJECT / name
         if path.is_dir():
             shutil.copytree(path, source / name)
-        elif path.exists():
+        else:
             shutil.copy(path, source)
     run(sys.executable, "-m", "build", "--outdir", directory / "dist", source)
     (built,) = (directory / "dist").glob("*.whl")
@@ -103,7 +108,7 @@ def environment(
 
 def test_the_package_has_what_an_operator_copies(environment: Path) -> None:
     for name in SHARED:
-        installed = environment / "share/mspc" / name
+        installed = environment / "share/mspc" / Path(name).name
         assert installed.read_bytes() == (PROJECT / name).read_bytes()
 
 

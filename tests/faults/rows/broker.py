@@ -84,7 +84,7 @@ def spooled(run: Run, service: Service, seconds: float) -> int:
     while time.monotonic() < end:
         health = service.get("/health/ready")
         found = SPOOLING.search(health.body)
-        # Not ready: calls are taken, but none can be made. So says the README.
+        # Not ready: calls are taken, but none can be made. So says docs/operations.md.
         if health.status != 503 or found is None:
             said.append(f"{health.status} {health.body[:200]!r}")
         calls = max(calls, int(found[1]) if found else 0)

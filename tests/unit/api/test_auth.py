@@ -16,7 +16,7 @@ from mspc.settings.config import AuthConfig
 
 KEY = "yourauthorizationkey"
 NOW = 1_482_938_098.0
-# The header of the README's curl example: this key, this moment.
+# The header of the curl example in docs/api.md: this key, this moment.
 EXAMPLE = (
     "NTRjMTVhOWVhMzBiNjgwZWUyNjRkMzRjZDk2ODhmN2RjOWQ1ZTkzM2VhMmNiYjRiODFjOGI1ZDNkMTk1"
     "NDUzMzoxNDgyOTM4MDk4"
