@@ -1,6 +1,7 @@
 """A DNS server whose answers go wrong in the way that the asked name tells.
 
-`<anything>.<kind>.test` is an address, a denied one, an error, or nothing at all.
+`<anything>.<kind>.test` is an address, a denied one, two of them, an error, or nothing
+at all.
 """
 
 import math
@@ -18,16 +19,18 @@ from gevent.server import DatagramServer
 
 from tests.faults.nodes import NotInjected
 
-Kind = Literal["good", "nxdomain", "servfail", "silent", "denied", "rebinding"]
+Kind = Literal[
+    "good", "nxdomain", "servfail", "silent", "denied", "rebinding", "twofold"
+]
 HERE, DENIED = "127.0.0.1", "169.254.169.254"
 
 _PORT = 53
 _TRIES = 10
 _HEAD = struct.Struct(">HHHHHH")  # RFC 1035, 4.1.1
 _QUESTION = struct.Struct(">HH")
-_RECORD = struct.Struct(">HHHIH4s")
+_RECORD = struct.Struct(">HHHIH")
 _NAME_OF_THE_QUESTION = 0xC00C
-_A, _IN = 1, 1
+_A, _AAAA, _IN = 1, 28, 1
 _ANSWER = 0x8180  # a response, recursion desired and available
 _NOERROR, _SERVFAIL, _NXDOMAIN = 0, 2, 3
 _RCODES = {"nxdomain": _NXDOMAIN, "servfail": _SERVFAIL}
@@ -128,7 +131,7 @@ class StubDns:
         self.asked[name] += record == _A
         if kind == "silent":
             return None
-        address = self._address(name, kind) if record == _A else None
+        address = self._address(name, kind, record)
         code = _ANSWER | _RCODES.get(kind, _NOERROR)
         head = _HEAD.pack(number, code, 1, address is not None, 0, 0)
         return head + query[_HEAD.size : end + _QUESTION.size] + (address or b"")
@@ -139,13 +142,17 @@ class StubDns:
         kind = told if told in get_args(Kind) else self._otherwise
         return "good" if self.healed and kind != "denied" else kind
 
-    def _address(self, name: str, kind: str) -> bytes | None:
-        """The A record, for kinds that have one."""
-        if kind in _RCODES:
+    def _address(self, name: str, kind: str, record: int) -> bytes | None:
+        """The record that was asked for, for kinds that have one."""
+        if record == _AAAA and kind == "twofold":
+            value = socket.inet_pton(socket.AF_INET6, "::1")
+        elif record == _A and kind not in _RCODES:
+            rebound = kind == "rebinding" and self.asked[name] > 1
+            value = socket.inet_aton(DENIED if kind == "denied" or rebound else HERE)
+        else:
             return None
-        rebound = kind == "rebinding" and self.asked[name] > 1
-        value = socket.inet_aton(DENIED if kind == "denied" or rebound else HERE)
-        return _RECORD.pack(_NAME_OF_THE_QUESTION, _A, _IN, 0, len(value), value)
+        head = _RECORD.pack(_NAME_OF_THE_QUESTION, record, _IN, 0, len(value))
+        return head + value
 
 
 def _name(query: bytes) -> tuple[str, int]:

@@ -183,12 +183,17 @@ class Run:
         count: int | None = None,
         *,
         services: Sequence[Service] = (),
+        through: Client | None = None,
         size: int = BODY_BYTES,
         connections: int = CONNECTIONS,
     ) -> Load:
-        """Starts a load: for `seconds`, for `count` calls, or until stop()."""
+        """Starts a load: for `seconds`, for `count` calls, or until stop().
+
+        It goes to `services` by turns, all of them unless some are named; or wherever
+        the client `through` sends it.
+        """
         load = Load(
-            self.client(*services),
+            through or self.client(*services),
             f"load{len(self._loads)}",
             rate,
             seconds=seconds,

@@ -1,5 +1,6 @@
 """Names that do not resolve, hang, or lead to an address that must not be called."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -71,9 +72,9 @@ def _names(run: Run, dns: StubDns, prefix: tuple[str, ...]) -> None:
     expect_prompt(run)
 
 
-def resolving(run: Run, count: int) -> None:
+def resolving(run: Run, count: int, start: int = 0) -> None:
     """Posts calls to names that resolve, beside the others."""
-    for n in range(count):
+    for n in range(start, start + count):
         call_id = f"named-{n}"
         address = f"http://{n}.good.test:{run.ledger.port}/call/{call_id}"
         client = run.client()
@@ -109,6 +110,69 @@ def denied(run: Run, service: Service, prefix: tuple[str, ...]) -> None:
         right = [line.then for line in lines] == [_DEATH]
         run.expect(right, f"{call_id} is no dead letter: {lines}")
     run.injected(3)
+
+
+@row(57, "silent name server beside healthy names", queues=(SQLITE, QUORUM))
+def silent_names(run: Run) -> None:
+    """As many silent names as would take every thread; healthy ones do not wait."""
+    count = 60 if run.quick else 150
+    run.consumers = 300  # so that it is names alone that may be waited for
+    with own_dns(run, silence=10 if run.quick else 30) as (dns, prefix):
+        service = run.service(prefix=prefix)
+
+        def url(kind: str, call_id: str) -> str:
+            place = f"{call_id.replace('.', '-')}.{kind}.test:{run.ledger.port}"
+            return f"http://{place}/call/{call_id}"
+
+        resolving(run, 3)  # healthy names that have answered lately
+        run.injected(len(post_all(run, ("silent",), count, url)))
+        resolving(run, 20 if run.quick else 60, start=3)
+        named = slowest_healthy(run, "named-")
+        run.expect(named < PROMPT_SECONDS, f"names that resolve waited {named:.1f} s")
+        run.remark(f"99 % of the healthy names: within {named:.2f} s")
+        eventually(lambda: logged(service, "silent."), 60)
+        dns.healed = True
+        run.drain(timeout=120)
+
+
+@contextmanager
+def full_backlog(port: int) -> Iterator[None]:
+    """Something listens on ::1 and takes no more connections: they stay unanswered."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener:
+        listener.bind(("::1", port))
+        listener.listen(0)
+        waiting = []
+        for _ in range(8):
+            client = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+            client.setblocking(False)
+            client.connect_ex(("::1", port))
+            waiting.append(client)
+        try:
+            yield
+        finally:
+            for client in waiting:
+                client.close()
+
+
+@row(58, "dead first address of a name", queues=(SQLITE, QUORUM))
+def dead_first_address(run: Run) -> None:
+    """The next address is tried soon, and remembered: nobody waits for the dead one."""
+    count = 20 if run.quick else 100
+    with own_dns(run) as (_, prefix), full_backlog(run.ledger.port):
+        service = run.service(prefix=prefix)
+        client = run.client()
+        for n in range(count):
+            call_id = f"twofold-{n}"
+            # A new name each second time: what worked last is remembered for others.
+            name = f"{n // 2}.twofold.test:{run.ledger.port}"
+            url = f"http://{name}/call/{call_id}"
+            client.post(call_id, properties={"url": url, "requeue": False})
+        client.close()
+        run.injected(count)
+        run.drain()
+        slowest = max(line.seconds for line in logged(service, "twofold-"))
+        run.expect(slowest < PROMPT_SECONDS, f"an attempt took {slowest:.1f} s")
+        run.remark(f"the slowest attempt took {slowest:.2f} s")
 
 
 def everything(run: Run) -> str:
