@@ -127,6 +127,9 @@ def silent_names(run: Run) -> None:
         resolving(run, 3)  # healthy names that have answered lately
         run.injected(len(post_all(run, ("silent",), count, url)))
         resolving(run, 20 if run.quick else 60, start=3)
+        healthy = {one for one in run.log.ids("ok") if one.startswith("named-")}
+        late = run.ledger.wait_delivered(healthy, 60)
+        run.expect(not late, f"{len(late)} healthy names were not called within 60 s")
         named = slowest_healthy(run, "named-")
         run.expect(named < PROMPT_SECONDS, f"names that resolve waited {named:.1f} s")
         run.remark(f"99 % of the healthy names: within {named:.2f} s")
