@@ -21,7 +21,8 @@ from mspc.process import crash
 from mspc.queues.amqp import message as amqp_message
 from mspc.queues.amqp.channel import Message, PipelinedChannel
 from mspc.queues.amqp.confirms import Unroutable
-from mspc.queues.amqp.link import PRECONDITION_FAILED, Link
+from mspc.queues.amqp.diagnosis import PRECONDITION_FAILED
+from mspc.queues.amqp.link import Link
 from mspc.queues.amqp.topology import Topology
 from mspc.queues.base import Delivery
 from mspc.queues.requeue import WaitingWindow
