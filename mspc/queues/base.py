@@ -46,7 +46,7 @@ class Queue(Protocol):
     """A durable queue of calls."""
 
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
-        """Opens the store; returns without waiting for a broker that is away.
+        """Opens the store; returns when calls can be put, or soon if a broker is away.
 
         Args:
             on_failure: called, at most once, when the queue cannot go on and somebody

@@ -52,6 +52,7 @@ class PipelinedChannel(Channel):
     Attributes:
         lost: set when nothing more will come of this channel.
         reason: why it was lost.
+        on_lost: called then, before whoever waits is told.
         confirms: what was published and is not confirmed yet.
     """
 
@@ -64,6 +65,7 @@ class PipelinedChannel(Channel):
         super().__init__(channel_id, connection, RPC_TIMEOUT_SECONDS)
         self.lost = Event()
         self.reason = ""
+        self.on_lost: Callable[[], None] = lambda: None
         self.confirms = Confirms()
         self._on_message = on_message
         self._chunk = connection.max_frame_size - FRAME_OVERHEAD_BYTES
@@ -154,6 +156,7 @@ class PipelinedChannel(Channel):
             return
         self.reason = reason
         self.lost.set()
+        self.on_lost()
         self._outgoing.set()
         self.confirms.give_up(reason)
 

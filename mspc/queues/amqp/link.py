@@ -31,6 +31,9 @@ WATCH_EVERY_SECONDS = 0.25
 
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 5.0
+# How long whoever publishes waits for a link that is being made, at the start and after
+# it was lost: longer than another node of a cluster needs to take over.
+PATIENCE_SECONDS = 3.0
 # A session that carried nothing and lived shorter than this has proven nothing.
 PROVEN_AFTER_SECONDS = 5.0
 
@@ -43,6 +46,7 @@ class Link:
     Attributes:
         channel: the channel in use; None while there is none.
         up: set while there is one.
+        tried: set once there was one, or no host could be reached.
         reason: why there is none.
     """
 
@@ -55,6 +59,10 @@ class Link:
     ) -> None:
         self.channel: PipelinedChannel | None = None
         self.up = Event()
+        self.tried = Event()
+        # With a spool nobody has to wait: the call is stored there.
+        self._patience = PATIENCE_SECONDS if config.spool is None else 0.0
+        self._being_made_until = 0.0
         self._told = ""
         self.reason = f"RabbitMQ ({purpose}): not connected yet."
         self._purpose = purpose
@@ -71,6 +79,7 @@ class Link:
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
         """Connects in the background; on_failure hears of settings that are refused."""
         self._on_failure = on_failure
+        self._being_made_until = time.monotonic() + self._patience
         self._supervisor.start()
 
     def stop(self) -> None:
@@ -89,14 +98,32 @@ class Link:
             return "RabbitMQ takes no messages at the moment: a memory or disk alarm."
         return None
 
+    def wait(self) -> bool:
+        """Waits shortly for a channel that is being made; whether there is one."""
+        left = self._being_made_until - time.monotonic()
+        if not self.up.is_set() and left > 0 and not self._stopping.is_set():
+            gevent.wait([self.up, self._stopping], left, count=1)
+        return self.up.is_set()
+
     def _supervise(self) -> None:
         delays = _delays()
-        for host, port in cycle(self._config.hosts):
+        for number, (host, port) in enumerate(cycle(self._config.hosts), 1):
             if self._stopping.is_set():
                 return
             if self._one_session(host, port):
                 delays = _delays()
+            if number >= len(self._config.hosts) or self._stopping.is_set():
+                self.tried.set()
             self._stopping.wait(next(delays))
+
+    def _lost(self) -> None:
+        """The channel is gone: from now on another one is being made."""
+        if self.channel is None:
+            return
+        self.reason = f"RabbitMQ ({self._purpose}) is away: {self.channel.reason}"
+        self.channel = None
+        self.up.clear()
+        self._being_made_until = time.monotonic() + self._patience
 
     def _one_session(self, host: str, port: int) -> bool:
         """Connects and stays; whether that showed that the trouble is over."""
@@ -118,18 +145,20 @@ class Link:
             connecting.discard(connection)
             raise
         self._proven = True
-        self.channel = channel
-        self.up.set()
         self._told = ""
+        if not channel.lost.is_set():
+            self.channel = channel
+            channel.on_lost = self._lost
+            self.up.set()
+            self.tried.set()
         since = time.monotonic()
         log.info("RabbitMQ (%s): connected to %s:%d", self._purpose, host, port)
         reason = "its supervisor failed"
         try:
             reason = self._watch(channel)
         finally:
-            self.up.clear()
-            self.channel = None
             channel.lose(reason)
+            self._lost()
             if self._stopping.is_set():
                 connecting.close(connection)
             else:

@@ -22,7 +22,7 @@ from mspc.queues.amqp import message as amqp_message
 from mspc.queues.amqp.channel import Message, PipelinedChannel
 from mspc.queues.amqp.confirms import Unroutable
 from mspc.queues.amqp.diagnosis import PRECONDITION_FAILED
-from mspc.queues.amqp.link import Link
+from mspc.queues.amqp.link import PATIENCE_SECONDS, Link
 from mspc.queues.amqp.topology import Topology
 from mspc.queues.base import Delivery
 from mspc.queues.requeue import WaitingWindow
@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 # operator may have set less), and before 4.3 an old one keeps a quorum queue's log.
 HOLD_SECONDS = 60.0
 BURY_AGAIN_SECONDS = 5.0
+# How long a start waits until calls can be stored, unless no host can be reached. A new
+# quorum queue takes a second; with a spool calls can be stored already.
+START_SECONDS = 10.0
+START_WITH_SPOOL_SECONDS = 1.0
 # How long consuming waits for the other link; less than a session's set-up may take.
 PUBLISH_LINK_SECONDS = 20.0
 
@@ -45,6 +49,9 @@ class AmqpQueue:
         self._topology = Topology(config.name, config.queue_type)
         self._levels = {name: k for k, name in enumerate(self._topology.retries)}
         self._prefetch = config.prefetch
+        self._start_seconds = (
+            START_WITH_SPOOL_SECONDS if config.spool else START_SECONDS
+        )
         self._declaring = RLock()
         self._declared = 0  # how many times
         self._publishing = Link("publish", config, self._set_up_publishing)
@@ -59,9 +66,20 @@ class AmqpQueue:
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
         self._publishing.start(on_failure)
         self._consuming.start(on_failure)
+        # Clients are let in next: no call is to be refused because we have just begun.
+        self._publishing.tried.wait(self._start_seconds)
 
     def put(self, call: Call) -> None:
-        self.publish(self._topology.main, call)
+        try:
+            self.publish(self._topology.main, call)
+        except QueueUnavailable:
+            # A link that is being made is no reason to refuse a call. One that was sent
+            # on the link before may be stored twice; its copies have one id. Whoever
+            # has waited for a confirm in vain has waited enough.
+            waited = time.time() - call.accepted_at > PATIENCE_SECONDS
+            if waited or self._publishing.up.is_set() or not self._publishing.wait():
+                raise
+            self.publish(self._topology.main, call)
 
     def deliveries(self) -> Iterator[Delivery]:
         while not self._cancelled:
