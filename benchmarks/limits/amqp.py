@@ -73,7 +73,7 @@ def consume(host: str, port: int, queue: str, count: int) -> None:
 
     channel = open_channel(host, port, take)
     channel.limit_unsettled(PREFETCH)
-    channel.consume(queue)
+    channel.consume(queue, queue)
     if not done.wait(TIMEOUT_SECONDS):
         raise SystemExit(f"{seen} of {count + skipped} messages came")
     report(count, time.monotonic() - started, time.process_time() - cpu)

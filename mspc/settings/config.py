@@ -43,7 +43,9 @@ class AmqpConfig:
     Attributes:
         hosts: (host, port) pairs, tried in turn.
         ca_file: certificates that sign an amqps broker's; None for the system's.
-        prefetch: deliveries held unacknowledged at most, for each consumed queue.
+        prefetch: new calls held unacknowledged at most.
+        held_calls: calls held unacknowledged at most, those of all queues.
+        held_bytes: of their payloads at most; one alone may be larger.
         spool: the file for calls that RabbitMQ cannot take; None to refuse them.
     """
 
@@ -55,7 +57,9 @@ class AmqpConfig:
     user: str = "guest"
     password: str = field(default="guest", repr=False)
     vhost: str = "/"
-    prefetch: int = 200
+    prefetch: int = 130
+    held_calls: int = 300
+    held_bytes: int = 32 * 2**20
     spool: Path | None = None
 
 

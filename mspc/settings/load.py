@@ -151,12 +151,18 @@ def _queue(values: Values, amqp: Mapping[str, Any]) -> to.QueueConfig:
     tls = values["QUEUE_SCHEME"] == "amqps"
     default = values["QUEUE_PORT"] or (5671 if tls else 5672)
     hosts = tuple((host, port or default) for host, port in values["QUEUE_HOST"])
-    # Some more than can be in flight keeps every consumer busy; the rest only fills
-    # memory.
+    # Some more than can be in flight keeps every consumer busy, with new calls or with
+    # those that wait; the rest only fills memory.
     consumers = values["QUEUE_NUMBER_OF_CONSUMERS"]
-    prefetch = max(20, min(2 * consumers, consumers + 100))
-    spool = values["DATA_DIR"] / "spool.db" if values["SPOOL"] else None
-    return to.AmqpConfig(hosts, tls=tls, prefetch=prefetch, spool=spool, **amqp)
+    return to.AmqpConfig(
+        hosts,
+        tls=tls,
+        prefetch=max(20, min(2 * consumers, consumers + 30)),
+        held_calls=2 * consumers + 100,
+        held_bytes=values["QUEUE_HELD_MEGABYTES"] * 2**20,
+        spool=values["DATA_DIR"] / "spool.db" if values["SPOOL"] else None,
+        **amqp,
+    )
 
 
 def _remarks(values: Values) -> Iterator[str]:

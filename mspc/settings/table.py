@@ -13,6 +13,7 @@ SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
     ("QUEUE_TYPE", "quorum", kinds.one_of("quorum", "classic"), "amqp.queue_type"),
     ("QUEUE_CA_FILE", "", kinds.if_any(kinds.path), "amqp.ca_file"),
     ("QUEUE_NUMBER_OF_CONSUMERS", "100", kinds.number(1, 10_000), ".consumers"),
+    ("QUEUE_HELD_MEGABYTES", "32", kinds.number(1, 65_536), ""),
     ("RABBITMQ_DEFAULT_USER", "guest", str, "amqp.user"),
     ("RABBITMQ_DEFAULT_PASS", "guest", str, "amqp.password"),
     ("RABBITMQ_DEFAULT_VHOST", "/", str, "amqp.vhost"),

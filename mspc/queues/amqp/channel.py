@@ -133,16 +133,18 @@ class PipelinedChannel(Channel):
         """Each consumer from here on gets at most `count` deliveries ahead."""
         self._send(commands.Basic.Qos(prefetch_count=count))
 
-    def consume(self, queue: str) -> None:
-        """Deliveries of `queue` come to on_message.
+    def consume(self, queue: str, consumer: str) -> None:
+        """Deliveries of `queue` come to on_message, for `consumer`.
 
-        The consumer tag is the queue's name. An error closes the channel.
+        An error closes the channel.
         """
-        consume = commands.Basic.Consume(queue=queue, consumer_tag=queue, nowait=True)
-        self._send(consume)
+        self._send(
+            commands.Basic.Consume(queue=queue, consumer_tag=consumer, nowait=True)
+        )
 
-    def cancel(self, queue: str) -> None:
-        self._send(commands.Basic.Cancel(consumer_tag=queue, nowait=True))
+    def cancel(self, consumer: str) -> None:
+        """Ends a consumer; what was delivered for it can still be settled."""
+        self._send(commands.Basic.Cancel(consumer_tag=consumer, nowait=True))
 
     def ack(self, tag: int) -> None:
         self._send(commands.Basic.Ack(delivery_tag=tag))

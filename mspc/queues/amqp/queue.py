@@ -17,10 +17,11 @@ from gevent.queue import Queue as Mailbox
 
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
-from mspc.process import crash
 from mspc.queues.amqp import message as amqp_message
 from mspc.queues.amqp.channel import Message, PipelinedChannel
 from mspc.queues.amqp.confirms import Unroutable
+from mspc.queues.amqp.consuming import Consumer, Consuming, Limits, Source
+from mspc.queues.amqp.delivery import AmqpDelivery
 from mspc.queues.amqp.diagnosis import PRECONDITION_FAILED
 from mspc.queues.amqp.link import PATIENCE_SECONDS, Link
 from mspc.queues.amqp.topology import Topology
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 # RabbitMQ closes a channel that keeps a delivery for 30 minutes (consumer_timeout; an
 # operator may have set less), and before 4.3 an old one keeps a quorum queue's log.
 HOLD_SECONDS = 60.0
-BURY_AGAIN_SECONDS = 5.0
 # How long a start waits until calls can be stored, unless no host can be reached. A new
 # quorum queue takes a second; with a spool calls can be stored already.
 START_SECONDS = 10.0
@@ -47,8 +47,7 @@ class AmqpQueue:
 
     def __init__(self, config: AmqpConfig) -> None:
         self._topology = Topology(config.name, config.queue_type)
-        self._levels = {name: k for k, name in enumerate(self._topology.retries)}
-        self._prefetch = config.prefetch
+        self._limits = Limits(config.prefetch, config.held_calls, config.held_bytes)
         self._start_seconds = (
             START_WITH_SPOOL_SECONDS if config.spool else START_SECONDS
         )
@@ -60,7 +59,7 @@ class AmqpQueue:
         self._waiting: WaitingWindow[Callable[[], None]] = WaitingWindow(
             lambda action: action(), time.monotonic
         )
-        self._paused: set[str] = set()
+        self._session: Consuming | None = None
         self._cancelled = False
 
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
@@ -90,9 +89,8 @@ class AmqpQueue:
     def cancel(self) -> None:
         self._cancelled = True
         self._waiting.clear()
-        if self._consuming.channel is not None:
-            for queue in (self._topology.main, *self._topology.retries):
-                self._consuming.channel.cancel(queue)
+        if self._session is not None:
+            self._session.stop()
         self._ready.put(None)
 
     def close(self) -> None:
@@ -167,11 +165,16 @@ class AmqpQueue:
         if not self._publishing.up.wait(PUBLISH_LINK_SECONDS):
             raise QueueUnavailable(self._publishing.reason)
         self._waiting.clear()  # what was held came on a channel that is gone
-        self._paused.clear()
-        channel.limit_unsettled(self._prefetch)
+        self._forget_lost()
+        levels = {name: level for level, name in enumerate(self._topology.retries)}
+        session = self._session = Consuming(
+            channel,
+            {self._topology.main: None, **levels},
+            self._limits,
+            lambda consumer, message: self._lend(session, consumer, message),
+        )
         if not self._cancelled:
-            for queue in (self._topology.main, *self._topology.retries):
-                channel.consume(queue)
+            session.start()
 
     def _declare_again(self, connection: Connection, queue: str) -> None:
         declared = self._declared
@@ -186,86 +189,45 @@ class AmqpQueue:
 
     def _arrived(self, channel: PipelinedChannel, message: Message) -> None:
         """Runs in the connection's reader: hands over, never waits."""
+        consuming = self._session
+        if consuming is not None and consuming.channel is channel:
+            consuming.arrived(message)
+
+    def _lend(self, consuming: Consuming, consumer: Consumer, message: Message) -> None:
         call, due = amqp_message.decode(message.properties, message.body)
-        delivery = AmqpDelivery(self, channel, message.tag, call)
-        level = self._levels.get(message.consumer)
-        if level is None:
+        delivery = AmqpDelivery(self, consuming, consumer, message.tag, call)
+        source = consumer.source
+        if source.level is None:
             self._ready.put(delivery)
             return
         # Never longer than the level's longest delay, whatever the clocks say: ours,
         # or that of the instance that wrote the due time.
-        wait = min(max(due - time.time(), 0.0), 2.0 ** (level + 1))
-        if wait > HOLD_SECONDS:
-            delivery.give_back()
-            self._pause(channel, message.consumer, wait)
-        elif wait > 0:
-            hand_over = partial(self._ready.put, delivery)
-            self._waiting.hold(hand_over, time.monotonic() + wait)
-        else:
+        wait = min(max(due - time.time(), 0.0), 2.0 ** (source.level + 1))
+        if wait <= 0:
             self._ready.put(delivery)
+        elif wait > HOLD_SECONDS or not consuming.may_wait(len(call.payload)):
+            self._pause(consuming, source, wait)
+            delivery.give_back()
+        else:
+            hand_over = partial(self._hand_over, consuming, delivery)
+            self._waiting.hold(hand_over, time.monotonic() + wait)
 
-    def _pause(self, channel: PipelinedChannel, queue: str, wait: float) -> None:
+    def _hand_over(self, consuming: Consuming, delivery: AmqpDelivery) -> None:
+        consuming.waited(len(delivery.call.payload))
+        self._ready.put(delivery)
+
+    def _pause(self, consuming: Consuming, source: Source, wait: float) -> None:
         """Stops the delivery of a retry queue whose head is due too late to be held."""
-        if queue in self._paused:
-            return
-        self._paused.add(queue)
-        channel.cancel(queue)
+        consuming.pause(source)
         # No call that is stored meanwhile is due before its level's shortest delay.
-        shortest = 2.0 ** self._levels[queue]
+        shortest = 2.0 ** (source.level or 0)
         pause = min(wait, shortest, HOLD_SECONDS)
-        resume = partial(self._resume, channel, queue)
+        resume = partial(consuming.resume, source)
         self._waiting.hold(resume, time.monotonic() + pause)
 
-    def _resume(self, channel: PipelinedChannel, queue: str) -> None:
-        self._paused.discard(queue)
-        channel.consume(queue)
-
-
-class AmqpDelivery:
-    """A message, delivered and not yet acknowledged."""
-
-    __slots__ = ("_channel", "_queue", "_settled", "_tag", "call")
-
-    def __init__(
-        self, queue: AmqpQueue, channel: PipelinedChannel, tag: int, call: Call
-    ) -> None:
-        self.call = call
-        self._queue = queue
-        self._channel = channel
-        self._tag = tag
-        self._settled = False
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can still be settled; else RabbitMQ delivers it again."""
-        return not self._channel.lost.is_set()
-
-    def ack(self) -> None:
-        if self._settle_once():
-            self._channel.ack(self._tag)
-
-    def retry(self, call: Call, delay: float) -> None:
-        self._move(partial(self._queue.retry, call, delay), delay)
-
-    def bury(self, reason: str) -> None:
-        self._move(partial(self._queue.bury, self.call, reason), BURY_AGAIN_SECONDS)
-
-    def give_back(self) -> None:
-        self._channel.give_back(self._tag)
-
-    def _move(self, store: Callable[[], None], delay: float) -> None:
-        if not self._settle_once():
-            return
-        if not self.alive:  # a copy would be one call too many
-            raise QueueUnavailable("RabbitMQ delivers it again.")
-        try:
-            store()
-        except Exception:  # whatever it was, nothing new is stored
-            self._queue.give_back_later(self, delay)
-            raise
-        crash.at("retry_confirmed")
-        self._channel.ack(self._tag)
-
-    def _settle_once(self) -> bool:
-        first, self._settled = not self._settled, True
-        return first
+    def _forget_lost(self) -> None:
+        """What nobody took on a channel that is gone only fills memory."""
+        for _ in range(self._ready.qsize()):
+            delivery = self._ready.get_nowait()
+            if delivery is None or delivery.alive:
+                self._ready.put(delivery)

@@ -15,7 +15,7 @@ from tests.faults.rows import BROKERS, QUORUM4, Run, Service, in_flight, row
 # mspc gives a confirm 10 s and looks four times a second.
 LONGEST_ANSWER_SECONDS = 12.0
 FAST_ANSWER_SECONDS = 1.0
-# Until mspc has noticed, and calls no longer wait for a link that may come back at once;
+# Until mspc has noticed, and calls no longer wait for a link that may soon come back;
 # until it has connected again.
 NOTICED_SECONDS = 4.0
 CONNECTED_AGAIN_SECONDS = 10.0

@@ -254,10 +254,11 @@ def test_brokers(
 
 
 @pytest.mark.parametrize(
-    ("consumers", "prefetch"), [("1", 20), ("100", 200), ("10000", 10_100)]
+    ("consumers", "prefetch", "held"),
+    [("1", 20, 102), ("100", 130, 300), ("10000", 10_030, 20_100)],
 )
-def test_the_prefetch_follows_the_consumers(
-    tmp_path: Path, consumers: str, prefetch: int
+def test_what_is_held_follows_the_consumers(
+    tmp_path: Path, consumers: str, prefetch: int, held: int
 ) -> None:
     queue = load(
         tmp_path, QUEUE_SCHEME="amqp", QUEUE_NUMBER_OF_CONSUMERS=consumers
@@ -265,6 +266,8 @@ def test_the_prefetch_follows_the_consumers(
 
     assert isinstance(queue, AmqpConfig)
     assert queue.prefetch == prefetch
+    assert queue.held_calls == held
+    assert queue.held_bytes == 32 * 2**20
 
 
 @pytest.mark.parametrize(

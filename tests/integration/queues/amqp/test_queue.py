@@ -405,8 +405,8 @@ class TestPipelinedChannel:
     def test_what_waits_fails_when_the_channel_is_closed(
         self, channel: PipelinedChannel, queue: str
     ) -> None:
-        channel.consume(queue)
-        channel.consume("nowhere")
+        channel.consume(queue, queue)
+        channel.consume("nowhere", "nowhere")
         assert channel.lost.wait(timeout=5)
         assert "NOT_FOUND" in channel.reason
         with pytest.raises(QueueUnavailable, match="NOT_FOUND"):

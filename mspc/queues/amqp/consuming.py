@@ -1,0 +1,279 @@
+"""What is consumed on one channel, bounded in calls and in bytes over all queues.
+
+RabbitMQ bounds what one consumer holds, and by number only: a prefetch_size is answered
+by NOT_IMPLEMENTED, and quorum queues know no bound for a whole channel. So a queue has
+few deliveries at first and gets more consumers while it is busy and there is room. What
+comes when there is no room for its bytes is given back, and the queue is not consumed
+until there is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mspc.queues.amqp.channel import Message, PipelinedChannel
+
+# With which a retry queue begins: most are empty, or wait.
+FIRST_OF_A_RETRY_QUEUE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is held, delivered and not settled.
+
+    Attributes:
+        main: calls of the main queue.
+        calls: calls of all queues.
+        bytes: of their payloads; one call alone may be larger.
+    """
+
+    main: int
+    calls: int
+    bytes: int
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """A queue that is consumed.
+
+    Attributes:
+        level: of a retry queue; None for the main queue.
+        first: how many deliveries it may have ahead at first.
+        most: and at most.
+        cap: and at most while its calls are large.
+        large: the size of a call for which there was no room, in bytes.
+        consumers: those that are not cancelled.
+        window: what these may hold together.
+        paused: whether it is left alone until its calls are due.
+    """
+
+    name: str
+    level: int | None
+    first: int
+    most: int
+    cap: int
+    large: int = 0
+    consumers: list["Consumer"] = field(default_factory=list)
+    window: int = 0
+    paused: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Consumer:
+    """One of the consumers of a queue.
+
+    Attributes:
+        held: deliveries that came for it and are not settled.
+        live: whether it is not cancelled.
+    """
+
+    tag: str
+    source: Source
+    prefetch: int
+    held: int = 0
+    live: bool = True
+
+
+class Consuming:
+    """The consumers of one channel, for as long as it lives."""
+
+    def __init__(
+        self,
+        channel: PipelinedChannel,
+        queues: Mapping[str, int | None],
+        limits: Limits,
+        lend: Callable[[Consumer, Message], None],
+    ) -> None:
+        """Consumes nothing before start().
+
+        Args:
+            channel: where all of it is consumed.
+            queues: their names, each with its level.
+            limits: how much may be held.
+            lend: gets what arrives and has room.
+        """
+        self.channel = channel
+        self._limits = limits
+        self._lend = lend
+        # So small that as many as may be held never take more than a quarter: nobody
+        # has to count them.
+        self._small = limits.bytes // 4 // limits.calls
+        self._room_for_large = limits.bytes - limits.bytes // 4
+        self._large = 0  # bytes held by calls that are not small
+        self._waiting = 0  # those of calls that are not due yet
+        self._sources = [self._source(name, queues[name]) for name in queues]
+        self._consumers: dict[str, Consumer] = {}
+        self._made = 0
+        # Those that are not consumed for want of room, and for how many bytes.
+        self._refused: dict[Source, int] = {}
+        self._stopped = False
+
+    def start(self) -> None:
+        for source in self._sources:
+            self._consume(source, source.first)
+
+    def stop(self) -> None:
+        """Nothing more is delivered; what is held can still be settled."""
+        self._stopped = True
+        for source in self._sources:
+            self._cancel(source)
+
+    def arrived(self, message: Message) -> None:
+        """Runs in the connection's reader: hands over or gives back, never waits."""
+        consumer = self._consumers.get(message.consumer)
+        if consumer is None or not consumer.live:  # sent before it was cancelled
+            self.channel.give_back(message.tag)
+            return
+        size = len(message.body)
+        if size > self._small:
+            if not self._has_room(size):
+                self._refuse(consumer.source, size)
+                self.channel.give_back(message.tag)
+                return
+            self._large += size
+        consumer.held += 1
+        if consumer.held >= consumer.prefetch:
+            self._grow(consumer.source)
+        self._lend(consumer, message)
+
+    def settled(self, consumer: Consumer, size: int) -> None:
+        """A delivery of `size` bytes is not held any more."""
+        consumer.held -= 1
+        if not consumer.live and not consumer.held:
+            self._consumers.pop(consumer.tag, None)
+        if size > self._small:
+            self._large -= size
+        if self._refused:
+            self._admit_again()
+
+    def may_wait(self, size: int) -> bool:
+        """Whether a call may be held that is not due yet; then waited() follows.
+
+        What waits takes a quarter of the bytes at most, or those that are due had to
+        wait for them.
+        """
+        if size <= self._small:
+            return True
+        if (self._waiting + size) * 4 > self._limits.bytes:
+            return False
+        self._waiting += size
+        return True
+
+    def waited(self, size: int) -> None:
+        """A call that was held until it was due is due."""
+        if size > self._small:
+            self._waiting -= size
+
+    def pause(self, source: Source) -> None:
+        """Stops the delivery of a queue until resume()."""
+        source.paused = True
+        self._cancel(source)
+
+    def resume(self, source: Source) -> None:
+        source.paused = False
+        if source not in self._refused:
+            self._consume_again(source)
+
+    def _source(self, name: str, level: int | None) -> Source:
+        most = self._limits.main
+        first = most if level is None else min(FIRST_OF_A_RETRY_QUEUE, most)
+        return Source(name, level, first, most, cap=most)
+
+    def _has_room(self, size: int) -> bool:
+        # What waits for room has it first: else a large call could wait for ever.
+        taken = self._large + max(self._refused.values(), default=0)
+        return not self._large or taken + size <= self._room_for_large
+
+    def _refuse(self, source: Source, size: int) -> None:
+        """Stops the delivery of a queue until there is room for `size` bytes."""
+        fewer = min(source.cap, source.window) // 2
+        source.cap = max(1, min(fewer, self._room_for_large // size))
+        source.large = size
+        self._cancel(source)  # first: else it would be delivered again at once
+        self._refused[source] = size
+
+    def _admit_again(self) -> None:
+        room = self._room_for_large - self._large
+        for source, size in sorted(self._refused.items(), key=lambda one: -one[1]):
+            if size > room and self._large:
+                return
+            room -= size
+            del self._refused[source]
+            if not source.paused:
+                self._consume_again(source)
+
+    def _consume_again(self, source: Source) -> None:
+        left = self._calls_left()
+        if left < 1 and any(one.source is source for one in self._consumers.values()):
+            self._refused[source] = 0  # it waits for a call to be settled
+            return
+        count = min(source.first, source.cap, max(1, left))
+        if source.large and self._large:
+            room = self._room_for_large - self._large
+            count = min(count, max(1, room // source.large))
+        self._consume(source, count)
+
+    def _grow(self, source: Source) -> None:
+        """Gives a busy queue as many deliveries again, if there is room."""
+        if source.window >= source.most or not source.consumers:
+            return
+        if any(one.held < one.prefetch for one in source.consumers):
+            return
+        if source.window >= source.cap:
+            if self._large * 2 > self._room_for_large:
+                return
+            # Its calls are smaller now.
+            source.cap = min(source.most, source.cap * 2)
+        more = min(source.window, source.cap - source.window)
+        if source.cap < source.most and source.large:
+            more = min(more, (self._room_for_large - self._large) // source.large)
+        if self._calls_left() < 1:
+            self._take_back(source)
+        more = min(more, self._calls_left())
+        if more > 0:
+            self._consume(source, more)
+
+    def _take_back(self, poor: Source) -> None:
+        """Takes from what others do not need, or from the one that has most ahead."""
+        spare = [
+            one
+            for one in self._consumers.values()
+            if one.live and not one.held and len(one.source.consumers) > 1
+        ]
+        for one in reversed(spare):
+            if len(one.source.consumers) > 1:  # the first one stays, which is small
+                self._cancel_one(one)
+        if spare or any(not one.live for one in self._consumers.values()):
+            return  # the others are taken back as what they hold is settled
+        rich = max(self._sources, key=lambda one: (len(one.consumers) > 1, one.window))
+        if len(rich.consumers) > 1 and rich.window > 2 * poor.window:
+            self._cancel_one(rich.consumers[-1])
+
+    def _calls_left(self) -> int:
+        """How many may still be delivered; each queue can have one in any case."""
+        taken = sum(
+            one.prefetch if one.live else one.held for one in self._consumers.values()
+        )
+        return self._limits.calls - len(self._sources) - taken
+
+    def _consume(self, source: Source, prefetch: int) -> None:
+        if self._stopped:
+            return
+        self._made += 1
+        consumer = Consumer(f"{source.name}#{self._made}", source, prefetch)
+        self._consumers[consumer.tag] = consumer
+        source.consumers.append(consumer)
+        source.window += prefetch
+        self.channel.limit_unsettled(prefetch)
+        self.channel.consume(source.name, consumer.tag)
+
+    def _cancel(self, source: Source) -> None:
+        for consumer in tuple(source.consumers):
+            self._cancel_one(consumer)
+
+    def _cancel_one(self, consumer: Consumer) -> None:
+        consumer.live = False
+        consumer.source.consumers.remove(consumer)
+        consumer.source.window -= consumer.prefetch
+        self.channel.cancel(consumer.tag)
+        if not consumer.held:
+            self._consumers.pop(consumer.tag, None)

@@ -1,0 +1,83 @@
+"""A message that was delivered: a call, lent out."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from mspc.calls.call import Call
+from mspc.errors import QueueUnavailable
+from mspc.process import crash
+from mspc.queues.amqp.consuming import Consumer, Consuming
+
+BURY_AGAIN_SECONDS = 5.0
+
+
+class Store(Protocol):
+    """Where the new copy of a call goes."""
+
+    def retry(self, call: Call, delay: float) -> None: ...
+
+    def bury(self, call: Call, reason: str) -> None: ...
+
+    def give_back_later(self, delivery: "AmqpDelivery", delay: float) -> None: ...
+
+
+class AmqpDelivery:
+    """A message, delivered and not yet acknowledged."""
+
+    __slots__ = ("_consumer", "_consuming", "_settled", "_store", "_tag", "call")
+
+    def __init__(
+        self,
+        store: Store,
+        consuming: Consuming,
+        consumer: Consumer,
+        tag: int,
+        call: Call,
+    ) -> None:
+        self.call = call
+        self._store = store
+        self._consuming = consuming
+        self._consumer = consumer
+        self._tag = tag
+        self._settled = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be settled; else RabbitMQ delivers it again."""
+        return not self._consuming.channel.lost.is_set()
+
+    def ack(self) -> None:
+        if self._settle_once():
+            self._ack()
+
+    def retry(self, call: Call, delay: float) -> None:
+        self._move(partial(self._store.retry, call, delay), delay)
+
+    def bury(self, reason: str) -> None:
+        self._move(partial(self._store.bury, self.call, reason), BURY_AGAIN_SECONDS)
+
+    def give_back(self) -> None:
+        self._consuming.channel.give_back(self._tag)
+        self._consuming.settled(self._consumer, len(self.call.payload))
+
+    def _ack(self) -> None:
+        self._consuming.channel.ack(self._tag)
+        self._consuming.settled(self._consumer, len(self.call.payload))
+
+    def _move(self, store: Callable[[], None], delay: float) -> None:
+        if not self._settle_once():
+            return
+        if not self.alive:  # a copy would be one call too many
+            raise QueueUnavailable("RabbitMQ delivers it again.")
+        try:
+            store()
+        except Exception:  # whatever it was, nothing new is stored
+            self._store.give_back_later(self, delay)
+            raise
+        crash.at("retry_confirmed")
+        self._ack()
+
+    def _settle_once(self) -> bool:
+        first, self._settled = not self._settled, True
+        return first
