@@ -793,6 +793,30 @@ class TestNetworks:
         self.assert_denied(attempt(target.port, host=mapped), mapped)
         assert target.connections == 0
 
+    @pytest.mark.parametrize(
+        "host", ["0.0.0.0", "::ffff:0.0.0.0", "::ffff:0:0", "::ffff:7f01:203"]
+    )
+    @pytest.mark.parametrize("name", [None, "outside.test"])
+    def test_an_address_that_the_kernel_takes_for_a_denied_one(
+        self, make: Make, target: Target, names: Names, host: str, name: str | None
+    ) -> None:
+        assert make()(target.port, host="0.0.0.0").succeeded, "it reaches the target"
+        names.addresses["outside.test"] = [host]
+        attempt = make(networks=rules("127.0.0.0/8 ::1"))
+        self.assert_denied(attempt(target.port, host=name or host), host)
+        assert target.connections == 1
+
+    def test_the_unspecified_address_of_ipv6(self, make: Make) -> None:
+        server = StreamServer(("::1", 0), lambda one, _: say(OK)(one))
+        server.start()
+        try:
+            port = port_of(server)
+            assert make()(port, host="::").succeeded, "it reaches ::1"
+            outcome = make(networks=rules("::1"))(port, host="::")
+        finally:
+            server.stop(timeout=0)
+        self.assert_denied(outcome, "::")
+
     def test_an_exception(self, make: Make, target: Target) -> None:
         attempt = make(networks=rules("127.0.0.0/8", allow="127.0.0.1"))
         assert str(attempt(target.port)) == "200"

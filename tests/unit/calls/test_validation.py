@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mspc.calls.call import Request
-from mspc.calls.networks import NetworkRules
+from mspc.calls.networks import NetworkRules, parse_network
 from mspc.calls.url import MAX_URL_BYTES
 from mspc.calls.validation import MAX_PROBLEMS, parse
 from mspc.errors import InvalidProperties, NotAnObject
@@ -235,6 +235,21 @@ def test_the_network_rules_are_those_of_the_caller() -> None:
     payload = b'{"url": "http://169.254.0.1/"}'
 
     assert parse(payload, NetworkRules(deny=())).host == "169.254.0.1"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("0.0.0.0", "0.0.0.0.", "0。0。0。0", "０.0.0.0"),  # noqa: RUF001
+        *("[::]", "[::ffff:0.0.0.0]", "[::ffff:0:0]", "[0:0:0:0:0:FFFF:7f00:1]"),
+        *("[64:ff9b::127.0.0.1]", "[::127.0.0.1]"),
+    ],
+)
+def test_every_spelling_of_a_denied_address_is_refused(host: str) -> None:
+    rules = NetworkRules(deny=tuple(map(parse_network, ("127.0.0.0/8", "::1"))))
+    payload = json.dumps({"url": f"http://{host}:8080/"}).encode()
+    with pytest.raises(InvalidProperties, match="url must not name the address"):
+        parse(payload, rules)
 
 
 @pytest.mark.parametrize(
