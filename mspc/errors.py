@@ -39,6 +39,10 @@ class InvalidProperties(BadRequest):
         super().__init__(" ".join(self.problems))
 
 
+class NoConnection(MspcError):
+    """Retry later: a target cannot be connected to; the text says why."""
+
+
 class QueueError(MspcError):
     """The queue could not do what it was asked."""
 

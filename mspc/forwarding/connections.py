@@ -76,7 +76,8 @@ class Connections:
 
         Raises:
             AddressDenied: no address of the host may be dialled.
-            urllib3.exceptions.HTTPError, OSError: there is no connection.
+            NoConnection: there is none.
+            urllib3.exceptions.HTTPError, OSError: TLS says no.
         """
         idle = self._idle.get(request.origin)
         while idle:

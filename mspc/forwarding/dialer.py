@@ -6,24 +6,15 @@ that no second answer of its DNS server can slip past the check.
 
 import ipaddress
 import socket
-from typing import Any
 
-import gevent
-from gevent.resolver.thread import Resolver
-from gevent.threadpool import ThreadPool
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    NameResolutionError,
-    NewConnectionError,
-)
 
 from mspc.calls.networks import NetworkRules
 from mspc.errors import MspcError
+from mspc.forwarding.names import Names, Place
+from mspc.forwarding.racing import Race, in_order
 
-# getaddrinfo cannot be interrupted: a dead DNS server keeps a thread for 5 to 40 s. In
-# gevent's own pool, ten such lookups would stop every other one.
-RESOLVER_THREADS = 32
+REMEMBERED_HOSTS = 4096
 
 
 class AddressDenied(MspcError):
@@ -33,79 +24,55 @@ class AddressDenied(MspcError):
 class Dialer:
     """Resolves, checks, connects."""
 
-    def __init__(self, rules: NetworkRules) -> None:
+    def __init__(self, rules: NetworkRules, names: Names | None = None) -> None:
         self._rules = rules
-        self._resolver = Resolver(gevent.get_hub())
-        self._resolver.pool = ThreadPool(RESOLVER_THREADS)
-        self._lookups: dict[tuple[str, int], gevent.Greenlet[..., Any]] = {}
+        self._names = names or Names()
+        # Of hosts with several: what worked last is tried first.
+        self._worked: dict[tuple[str, int], Place] = {}
 
     def dial(self, connection: HTTPConnection) -> socket.socket:
         """A connected socket for `connection`.
 
+        The lookup of its name, and the connection to any of its addresses, may take
+        the timeout of `connection` each.
+
         Raises:
             AddressDenied: no address of the host may be dialled.
-            urllib3.exceptions.HTTPError: the host has no address, or none answers.
+            NoConnection: the host has no address, or none answers in time.
         """
         host, port = connection._dns_host, connection.port
-        failure: OSError | None = None
-        for family, kind, protocol, _, address in self._allowed(connection, host, port):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                for option in connection.socket_options or ():
-                    sock.setsockopt(*option)
-                sock.settimeout(connection.timeout)
-                sock.connect(address)
-                return sock
-            except OSError as exc:
-                sock.close()
-                failure = exc
-            except BaseException:  # the deadline of the whole attempt
-                sock.close()
-                raise
-        if isinstance(failure, TimeoutError):
-            raise ConnectTimeoutError(connection, "timed out") from failure
-        raise NewConnectionError(connection, str(failure)) from failure
+        timeout: float = connection.timeout  # type: ignore[assignment]
+        places = self._allowed(host, port, timeout)
+        several = len(places) > 1
+        if several:
+            places = in_order(places, self._worked.get((host, port)))
+        sock, place = Race(places, timeout, connection.socket_options or ()).run()
+        sock.settimeout(timeout)  # of TLS, which comes next
+        if several:
+            self._remember(host, port, place)
+        return sock
 
-    def _allowed(
-        self, connection: HTTPConnection, host: str, port: int
-    ) -> list[tuple[Any, ...]]:
-        try:
-            addresses = self._resolve(host, port)
-        except OSError as exc:
-            raise NameResolutionError(host, connection, exc) from exc  # type: ignore[arg-type]
-        allowed = [one for one in addresses if not self._rules.denies(one[4][0])]
+    def _allowed(self, host: str, port: int, timeout: float) -> list[Place]:
+        places = [
+            (family, (address[0], port, *address[2:]))
+            for family, address in self._places(host, timeout)
+        ]
+        allowed = [place for place in places if not self._rules.denies(place[1][0])]
         if not allowed:
-            listed = ", ".join(sorted({one[4][0] for one in addresses}))
+            listed = ", ".join(sorted({address[0] for _, address in places}))
             raise AddressDenied(f"{listed} is in FORWARD_DENY_NETWORKS")
         return allowed
 
-    def _resolve(self, host: str, port: int) -> list[tuple[Any, ...]]:
+    def _places(self, host: str, timeout: float) -> tuple[Place, ...]:
         try:
             ip = ipaddress.ip_address(host)
         except ValueError:
-            return self._look_up_once(host, port)
+            return self._names.places(host, timeout)
         family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
-        return [(family, socket.SOCK_STREAM, 0, "", (host, port))]
+        return ((family, (host, 0)),)
 
-    def _look_up_once(self, host: str, port: int) -> list[tuple[Any, ...]]:
-        """One lookup of a name at a time, for all who wait for it.
-
-        A deadline ends the wait, not the lookup: if each attempt began one of its own,
-        the retries of a few names without an answer would take every thread.
-        """
-        lookup = self._lookups.get((host, port))
-        if lookup is None:
-            lookup = gevent.spawn(self._look_up, host, port)
-            self._lookups[host, port] = lookup
-        found = lookup.get()
-        if isinstance(found, OSError):
-            raise found
-        return list(found)
-
-    def _look_up(self, host: str, port: int) -> Any:
-        try:
-            return self._resolver.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-        except OSError as exc:
-            return exc
-        finally:
-            del self._lookups[host, port]
+    def _remember(self, host: str, port: int, place: Place) -> None:
+        self._worked.pop((host, port), None)
+        self._worked[host, port] = place
+        if len(self._worked) > REMEMBERED_HOSTS:
+            del self._worked[next(iter(self._worked))]

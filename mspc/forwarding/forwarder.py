@@ -14,6 +14,7 @@ from urllib3 import exceptions as http
 
 from mspc import __version__
 from mspc.calls.call import Outcome, Request
+from mspc.errors import NoConnection
 from mspc.forwarding.answer import NoAnswer
 from mspc.forwarding.connections import FRESH_SECONDS, Connections, TargetConnection
 from mspc.forwarding.dialer import AddressDenied, Dialer
@@ -74,7 +75,8 @@ class Forwarder:
         except gevent.Timeout as exc:
             if exc is not deadline:
                 raise
-            error = f"no answer within {self._deadline:g} s"
+            what = "no answer" if connection else "no connection"
+            error = f"{what} within {self._deadline:g} s"
         except Exception as exc:  # noqa: BLE001 - whatever a target can provoke
             error, permanent = _explain(exc)
         finally:
@@ -144,16 +146,13 @@ def _tls_context(config: ForwardConfig) -> ssl.SSLContext:
 
 def _explain(exc: Exception) -> tuple[str, bool]:
     """Why there is no answer, for the log; and whether there can never be one."""
-    cause = exc.__cause__ or exc.__context__
     match exc:
         case AddressDenied():
             return str(exc), True
-        case http.NameResolutionError():
-            return "the host name cannot be resolved", False
-        case http.NewConnectionError():  # before its base class, the next one
-            return f"no connection: {getattr(cause, 'strerror', None) or exc}", False
-        case http.ConnectTimeoutError() | TimeoutError():
-            return "no connection in time", False
+        case NoConnection():
+            return str(exc), False
+        case TimeoutError(errno=None):  # not the kernel's, of a connection that was
+            return "no connection in time: no end of the TLS handshake", False
         case ssl.SSLError() | http.SSLError():
             return f"TLS: {exc}", False
         case NoAnswer() | OSError():

@@ -399,7 +399,9 @@ def with_broken_tls(
     for line in logged(service):
         if "." not in line.id:
             continue
-        proper = line.outcome.startswith(("TLS: ", "no answer", "no proper answer"))
+        proper = line.outcome.startswith(
+            ("TLS: ", "no connection", "no answer", "no proper answer")
+        )
         run.expect(proper, f"{line.id}: {line.outcome}")
         run.expect("the next in" in line.then, f"{line.id}: {line.then}")
         run.expect(line.seconds < DEADLINE_SECONDS + LATE_SECONDS, f"slow: {line}")

@@ -14,6 +14,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent.event import Event
+from gevent.monkey import get_original
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
@@ -22,6 +23,7 @@ from mspc.calls.networks import NetworkRules, parse_network
 from mspc.forwarding import connections as connection
 from mspc.forwarding.answer import ANSWER_BYTES
 from mspc.forwarding.forwarder import USER_AGENT, Forwarder
+from mspc.forwarding.names import Place
 from mspc.settings.config import ForwardConfig
 from tests.support.certificates import Certificates
 from tests.support.children import die_with_parent, end, free_port
@@ -535,7 +537,7 @@ class TestFailure:
     def test_the_deadline_while_connecting(
         self, hurried: Attempts, busy_port: int
     ) -> None:
-        assert_no_answer(hurried(busy_port), "no answer within 0.3 s")
+        assert_no_answer(hurried(busy_port), "no connection within 0.3 s")
 
     def test_a_bug_in_a_library_is_an_outcome(
         self, attempt: Attempts, target: Target, monkeypatch: pytest.MonkeyPatch
@@ -724,7 +726,7 @@ class TestTls:
             outcome = hurried(port_of(server), scheme="https")
         finally:
             server.stop(timeout=0)
-        assert_no_answer(outcome, "no answer within 0.3 s")
+        assert_no_answer(outcome, "no connection within 0.3 s")
 
 
 def rules(deny: str, allow: str = "") -> NetworkRules:
@@ -734,38 +736,47 @@ def rules(deny: str, allow: str = "") -> NetworkRules:
     )
 
 
-class Names:
-    """In place of the resolver: what each name resolves to, in order."""
+class FakeNames:
+    """In place of getaddrinfo: what each name resolves to, in order.
+
+    For forwarders that are made after it.
+    """
 
     def __init__(self) -> None:
         self.addresses: dict[str, list[str]] = {}
         self.asked: list[str] = []
 
-    def getaddrinfo(self, _: object, host: str, port: int, *__: object) -> list[Any]:
+    def look_up(self, host: str) -> tuple[Place, ...] | Exception:
         self.asked.append(host)
         if host not in self.addresses:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [
-            (
-                socket.AF_INET6 if ":" in address else socket.AF_INET,
-                socket.SOCK_STREAM,
-                6,
-                "",
-                (address, port),
-            )
+            return socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return tuple(
+            (socket.AF_INET6 if ":" in address else socket.AF_INET, (address, 0))
             for address in self.addresses[host]
-        ]
+        )
 
 
 @pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    names = Names()
-
-    def getaddrinfo(resolver: object, host: str, port: int, *more: object) -> list[Any]:
-        return names.getaddrinfo(resolver, host, port, *more)
-
-    monkeypatch.setattr("mspc.forwarding.dialer.Resolver.getaddrinfo", getaddrinfo)
+def names(monkeypatch: pytest.MonkeyPatch) -> FakeNames:
+    names = FakeNames()
+    monkeypatch.setattr("mspc.forwarding.names._getaddrinfo", names.look_up)
     return names
+
+
+@pytest.fixture
+def silent_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """getaddrinfo finds no end; the names that it was asked for."""
+    asked: list[str] = []
+    ended = get_original("threading", "Event")()
+
+    def look_up(host: str) -> Exception:
+        asked.append(host)
+        ended.wait(60)
+        return socket.gaierror(socket.EAI_AGAIN, "Temporary failure")
+
+    monkeypatch.setattr("mspc.forwarding.names._getaddrinfo", look_up)
+    yield asked
+    ended.set()
 
 
 class TestNetworks:
@@ -798,7 +809,7 @@ class TestNetworks:
     )
     @pytest.mark.parametrize("name", [None, "outside.test"])
     def test_an_address_that_the_kernel_takes_for_a_denied_one(
-        self, make: Make, target: Target, names: Names, host: str, name: str | None
+        self, make: Make, target: Target, names: FakeNames, host: str, name: str | None
     ) -> None:
         assert make()(target.port, host="0.0.0.0").succeeded, "it reaches the target"
         names.addresses["outside.test"] = [host]
@@ -822,7 +833,7 @@ class TestNetworks:
         assert str(attempt(target.port)) == "200"
 
     def test_a_name_with_a_denied_address(
-        self, make: Make, target: Target, names: Names
+        self, make: Make, target: Target, names: FakeNames
     ) -> None:
         names.addresses["inside.test"] = ["127.0.0.1"]
         attempt = make(networks=rules("127.0.0.0/8"))
@@ -838,20 +849,20 @@ class TestNetworks:
         assert target.connections == 0
 
     def test_an_allowed_address_among_denied_ones(
-        self, make: Make, target: Target, names: Names
+        self, make: Make, target: Target, names: FakeNames
     ) -> None:
         names.addresses["both.test"] = ["127.0.0.9", "127.0.0.1"]
         attempt = make(networks=rules("127.0.0.9"))
         assert str(attempt(target.port, host="both.test")) == "200"
 
     def test_the_next_address_is_dialled_when_one_refuses(
-        self, attempt: Attempts, target: Target, names: Names
+        self, names: FakeNames, attempt: Attempts, target: Target
     ) -> None:
         names.addresses["two.test"] = ["127.0.0.9", "127.0.0.1"]
         assert str(attempt(target.port, host="two.test")) == "200"
 
     def test_a_name_is_resolved_once(
-        self, attempt: Attempts, target: Target, names: Names
+        self, names: FakeNames, attempt: Attempts, target: Target
     ) -> None:
         names.addresses["one.test"] = ["127.0.0.1"]
         attempt(target.port, host="one.test")
@@ -859,35 +870,33 @@ class TestNetworks:
         assert target.hits[0].headers["host"] == f"one.test:{target.port}"
 
     def test_a_name_that_cannot_be_resolved(
-        self, attempt: Attempts, names: Names
+        self, names: FakeNames, attempt: Attempts
     ) -> None:
         outcome = attempt(80, host="nowhere.test")
         assert_no_answer(outcome, "the host name cannot be resolved")
         assert names.asked == ["nowhere.test"]
 
     def test_a_silent_name_takes_one_thread_however_often_it_is_tried(
-        self, hurried: Attempts, monkeypatch: pytest.MonkeyPatch
+        self, make: Make, silent_names: list[str]
     ) -> None:
-        lookups: list[str] = []
-
-        def silent(resolver: object, host: str, *more: object) -> None:
-            lookups.append(host)
-            gevent.sleep(3_600)
-
-        monkeypatch.setattr("mspc.forwarding.dialer.Resolver.getaddrinfo", silent)
+        attempt = make(timeout=PROMPT, connect_timeout=DEADLINE)
         for _ in range(3):
-            outcome = hurried(80, host="silent.example")
-            assert_no_answer(outcome, "no answer within")
-        assert lookups == ["silent.example"]
+            outcome = attempt(80, host="silent.example")
+            assert_no_answer(outcome, "resolved: name servers are silent")
+        assert silent_names == ["silent.example"]
 
-    def test_a_resolver_that_is_silent(
-        self, hurried: Attempts, monkeypatch: pytest.MonkeyPatch
+    def test_a_lookup_takes_no_longer_than_a_connection_may(
+        self, make: Make, silent_names: list[str]
     ) -> None:
-        monkeypatch.setattr(
-            "mspc.forwarding.dialer.Resolver.getaddrinfo",
-            lambda *_: gevent.sleep(3_600),
-        )
-        assert_no_answer(hurried(80, host="slow.test"), "no answer within 0.3 s")
+        outcome = make(connect_timeout=DEADLINE)(80, host="slow.test")
+        assert_no_answer(outcome, "the host name cannot be resolved: ")
+        assert outcome.seconds < PROMPT
+
+    def test_the_deadline_while_a_name_is_looked_up(
+        self, silent_names: list[str], hurried: Attempts
+    ) -> None:
+        outcome = hurried(80, host="slow.test")
+        assert_no_answer(outcome, "no connection within 0.3 s")
 
 
 class TestTimeoutFromOutside:
