@@ -18,6 +18,7 @@ from mspc.errors import NoConnection
 from mspc.forwarding.answer import NoAnswer
 from mspc.forwarding.connections import FRESH_SECONDS, Connections, TargetConnection
 from mspc.forwarding.dialer import AddressDenied, Dialer
+from mspc.forwarding.tls import client_context
 from mspc.process import crash
 from mspc.settings.config import ForwardConfig
 
@@ -39,7 +40,7 @@ class Forwarder:
         self._fresh_since = clock()
         self._deadline = config.timeout
         self._connections = Connections(
-            Dialer(config.networks), config.connect_timeout, _tls_context(config)
+            Dialer(config.networks), config.connect_timeout, client_context(config)
         )
 
     def attempt(self, request: Request, call_id: str) -> Outcome:
@@ -132,16 +133,6 @@ def _target(request: Request) -> str:
     if request.method == "CONNECT":  # authority form, RFC 9110 9.3.6
         return request.authority
     return "/"
-
-
-def _tls_context(config: ForwardConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if config.ca_file is not None:
-        context.load_verify_locations(config.ca_file)
-    if not config.verify_tls:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _explain(exc: Exception) -> tuple[str, bool]:

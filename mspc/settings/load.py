@@ -19,6 +19,7 @@ from mspc.calls.networks import NetworkRules
 from mspc.errors import ConfigError
 from mspc.settings import config as to
 from mspc.settings import kinds
+from mspc.settings.certificates import NoCertificates, trusting
 from mspc.settings.table import NAMES, SETTINGS
 
 Values = Mapping[str, Any]
@@ -120,6 +121,11 @@ def _conflicts(values: Values) -> Iterator[tuple[Set[str], str]]:
     for name, file in needed:
         if file and not (file.is_file() and os.access(file, os.R_OK)):
             yield {name}, f"{name} needs {file}: put a file there that mspc can read."
+        elif file and name.endswith("_CA_FILE"):
+            try:
+                trusting(file)
+            except NoCertificates as exc:
+                yield {name}, f"{name} {exc}"
     ports = values["HTTP_PORT"], values["HTTPS_PORT"]
     if values["TLS"] and values["REDIRECT_TO_TLS"] and ports[0] == ports[1]:
         yield {"HTTP_PORT", "HTTPS_PORT"}, "HTTP_PORT and HTTPS_PORT must differ."

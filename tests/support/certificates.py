@@ -13,10 +13,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A self-signed certificate and its key, as PEM files."""
+    """A certificate and its key, as PEM files."""
 
     crt: Path
     key: Path
+
+    @property
+    def subject(self) -> x509.Name:
+        return x509.load_pem_x509_certificate(self.crt.read_bytes()).subject
+
+    @property
+    def private_key(self) -> ec.EllipticCurvePrivateKey:
+        key = serialization.load_pem_private_key(self.key.read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return key
 
     def server_context(self) -> ssl.SSLContext:
         """For a server that shows this certificate."""
@@ -46,15 +56,21 @@ class Certificates:
         expired: bool = False,
         hosts: tuple[str, ...] = ("localhost", "127.0.0.1"),
         directory: Path | None = None,
+        issuer: Certificate | None = None,
+        path_length: int = 0,
     ) -> Certificate:
-        """Writes `<name>.crt` and `<name>.key`, with a new key on every call."""
+        """Writes `<name>.crt` and `<name>.key`, with a new key on every call.
+
+        No certificate has key identifiers, as those of many private authorities have
+        none. It is its own issuer unless told otherwise.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hosts[0])])
         now = dt.datetime.now(dt.UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
-            .issuer_name(subject)
+            .issuer_name(issuer.subject if issuer else subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(days=10 if expired else 1))
@@ -63,9 +79,13 @@ class Certificates:
                 x509.SubjectAlternativeName([_general_name(host) for host in hosts]),
                 critical=False,
             )
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(
+                x509.BasicConstraints(ca=True, path_length=path_length), critical=True
+            )
         )
-        certificate = builder.sign(key, hashes.SHA256())
+        certificate = builder.sign(
+            issuer.private_key if issuer else key, hashes.SHA256()
+        )
         directory = directory or self.directory
         made = Certificate(directory / f"{name}.crt", directory / f"{name}.key")
         made.crt.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -1,11 +1,13 @@
 """Mistakes that keep mspc from starting: exit code 2 and a sentence, no traceback."""
 
 import re
+import ssl
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import StartMspc
+from tests.support.certificates import Certificates
 from tests.support.process import MspcProcess
 from tests.support.rabbitmq import Broker
 from tests.support.target import Target
@@ -175,6 +177,31 @@ def test_a_port_in_use(mspc_process: StartMspc) -> None:
     line = naming(refused(second), "HTTP_PORT")
     assert f"{first.http_port} is in use" in line
     assert first.get("/health/ready").status == 200
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "key", "DER", "damaged", "folder"])
+def test_a_file_that_has_no_certificates(
+    mspc_process: StartMspc, certificates: Certificates, tmp_path: Path, kind: str
+) -> None:
+    pem = certificates.server.crt.read_text()
+    contents = {
+        "empty": b"",
+        "text": b"no certificate\n",
+        "key": certificates.server.key.read_bytes(),
+        "DER": ssl.PEM_cert_to_DER_cert(pem),
+        "damaged": (pem + pem[:200]).encode(),
+    }
+    file = tmp_path / "ca.pem"
+    if kind == "folder":
+        file.mkdir()
+    else:
+        file.write_bytes(contents[kind])
+    names = ("FORWARD_CA_FILE", "QUEUE_CA_FILE")
+    settings = {"QUEUE_SCHEME": "amqps"} | dict.fromkeys(names, str(file))
+    lines = refused(mspc_process(settings, wait=False))
+    assert len(lines) == 2
+    for name in names:
+        assert str(file) in naming(lines, name)
 
 
 @pytest.mark.parametrize(("exists", "wanted"), [("classic", "quorum")])

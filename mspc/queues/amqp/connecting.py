@@ -8,14 +8,15 @@ what answers first is looked at here.
 import contextlib
 import logging
 import socket
-import ssl
 import time
 
 import gevent
 from amqpstorm.connection import Connection
 from amqpstorm.exception import AMQPConnectionError
 
+from mspc.errors import ConfigError
 from mspc.queues.amqp import diagnosis
+from mspc.settings.certificates import NoCertificates, trusting
 from mspc.settings.config import AmqpConfig
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,18 @@ END_OF_LINES = b"\r\n\r\n"
 
 
 def make(purpose: str, config: AmqpConfig, host: str, port: int) -> Connection:
-    """A connection that is not open yet."""
-    options = {}
+    """A connection that is not open yet.
+
+    Raises:
+        ConfigError: its certificates cannot be read any more.
+    """
+    options: dict[str, object] = {}
     if config.tls:
-        context = ssl.create_default_context(cafile=config.ca_file)
+        # Read each time, so that a new file is used without a restart.
+        try:
+            context = trusting(config.ca_file)
+        except NoCertificates as exc:
+            raise ConfigError(f"QUEUE_CA_FILE {exc}") from exc
         options = {"context": context, "server_hostname": host}
     return Connection(
         host,
@@ -141,8 +150,10 @@ def failure(connection: Connection) -> str | None:
     return "the connection was closed" if connection.is_closed else None
 
 
-def discard(connection: Connection) -> None:
+def discard(connection: Connection | None) -> None:
     """Ends a connection whatever state it is in, without waiting for it."""
+    if connection is None:
+        return
     sock = connection.socket
     if sock is not None:
         with contextlib.suppress(OSError):

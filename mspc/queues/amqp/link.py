@@ -127,9 +127,9 @@ class Link:
 
     def _one_session(self, host: str, port: int) -> bool:
         """Connects and stays; whether that showed that the trouble is over."""
-        connection = connecting.make(self._purpose, self._config, host, port)
-        channel = None
+        connection = channel = None
         try:
+            connection = connecting.make(self._purpose, self._config, host, port)
             with gevent.Timeout(SET_UP_TIMEOUT_SECONDS, TimeoutError("no answer")):
                 connecting.open_up(connection)
                 channel = PipelinedChannel.open_on(connection, self._on_message)

@@ -663,6 +663,35 @@ class TestTls:
         outcome = attempt(tls_target.port, scheme="https", host=host)
         assert str(outcome) == "200"
 
+    def test_a_file_takes_the_place_of_the_systems_certificates(
+        self,
+        make: Make,
+        tls_target: Target,
+        certificates: Certificates,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.server.crt))
+        assert make()(tls_target.port, scheme="https").succeeded
+        attempt = make(ca_file=certificates.make("another").crt)
+        assert_no_answer(attempt(tls_target.port, scheme="https"), "TLS: ")
+
+    @pytest.mark.parametrize("trusted", ["root", "between", "leaf"])
+    def test_an_authority_without_key_identifiers(
+        self, make: Make, certificates: Certificates, tmp_path: Path, trusted: str
+    ) -> None:
+        root = certificates.make("root", hosts=("root.test",), path_length=1)
+        between = certificates.make("between", hosts=("between.test",), issuer=root)
+        leaf = certificates.make("leaf", issuer=between)
+        leaf.crt.write_text(leaf.crt.read_text() + between.crt.read_text())
+        target = Target(leaf.server_context())
+        target.start()
+        try:
+            trusts = {"root": root, "between": between, "leaf": leaf}[trusted]
+            outcome = make(ca_file=trusts.crt)(target.port, scheme="https")
+        finally:
+            target.stop()
+        assert str(outcome) == "200"
+
     def test_a_self_signed_certificate(
         self, attempt: Attempts, tls_target: Target
     ) -> None:

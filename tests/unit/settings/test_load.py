@@ -15,6 +15,7 @@ from mspc.settings.config import AmqpConfig, Config, SqliteConfig
 from mspc.settings.describe import describe
 from mspc.settings.load import load_config
 from mspc.settings.table import NAMES
+from tests.support.certificates import Certificates
 
 PROJECT = Path(__file__).parents[3]
 NOWHERE = Path("/nonexistent")
@@ -179,6 +180,19 @@ def test_a_wrong_value_gives_one_sentence_that_names_it(
     problem.encode()
 
 
+@pytest.mark.parametrize("name", ["FORWARD_CA_FILE", "QUEUE_CA_FILE"])
+@pytest.mark.parametrize("content", ["", "no certificate\n"])
+def test_a_file_without_certificates_is_named_with_its_setting(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / "ca.pem").write_text(content)
+
+    (problem,) = problems(tmp_path, **{name: "ca.pem"})
+
+    assert problem.startswith(f"{name} must name a file of certificates in PEM form")
+    assert str(tmp_path / "ca.pem") in problem
+
+
 def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
     text = "TLS: 1\nHTTP_PORT: x\nhttps_port: 1\nQUEUE_NAME: [a]\nLOG_LEVEL: info\n"
 
@@ -284,8 +298,10 @@ def test_denied_networks(tmp_path: Path, text: str, expected: list[str]) -> None
     assert networks.deny == tuple(map(parse_network, expected))
 
 
-def test_relative_paths_start_at_the_root_absolute_ones_stay(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").touch()
+def test_relative_paths_start_at_the_root_absolute_ones_stay(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(certificates.server.crt.read_bytes())
     config = load(
         tmp_path, "LOG_FILE: /var/log/x\nDATA_DIR: ./d\nFORWARD_CA_FILE: ca.pem"
     )

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import gevent
 import pytest
@@ -304,6 +305,23 @@ def test_amqps_with_a_private_certificate(
     opened = open_with(replace(tls, ca_file=certificates.server.crt))
     opened.queue.put(Call(b"x" * 200_000))
     assert opened.take().call.payload == b"x" * 200_000
+
+
+def test_a_file_of_certificates_that_went_wrong_is_a_reason_and_no_crash(
+    certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("no certificate\n")
+    hosts = (("localhost", CLOSED_PORT),)
+    queue = AmqpQueue(AmqpConfig(hosts, tls=True, ca_file=file))
+    failures: list[MspcError] = []
+    queue.start(failures.append)
+    eventually(lambda: "QUEUE_CA_FILE must name a file" in str(queue.problem()))
+    file.write_bytes(certificates.server.crt.read_bytes())
+    eventually(lambda: "QUEUE_CA_FILE" not in str(queue.problem()))
+    queue.close()
+    assert not failures
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_other_producers_may_publish_anything(
