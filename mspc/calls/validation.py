@@ -11,9 +11,10 @@ from typing import Any
 
 from voluptuous import Extra, Invalid, MultipleInvalid, Optional, Required, Schema
 
-from mspc.calls.body import BodyRefused, read_body, read_object
+from mspc.calls.body import BodyRefused, read_body
 from mspc.calls.call import Request
 from mspc.calls.headers import completed, read_headers
+from mspc.calls.json_text import MAX_MEMBERS, read_object
 from mspc.calls.networks import NetworkRules
 from mspc.calls.sentences import kind, shown
 from mspc.calls.url import Url, read_url
@@ -23,7 +24,6 @@ METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT, TRACE"
 PROPERTIES = "url, method, headers, body, requeue"
 # Beyond these nobody is helped, and looking at each would hold up other calls.
 MAX_PROBLEMS = 10
-MAX_MEMBERS = 1000
 
 _METHODS = frozenset(METHODS.split(", "))
 

@@ -41,6 +41,7 @@ ADAPTERS = {
     "voluptuous": ("settings", "calls"),
     "yaml": ("settings",),
     "idna": ("calls",),
+    "msgspec": ("calls",),
 }
 MAX_MODULE_LINES = 320
 MAX_FUNCTION_LINES = 60
