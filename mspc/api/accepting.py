@@ -33,11 +33,7 @@ class CallsResource:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         payload = self._read(req)
         if self._fast:
-            if payload:
-                call = Call(payload)
-                self._put(call)
-                log.info("%s accepted unread, %d bytes", call.id, len(payload))
-            answer(resp, falcon.HTTP_200, "OK")
+            self._accept_unread(payload, resp)
             return
         request = validation.parse(payload, self._networks)
         call = Call(payload)
@@ -45,6 +41,15 @@ class CallsResource:
         self._put(call)
         log.info("%s accepted %s %s", call.id, request.method, request.url)
         answer(resp, falcon.HTTP_202, "Accepted", id=call.id)
+
+    def _accept_unread(self, payload: bytes, resp: falcon.Response) -> None:
+        if not payload:  # ignored, as the original did
+            answer(resp, falcon.HTTP_200, "OK")
+            return
+        call = Call(payload)
+        self._put(call)
+        log.info("%s accepted unread, %d bytes", call.id, len(payload))
+        answer(resp, falcon.HTTP_200, "OK", id=call.id)
 
     def on_options(self, req: falcon.Request, resp: falcon.Response) -> None:
         raise falcon.HTTPMethodNotAllowed(["POST"])  # else Falcon answers by itself

@@ -12,7 +12,7 @@ MAX_HEADERS = 1000
 # RFC 9110 7.6.1, and what the sending side makes itself: framing and Expect.
 _HOP_BY_HOP = "connection, keep-alive, te, trailer, transfer-encoding, upgrade"
 _DROPPED = frozenset(f"{_HOP_BY_HOP}, content-length, expect".split(", "))
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE_FORBIDS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 Headers = list[tuple[str, str]]
@@ -39,11 +39,11 @@ def read_headers(value: object) -> Headers:
             errors.append(exc)
     if errors:
         raise MultipleInvalid(errors)
-    return _end_to_end(headers)
+    return end_to_end(headers)
 
 
 def _check_name(name: str, seen: set[str]) -> str:
-    if not _TOKEN.fullmatch(name):
+    if not TOKEN.fullmatch(name):
         raise Invalid("is not a header name: letters, digits and !#$%&'*+-.^_`|~ are.")
     if name.lower() in seen:
         raise Invalid("is given twice: header names are the same in any case.")
@@ -62,7 +62,7 @@ def _check_value(value: object) -> str:
     return content
 
 
-def _end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
+def end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
     """Without what is meant for the next hop only, and so for this proxy."""
     lowered = {name.lower(): content for name, content in headers}
     named = lowered.get("connection", "").lower().split(",")

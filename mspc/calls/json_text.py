@@ -97,7 +97,7 @@ def _check_again(content: bytes) -> None:
 
 def _explained(content: bytes, fault: str) -> str:
     """Python's words for the fault, or msgspec's, whose place is as good."""
-    if _is_cheap(content):
+    if is_cheap(content):
         try:
             _body_decoder.decode(content.decode())
         except json.JSONDecodeError as exc:
@@ -111,11 +111,19 @@ def _explained(content: bytes, fault: str) -> str:
     return f"{what} at line {line}, column {column}"
 
 
-def _is_cheap(content: bytes) -> bool:
+def is_cheap(content: bytes) -> bool:
+    """Whether building `content` takes no longer than a small request."""
     if len(content) <= SMALL_BYTES:
         return True
     # Each value but the first comes behind one of these. One pass at the speed of C.
     return len(content) - len(content.translate(None, b",[{")) <= FEW_VALUES
+
+
+def scalar(raw: bytes) -> str | bool | None:
+    """The value of a JSON text that check() has passed; an array or object has none."""
+    if raw.startswith(b'"'):
+        return _string(raw)
+    return _CONSTANTS[raw] if raw in _CONSTANTS else Number(raw.decode())
 
 
 # ---- a payload
@@ -144,7 +152,7 @@ def _looked_at(text: bytes) -> Any:
     except msgspec.DecodeError:
         _check_payload(text)
         # Nothing is wrong but half a surrogate pair, which no property may have.
-        if _is_cheap(text):
+        if is_cheap(text):
             return _built(text)
         told = "The body has half a surrogate pair, as in "
         raise NotAnObject(f'{told}"\\ud800", which no UTF-8 text can hold.') from None
@@ -174,7 +182,7 @@ def _members(text: bytes, nested: bool) -> dict[str, Any]:
         members: dict[str, Any] = dict.fromkeys(names)  # refused for their number
     else:
         members = {
-            name.text: _value(name.text, bytes(raw), nested)
+            name.text: _member(name.text, bytes(raw), nested)
             for name, raw in found.items()
         }
     if len(members) < len(names):
@@ -182,14 +190,10 @@ def _members(text: bytes, nested: bool) -> dict[str, Any]:
     return members
 
 
-def _value(name: str, raw: bytes, nested: bool) -> Any:
-    if raw.startswith(b'"'):
-        return _string(raw)
-    if raw in _CONSTANTS:
-        return _CONSTANTS[raw]
+def _member(name: str, raw: bytes, nested: bool) -> Any:
     if not raw.startswith((b"{", b"[")):
-        return Number(raw.decode())
-    if _is_cheap(raw):
+        return scalar(raw)
+    if is_cheap(raw):
         return _built(raw)
     if nested or raw.startswith(b"["):
         raise NotAnObject(f"The property {shown(name)} is larger than any call needs.")

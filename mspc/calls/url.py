@@ -46,8 +46,8 @@ class Url(NamedTuple):
     authorization: str | None
 
 
-def read_url(value: object) -> Url:
-    """Reads a URL.
+def read_url(value: object, longest: int | None = MAX_URL_BYTES) -> Url:
+    """Reads a URL of at most `longest` bytes; None when it may have any number.
 
     Raises:
         Invalid: it breaks a rule; the sentence continues the property's name.
@@ -59,8 +59,8 @@ def read_url(value: object) -> Url:
             f"must not have {shown(found[0])} (character {found.start() + 1}): "
             "percent-encode it."
         )
-    if len(value.encode()) > MAX_URL_BYTES:
-        raise Invalid(f"must not be longer than {MAX_URL_BYTES} bytes.")
+    if longest is not None and len(value.encode()) > longest:
+        raise Invalid(f"must not be longer than {longest} bytes.")
     parts = _URL.match(value)
     if parts is None or (scheme := parts[1].lower()) not in DEFAULT_PORTS:
         raise Invalid("must start with http:// or https://.")

@@ -47,11 +47,11 @@ def parse(payload: bytes, networks: NetworkRules) -> Request:
     except MultipleInvalid as exc:
         problems: list[str] = []
         with suppress(Invalid):  # a url that is wrong has its sentence
-            problems += _denied(read_url(properties.get("url")), networks)
+            problems += denied(read_url(properties.get("url")), networks)
         raise InvalidProperties(problems + _sentences(exc.errors)) from exc
     url: Url = checked["url"]
-    if denied := _denied(url, networks):
-        raise InvalidProperties(denied)
+    if wrong := denied(url, networks):
+        raise InvalidProperties(wrong)
     body, media_type = checked["body"]
     if checked["method"] == "TRACE":  # must have no content: RFC 9110 9.3.8
         body = b""
@@ -81,8 +81,11 @@ def _sentences(errors: list[Invalid]) -> list[str]:
     return [_sentence(error) for error in errors[:MAX_PROBLEMS]] + rest
 
 
-def _denied(url: Url, networks: NetworkRules) -> list[str]:
-    """The early answer; the address that is dialled is looked at again then."""
+def denied(url: Url, networks: NetworkRules) -> list[str]:
+    """What to say of an address that must not be called; nothing of others.
+
+    The early answer; the address that is dialled is looked at again then.
+    """
     if url.literal and networks.denies(url.host):
         return [f"url must not name the address {url.host}: FORWARD_DENY_NETWORKS."]
     return []

@@ -9,8 +9,9 @@ from gevent.pool import Pool
 
 from mspc.calls import validation
 from mspc.calls.accepted import Accepted
-from mspc.calls.call import Outcome, Request
+from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.networks import NetworkRules
+from mspc.calls.salvage import salvage
 from mspc.delivery.in_flight import Attempt, InFlight
 from mspc.delivery.retry import Ack, DeadLetter, Requeue, RetryPolicy
 from mspc.errors import BadRequest, QueueError
@@ -91,9 +92,7 @@ class Consumers:
         crash.at("delivery_taken")
         call = attempt.delivery.call
         try:
-            request = self._accepted.take(call)
-            if request is None:
-                request = validation.parse(call.payload, self._networks)
+            request = self._accepted.take(call) or self._read(call)
         except BadRequest as exc:
             log.error("%s is no call, now a dead letter: %s", call.id, exc)
             attempt.settle().bury(f"is no call: {exc}")
@@ -116,6 +115,15 @@ class Consumers:
             case DeadLetter(reason):
                 self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
                 delivery.bury(reason)
+
+    def _read(self, call: Call) -> Request:
+        try:
+            return validation.parse(call.payload, self._networks)
+        except BadRequest as refused:
+            # The rules of accepting are not those of what was accepted by others.
+            request = salvage(call.payload, self._networks, refused)
+            log.info("%s is sent as far as it can be: %s", call.id, refused)
+            return request
 
     def _retry_after_a_bug(self, delivery: Delivery) -> None:
         try:

@@ -189,9 +189,10 @@ class TestFastPublish:
         self, fast: Client, queue: MemoryQueue, payload: bytes
     ) -> None:
         answer = fast.post(payload)
+        ((call, _),) = queue.store.rows.values()
         assert answer.status == "200 OK"
-        assert answer.json == {"error": False, "message": "OK"}
-        assert stored(queue) == [payload]
+        assert answer.json == {"error": False, "message": "OK", "id": call.id}
+        assert call.payload == payload
 
     def test_nothing_is_not_stored(self, fast: Client, queue: MemoryQueue) -> None:
         answer = fast.post(b"")
