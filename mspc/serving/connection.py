@@ -19,6 +19,8 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from mspc.api.answers import MEDIA_TYPE, answer_body
 from mspc.process.sockets import send_all
+from mspc.serving.limits import Limits
+from mspc.serving.lingering import DRAINING_SECONDS, Lingering
 from mspc.serving.request import TURN, Body, BrokenBody, Refused, RequestHead, read_head
 
 if TYPE_CHECKING:
@@ -26,33 +28,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CLOSED = b"Connection: close\r\n"
 MAX_SKIPPED = 65_536  # bytes of an unread body that are worth a kept connection
-MAX_LINGER = 262_144  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a client may take: seconds, and connections at once."""
-
-    handshake: float = 10.0
-    headers: float = 10.0  # the request line and the headers together
-    body: float = 30.0
-    idle: float = 30.0  # between two requests
-    send: float = 30.0  # one answer, into the socket's buffer
-    linger: float = 1.0  # after the answer to a request that was not read to its end
-    connections: int = 1000
-
-    @property
-    def shortest(self) -> float:
-        times = (self.handshake, self.headers, self.body, self.idle, self.send)
-        return min(*times, self.linger)
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What the connections of a server share."""
+    """What the connections of a server share.
+
+    Attributes:
+        kept: the header lines of an answer after which the connection is kept.
+    """
 
     limits: Limits
+    kept: bytes
+    lingering: Lingering = field(default_factory=Lingering)
     open: set["ClientConnection"] = field(default_factory=set)
     draining: bool = False
 
@@ -77,6 +67,7 @@ class ClientConnection(WSGIHandler):
         self._served = 0
         self._gone = False  # the client, as far as we have noticed
         self._unread = False  # a part of the last request
+        self._lingers = False
         self._body_deadline = 0.0  # 0 until the application reads
         self._expects_100 = False
 
@@ -87,15 +78,15 @@ class ClientConnection(WSGIHandler):
             if self._shake_hands():
                 while self.handle_one_request():
                     self._served += 1
-                if self._unread and not self._gone:
+                if self._unread:
                     self._linger()
         except OSError as exc:
             log.debug("%s: the connection broke: %s", self._client, exc)
         except Exception:
             log.exception("%s: the connection failed", self._client)
         finally:
-            self._traffic.open.discard(self)
             self._close()
+            self._traffic.open.discard(self)
 
     def drain(self) -> None:
         """Ends the connection unless a request has begun to come.
@@ -104,6 +95,13 @@ class ClientConnection(WSGIHandler):
         """
         if self.waiting:
             self._shut(socket.SHUT_RD)
+        if self._lingers:
+            self.deadline = min(self.deadline, monotonic() + DRAINING_SECONDS)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is kept for a next request, of which nothing has come."""
+        return self.waiting and self._served > 0
 
     def cut(self) -> None:
         """Makes whatever waits for the client fail at once."""
@@ -230,10 +228,9 @@ class ClientConnection(WSGIHandler):
         unread = self._body.unread
         if unread > (0 if self._expects_100 else MAX_SKIPPED) or self._traffic.draining:
             self.close_connection = True
-        if self.close_connection:
+        if self.close_connection or self.request_version == "HTTP/1.0":
             headers = cast("list[Any]", self.response_headers)
             headers[:] = [h for h in headers if h[0].lower() != b"connection"]
-            headers.append((b"Connection", b"close"))
 
     def _write_with_headers(self, data: bytes) -> None:
         """As pywsgi's, but head and data leave in one packet."""
@@ -242,6 +239,9 @@ class ClientConnection(WSGIHandler):
         head = b"HTTP/1.1 %b\r\n" % cast("bytes", self.status)
         for header in cast("list[Any]", self.response_headers):
             head += b"%b: %b\r\n" % header
+        head += (
+            b"Connection: close\r\n" if self.close_connection else self._traffic.kept
+        )
         head += b"\r\n"
         if self.response_use_chunked:
             self._sendall(head)
@@ -277,20 +277,30 @@ class ClientConnection(WSGIHandler):
     # ---- its end
 
     def _linger(self) -> None:
-        """Lets the client read the answer.
+        """Lets the client read the answer while it still sends its request.
 
         Closing while something is unread resets the connection, and the answer may be
         lost with it: RFC 9112 9.6.
         """
-        self.deadline = monotonic() + self._limits.linger
-        self.socket.shutdown(socket.SHUT_WR)
-        left = MAX_LINGER
-        while left > 0 and (data := self.socket.recv(16_384)):
-            left -= len(data)
+        if self._gone or self._lingers:
+            return
+        seconds = self._limits.linger
+        if self._traffic.draining:
+            seconds = min(seconds, DRAINING_SECONDS)
+        self._lingers = True
+        self.deadline = monotonic() + seconds
+        self._traffic.lingering.read_on(self.socket)
 
     def _close(self) -> None:
-        with suppress(OSError):  # for the same reason; this does not wait
-            cast("Any", self.socket)._sock.recv(16_384)
+        try:
+            # For the same reason; this does not wait. Who sent more than was asked for
+            # has still to read the last answer.
+            if cast("Any", self.socket)._sock.recv(16_384) and self.close_connection:
+                self._linger()
+        except OSError:
+            pass
+        except Exception:
+            log.exception("%s: the connection failed", self._client)
         self.rfile.close()
         self.socket.close()
         self.__dict__.pop("environ", None)  # a cycle: its wsgi.input knows us

@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import socket
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +15,9 @@ from gevent.pywsgi import WSGIServer
 from mspc.api.answers import MEDIA_TYPE, answer_body
 from mspc.errors import ConfigError
 from mspc.process.watched import Watched
-from mspc.serving.connection import ClientConnection, Limits, Traffic
+from mspc.serving.binding import bound_sockets
+from mspc.serving.connection import ClientConnection, Traffic
+from mspc.serving.limits import Limits
 from mspc.serving.request import HOST
 from mspc.settings.config import HttpConfig
 
@@ -25,17 +26,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_LIMITS = Limits()
-BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
+# Seconds for which an idle connection is kept beyond what its client was told: a
+# request that is sent at the last moment is still on its way.
+KEEP_ALIVE_GRACE = 1.0
 WARNING_INTERVAL = 60.0  # seconds between two warnings that accepting fails
 KILL_TIMEOUT = 1.0  # seconds for a request's `finally` when it is ended by force
-
-_LISTEN_ERRORS = {
-    errno.EADDRINUSE: "{setting}: {port} is in use: stop what listens on it, or choose"
-    " another port.",
-    errno.EACCES: "{setting}: {port} is not for this user: choose one above 1023.",
-}
-_OTHER_LISTEN_ERROR = "HTTP_HOST: {host} cannot be listened on ({reason})."
 
 
 class Ports(NamedTuple):
@@ -52,23 +47,27 @@ class Server:
         self,
         config: HttpConfig,
         app: "WSGIApplication",
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits | None = None,
     ) -> None:
+        """`limits` are those of `config`, and otherwise the default, unless given."""
+        kept = config.keep_alive
+        limits = limits or Limits(idle=kept + KEEP_ALIVE_GRACE)
         self._config = config
         self._app = app
-        self._traffic = Traffic(limits)
+        self._traffic = Traffic(limits, keep_alive_lines(min(kept, limits.idle)))
         self._pool = Pool(limits.connections)
-        self._http: Listener | None = None
-        self._https: Listener | None = None
+        self._http: list[Listener] = []
+        self._https: list[Listener] = []
         self._reaper = Watched("reaper of slow connections", self._reap)
 
     @property
     def ports(self) -> Ports:
         """The ports after bind(), those chosen by the system for 0 included."""
-        http, https = self._http, self._https
-        return Ports(
-            http.server_port if http else None, https.server_port if https else None
+        http, https = (
+            listeners[0].server_port if listeners else None
+            for listeners in (self._http, self._https)
         )
+        return Ports(http, https)
 
     def bind(self) -> None:
         """Opens every port; who connects now waits until start().
@@ -83,7 +82,7 @@ class Server:
         context = load_context(config.ssl_dir)
         self._https = self._listen("HTTPS_PORT", config.https_port, self._app, context)
         if config.redirect_to_tls:
-            redirect = redirect_to(self._https.server_port or config.https_port)
+            redirect = redirect_to(self.ports.https or config.https_port)
             self._http = self._listen("HTTP_PORT", config.port, redirect)
 
     def start(self) -> None:
@@ -95,14 +94,16 @@ class Server:
 
     def reload(self) -> None:
         """Takes the certificate from its files for connections yet to come."""
-        if self._https is None:
+        if not self._https:
             log.info("There is no certificate to reload: TLS is off.")
             return
         try:
-            self._https.context = load_context(self._config.ssl_dir)
+            context = load_context(self._config.ssl_dir)
         except ConfigError as exc:
             log.error("The certificate was not reloaded, the old one stays: %s", exc)
         else:
+            for listener in self._https:
+                listener.context = context
             log.info("The certificate in %s was reloaded.", self._config.ssl_dir)
 
     def stop(self, timeout: float) -> None:
@@ -128,7 +129,7 @@ class Server:
         return self._reaper.problem()
 
     def _listeners(self) -> list["Listener"]:
-        return [each for each in (self._https, self._http) if each is not None]
+        return [*self._https, *self._http]
 
     def _listen(
         self,
@@ -136,16 +137,17 @@ class Server:
         port: int,
         app: "WSGIApplication",
         context: ssl.SSLContext | None = None,
-    ) -> "Listener":
+    ) -> list["Listener"]:
         try:
-            sock = _bound_socket(setting, self._config.host, port)
+            sockets = bound_sockets(setting, self._config.host, port)
         except ConfigError:
             for listener in self._listeners():
                 listener.close()
             raise
-        return Listener(
-            sock, self._config.host, app, self._pool, self._traffic, context
-        )
+        return [
+            Listener(sock, self._config.host, app, self._pool, self._traffic, context)
+            for sock in sockets
+        ]
 
     def _reap(self) -> None:
         period = min(1.0, self._traffic.limits.shortest / 4)
@@ -155,6 +157,18 @@ class Server:
             for connection in tuple(self._traffic.open):
                 if connection.deadline < now:
                     connection.cut()
+            if not self._pool.free_count():
+                self._make_room()
+
+    def _make_room(self) -> None:
+        """Ends those connections that have been idle longest: others wait for them."""
+        idle = [each for each in self._traffic.open if each.idle]
+        idle.sort(key=lambda each: each.deadline)
+        ended = idle[: max(1, self._traffic.limits.connections // 10)]
+        if ended:
+            log.info("All connections are taken: %d idle ones are ended", len(ended))
+        for connection in ended:
+            connection.drain()
 
 
 class Listener(WSGIServer):
@@ -178,9 +192,8 @@ class Listener(WSGIServer):
         environ = {"wsgi.url_scheme": scheme, "SERVER_NAME": host}
         super().__init__(sock, app, None, pool, None, log, environ=environ)
         self.context = context
-        self.url = (
-            f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.address[1]}"
-        )
+        address, port = cast("Any", self.address)[:2]
+        self.url = f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}"
         self._traffic = traffic
         self._pause = self.min_delay
         self._warned = float("-inf")
@@ -224,6 +237,14 @@ class Listener(WSGIServer):
         self._timer = self.loop.timer(self._pause)
         self._timer.start(cast("Any", self)._start_accepting_if_started)
         self._pause = min(self.max_delay, self._pause * 2)
+
+
+def keep_alive_lines(seconds: float) -> bytes:
+    """What an answer says of a connection that is kept: RFC 9110 7.6.1, RFC 2068."""
+    lines = b"Connection: keep-alive\r\n"
+    if seconds < 1:  # 0 would mean: not at all
+        return lines
+    return lines + b"Keep-Alive: timeout=%d\r\n" % seconds
 
 
 def redirect_to(https_port: int) -> "WSGIApplication":
@@ -277,27 +298,3 @@ def load_context(ssl_dir: Path) -> ssl.SSLContext:
             problem = f"{crt} and {key} must be PEM files, the key without a password."
         raise ConfigError(f"SSL_DIR: {problem}") from exc
     return context
-
-
-def _bound_socket(setting: str, host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as exc:
-        raise ConfigError(f"HTTP_HOST: {host} is unknown ({exc.strerror}).") from exc
-    family, _, _, _, address = found[0]
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Linux hands this on to accepted sockets; without it an answer on a kept
-        # connection may wait 40 ms for the client's acknowledgement.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.bind(address)
-        sock.listen(BACKLOG)
-        sock.setblocking(False)
-    except OSError as exc:
-        sock.close()
-        problem = _LISTEN_ERRORS.get(exc.errno or 0, _OTHER_LISTEN_ERROR).format(
-            setting=setting, host=host, port=port, reason=exc.strerror
-        )
-        raise ConfigError(problem) from exc
-    return sock

@@ -8,7 +8,11 @@ from mspc.calls.networks import NetworkRules
 
 @dataclass(frozen=True, slots=True)
 class HttpConfig:
-    """Where and how calls are accepted."""
+    """Where and how calls are accepted.
+
+    Attributes:
+        keep_alive: seconds for which an idle connection is kept.
+    """
 
     host: str = "0.0.0.0"  # noqa: S104 - the original's documented default
     port: int = 8008
@@ -16,6 +20,7 @@ class HttpConfig:
     redirect_to_tls: bool = True
     https_port: int = 8009
     ssl_dir: Path = Path("ssl")
+    keep_alive: int = 75
     max_request_bytes: int = 1_048_576
     fast_publish: bool = False
 

@@ -28,6 +28,9 @@ SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
     ("REDIRECT_TO_TLS", "1", kinds.boolean, "http.redirect_to_tls"),
     ("HTTPS_PORT", "8009", kinds.port, "http.https_port"),
     ("SSL_DIR", "ssl", kinds.path, "http.ssl_dir"),
+    # Longer than the balancers keep theirs, 60 s as a rule: who closes first decides
+    # whether a request is lost on the way.
+    ("HTTP_KEEP_ALIVE_SECONDS", "75", kinds.number(1, 86_400), "http.keep_alive"),
     # RabbitMQ 4 takes messages of up to 16 MiB unless told otherwise.
     (
         "MAX_REQUEST_BYTES",

@@ -1,6 +1,5 @@
 """The server on real sockets, with a tiny WSGI application behind it."""
 
-import json
 import logging
 import shutil
 import socket
@@ -9,182 +8,31 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import gevent
 import pytest
 from cryptography.hazmat.primitives import serialization
-from gevent.event import Event
 
 from mspc.errors import ConfigError
-from mspc.serving.connection import Limits
 from mspc.serving.server import Server
 from mspc.settings.config import HttpConfig
+from tests.integration.serving.harness import (
+    CHUNKED,
+    GET,
+    LOCAL,
+    POST,
+    SOON,
+    App,
+    Client,
+    Connect,
+    Start,
+    allow,
+    install,
+)
 from tests.support.certificates import Certificate, Certificates
 from tests.support.waiting import eventually
-
-LOCAL = "127.0.0.1"
-SOON = 10.0  # seconds within which everything expected happens
-GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
-POST = b"POST / HTTP/1.1\r\nHost: here\r\n"
-CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
-
-
-class App:
-    """Echoes the body; what a path does instead is in `__call__`."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, str, bytes]] = []
-        self.environ: dict[str, Any] = {}
-        self.failures: list[OSError] = []
-        self.entered = Event()
-        self.release = Event()
-
-    def __call__(self, env: dict[str, Any], respond: Any) -> Iterable[bytes]:
-        self.environ = env
-        method, path = env["REQUEST_METHOD"], env["PATH_INFO"]
-        if path == "/bug":
-            raise OSError  # without arguments, as some are
-        if path == "/unread":
-            return self._answer(respond, "413 Content Too Large", b"too large")
-        if path == "/part":
-            body = env["wsgi.input"].read(4)
-            return self._answer(respond, "413 Content Too Large", body)
-        try:
-            body = env["wsgi.input"].read(10_000_000)
-        except OSError as exc:
-            self.failures.append(exc)
-            if path == "/careless":
-                raise
-            return self._answer(respond, "400 Bad Request", b"broken body")
-        self.calls.append((method, env["PATH_INFO"], body))
-        if path == "/wait":
-            self.entered.set()
-            assert self.release.wait(SOON)
-        return self._answer(respond, "200 OK", body)
-
-    def _answer(self, respond: Any, status: str, body: bytes) -> Iterable[bytes]:
-        respond(status, [("Content-Type", "x/y"), ("Content-Length", str(len(body)))])
-        return [body]
-
-
-class Answer:
-    def __init__(self, head: bytes, body: bytes) -> None:
-        first, *lines = head.decode().split("\r\n")
-        self.status = int(first.split()[1])
-        self.headers = dict(line.lower().split(": ", 1) for line in lines)
-        self.body = body
-
-    @property
-    def message(self) -> str:
-        assert self.headers["content-type"] == "application/json; charset=utf-8"
-        answer = json.loads(self.body)
-        assert answer["error"] is True
-        return str(answer["message"])
-
-
-class Client:
-    """A raw connection."""
-
-    def __init__(self, port: int | None, sock: socket.socket | None = None) -> None:
-        assert port
-        self.sock = sock or socket.create_connection((LOCAL, port), timeout=SOON)
-        self.file = self.sock.makefile("rb")
-
-    def send(self, data: bytes) -> None:
-        self.sock.sendall(data)
-
-    def answer(self) -> Answer:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            line = self.file.readline()
-            assert line, f"closed after {head!r}"
-            head += line
-        answer = Answer(head[:-4], b"")
-        answer.body = self.file.read(int(answer.headers.get("content-length", 0)))
-        return answer
-
-    def ask(self, data: bytes) -> Answer:
-        self.send(data)
-        return self.answer()
-
-    def rest(self) -> bytes:
-        """What comes until the server closes."""
-        try:
-            return self.file.read()
-        except ConnectionResetError:
-            return b""
-
-    def close(self) -> None:
-        self.file.close()
-        self.sock.close()
-
-
-Start = Callable[..., Server]
-Connect = Callable[..., Client]
-
-
-@pytest.fixture
-def app() -> App:
-    return App()
-
-
-@pytest.fixture
-def start(app: App) -> Iterator[Start]:
-    servers = []
-
-    def start(**options: Any) -> Server:
-        limits = Limits(**options.pop("limits", {}))
-        config = {"host": LOCAL, "port": 0, "https_port": 0, **options}
-        server = Server(HttpConfig(**config), app, limits)
-        servers.append(server)
-        server.bind()
-        server.start()
-        return server
-
-    yield start
-    app.release.set()
-    for server in servers:
-        server.stop(SOON)
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    clients = []
-
-    def connect(server: Server) -> Client:
-        clients.append(Client(server.ports.http))
-        return clients[-1]
-
-    yield connect
-    for client in clients:
-        client.close()
-
-
-@pytest.fixture
-def client(start: Start, connect: Connect) -> Client:
-    return connect(start())
-
-
-@pytest.fixture(autouse=True)
-def quiet(
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> Iterator[None]:
-    """Nothing that a client does gives a warning or prints anything."""
-    caplog.set_level(logging.DEBUG, "mspc")
-    yield
-    assert capfd.readouterr().err == ""
-    allowed = getattr(caplog, "allowed", ())
-    for record in caplog.get_records("call"):
-        if record.levelno >= logging.WARNING:
-            assert any(text in record.getMessage() for text in allowed), record
-
-
-def allow(caplog: pytest.LogCaptureFixture, *texts: str) -> None:
-    caplog.allowed = texts  # type: ignore[attr-defined]
-
 
 # ---- requests as they should be
 
@@ -197,7 +45,9 @@ def test_a_connection_serves_one_request_after_the_other(
     third = client.ask(GET)
 
     assert [a.body for a in (first, second, third)] == [b"abc", b"abc", b""]
-    assert all("connection" not in a.headers for a in (first, second, third))
+    for answer in (first, second, third):
+        assert answer.headers["connection"] == "keep-alive"
+        assert answer.headers["keep-alive"] == "timeout=75"
     assert app.environ["wsgi.input_terminated"] is True
 
 
@@ -435,35 +285,8 @@ def test_a_small_unread_body_is_skipped(client: Client) -> None:
     post = POST.replace(b"/", b"/unread", 1)
     answer = client.ask(post + b"Content-Length: 60000\r\n\r\n" + b"a" * 60_000)
 
-    assert answer.status == 413
-    assert "connection" not in answer.headers
+    assert (answer.status, answer.headers["connection"]) == (413, "keep-alive")
     assert client.ask(GET).status == 200
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [b"Content-Length: 50000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"],
-)
-def test_a_large_unread_body_is_not_read(client: Client, headers: bytes) -> None:
-    answer = client.ask(POST.replace(b"/", b"/unread", 1) + headers)
-    assert (answer.status, answer.headers["connection"]) == (413, "close")
-
-    sent = 0
-    client.sock.settimeout(SOON)
-    with pytest.raises((ConnectionError, ssl.SSLError)):  # noqa: PT012
-        while sent < 50_000_000:
-            sent += client.sock.send(b"\r\n" * 5_000)
-            gevent.sleep(0)
-    # What the server threw away, and what the kernel took in both directions.
-    assert sent < 10_000_000
-
-
-def test_a_client_that_sends_first_still_gets_the_answer(client: Client) -> None:
-    client.send(POST.replace(b"/", b"/unread", 1) + b"Content-Length: 200000\r\n\r\n")
-    client.send(b"a" * 200_000)
-
-    assert client.answer().status == 413
-    assert client.rest() == b""
 
 
 def test_a_body_read_in_part_ends_the_connection(client: Client) -> None:
@@ -706,17 +529,6 @@ def test_running_out_of_file_descriptors() -> None:
 
 
 # ---- TLS
-
-
-@pytest.fixture
-def ssl_dir(tmp_path: Path, certificates: Certificates) -> Path:
-    install(certificates.server, tmp_path)
-    return tmp_path
-
-
-def install(certificate: Certificate, directory: Path) -> None:
-    shutil.copy(certificate.crt, directory / "server.crt")
-    shutil.copy(certificate.key, directory / "server.key")
 
 
 def secure_client(server: Server, context: ssl.SSLContext) -> Client:

@@ -1,0 +1,21 @@
+"""What a client may take of us."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may take: seconds, and connections at once."""
+
+    handshake: float = 10.0
+    headers: float = 10.0  # the request line and the headers together
+    body: float = 30.0
+    idle: float = 76.0  # between two requests
+    send: float = 30.0  # one answer, into the socket's buffer
+    linger: float = 5.0  # after the answer to a request that was not read to its end
+    connections: int = 1000
+
+    @property
+    def shortest(self) -> float:
+        times = (self.handshake, self.headers, self.body, self.idle, self.send)
+        return min(*times, self.linger)
