@@ -95,7 +95,7 @@ class Consumers:
             request = self._accepted.take(call) or self._read(call)
         except BadRequest as exc:
             log.error("%s is no call, now a dead letter: %s", call.id, exc)
-            attempt.settle().bury(f"is no call: {exc}")
+            attempt.settle().bury(call, f"is no call: {exc}")
             return
         outcome = self._attempt(request, call.id)
         delivery = attempt.settle()
@@ -114,7 +114,7 @@ class Consumers:
                 crash.at("after_retry")
             case DeadLetter(reason):
                 self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
-                delivery.bury(reason)
+                delivery.bury(call.next_attempt(str(outcome)), reason)
 
     def _read(self, call: Call) -> Request:
         try:

@@ -34,8 +34,12 @@ class Delivery(Protocol):
                 comes back, not before `delay` seconds have passed.
         """
 
-    def bury(self, reason: str) -> None:
-        """Stores the call among the dead letters, then lets this copy go.
+    def bury(self, call: Call, reason: str) -> None:
+        """Stores `call` among the dead letters, with the time, then lets this copy go.
+
+        Args:
+            call: what is lent, after one more failed attempt if one was made.
+            reason: why it is not attempted again.
 
         Raises:
             QueueUnavailable: as for retry.

@@ -1,7 +1,10 @@
 """What every queue promises, shown on each of them."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,17 @@ BACKENDS = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Grave:
+    """A dead letter, as somebody finds it who looks."""
+
+    id: str
+    attempts: int
+    last_error: str
+    reason: str
+    died_at: float
+
+
 class MoodyQueue(MemoryQueue):
     """Refuses every other call the first time, so that half of them are spooled."""
 
@@ -47,16 +61,25 @@ class MoodyQueue(MemoryQueue):
 
 
 @pytest.fixture(params=BACKENDS)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Queue]:
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def make(
+    request: pytest.FixtureRequest, backend: str, store: MemoryStore, tmp_path: Path
+) -> Callable[[], Queue]:
     """Makes a queue, again and again on the same store."""
-    backend = str(request.param)
     if backend == "memory":
-        store = MemoryStore()
         return lambda: MemoryQueue(store)
     if backend == "sqlite":
         return lambda: open_queue(SqliteConfig(tmp_path / "queue.db"))
     if backend == "spooled":
-        store = MemoryStore()
         spool = SqliteConfig(tmp_path / "spool.db")
         return lambda: SpooledQueue(MoodyQueue(store), SqliteQueue(spool))
     broker: Broker = request.getfixturevalue("rabbitmq")
@@ -68,6 +91,45 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Queue]:
         spool=tmp_path / "spool.db" if backend == "spooled-amqp" else None,
     )
     return lambda: open_queue(config)
+
+
+@pytest.fixture
+def graves(
+    request: pytest.FixtureRequest, backend: str, store: MemoryStore, tmp_path: Path
+) -> Callable[[], list[Grave]]:
+    """Reads the dead letters of a queue that is closed, in no order."""
+    if backend in ("memory", "spooled"):
+        return lambda: [
+            Grave(call.id, call.attempts, call.last_error, reason, died_at)
+            for (call, reason), died_at in zip(store.dead, store.died_at, strict=True)
+        ]
+    if backend == "sqlite":
+        return lambda: _graves_in(tmp_path / "queue.db")
+    broker: Broker = request.getfixturevalue("rabbitmq")
+    dead = f"{request.getfixturevalue('queue_name')}.dead"
+    return lambda: _graves_on(broker, dead)
+
+
+def _graves_in(file: Path) -> list[Grave]:
+    with closing(sqlite3.connect(file)) as db:
+        rows = db.execute("SELECT id, attempts, last_error, reason, died_at FROM dead")
+        return [Grave(*row) for row in rows]
+
+
+def _graves_on(broker: Broker, queue: str) -> list[Grave]:
+    found = []
+    while (message := broker.take(queue)) is not None:
+        told = message.properties["headers"]
+        found.append(
+            Grave(
+                id=message.message_id or "",
+                attempts=told["x-mspc-attempts"],
+                last_error=told["x-mspc-error"],
+                reason=told["x-mspc-reason"],
+                died_at=told["x-mspc-died-ms"] / 1000,
+            )
+        )
+    return found
 
 
 @pytest.fixture
@@ -206,9 +268,40 @@ def test_more_calls_wait_than_a_window_holds(opened: Opened) -> None:
 def test_a_dead_letter_is_not_delivered(reopen: Callable[[], Opened]) -> None:
     opened = reopen()
     opened.queue.put(Call(b"poison"))
-    opened.take().bury("cannot be sent")
+    delivery = opened.take()
+    delivery.bury(delivery.call, "cannot be sent")
     opened.expect_nothing()
     reopen().expect_nothing()
+
+
+@pytest.mark.parametrize(
+    ("failed_before", "payload"),
+    [(0, b"once"), (0, b"x" * 300_000), (2, b"thrice"), (2, b"y" * 20_000)],
+    ids=["first attempt", "first, large", "retried", "retried, large"],
+)
+def test_a_dead_letter_tells_how_it_died(
+    reopen: Callable[[], Opened],
+    graves: Callable[[], list[Grave]],
+    failed_before: int,
+    payload: bytes,
+) -> None:
+    opened = reopen()
+    call = Call(payload)
+    opened.queue.put(call)
+    for number in range(failed_before):
+        delivery = opened.take()
+        delivery.retry(delivery.call.next_attempt(f"no. {number}"), 0.05)
+    delivery = opened.take()
+    before = time.time()
+    delivery.bury(delivery.call.next_attempt("500"), "requeue is false")
+    after = time.time()
+    opened.close()
+    (grave,) = graves()
+    assert grave.id == call.id
+    assert grave.attempts == failed_before + 1
+    assert grave.last_error == "500"
+    assert grave.reason == "requeue is false"
+    assert before - 0.001 <= grave.died_at <= after + 0.001
 
 
 def test_a_waiting_call_can_become_a_dead_letter(reopen: Callable[[], Opened]) -> None:
@@ -216,7 +309,8 @@ def test_a_waiting_call_can_become_a_dead_letter(reopen: Callable[[], Opened]) -
     opened.queue.put(Call(b"poison"))
     delivery = opened.take()
     delivery.retry(delivery.call.next_attempt("no"), 0.05)
-    opened.take().bury("cannot be sent")
+    delivery = opened.take()
+    delivery.bury(delivery.call, "cannot be sent")
     reopen().expect_nothing()
 
 
@@ -226,7 +320,7 @@ def test_settling_twice_does_nothing(opened: Opened) -> None:
     delivery.ack()
     delivery.ack()
     delivery.retry(delivery.call.next_attempt("no"), 0.05)
-    delivery.bury("no")
+    delivery.bury(delivery.call, "no")
     opened.expect_nothing()
     opened.queue.put(Call(b"still works"))
     assert opened.take().call.payload == b"still works"

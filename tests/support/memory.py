@@ -19,7 +19,12 @@ class MemoryStore:
     def __init__(self) -> None:
         self.rows: dict[int, tuple[Call, float]] = {}
         self.dead: list[tuple[Call, str]] = []
+        self.died_at: list[float] = []
         self._last = 0
+
+    def bury(self, call: Call, reason: str) -> None:
+        self.dead.append((call, reason))
+        self.died_at.append(time.time())
 
     def add(self, call: Call, due: float = 0.0) -> int:
         self._last += 1
@@ -115,8 +120,8 @@ class MemoryDelivery:
 
         self._move(store)
 
-    def bury(self, reason: str) -> None:
-        self._move(partial(self._queue.store.dead.append, (self.call, reason)))
+    def bury(self, call: Call, reason: str) -> None:
+        self._move(partial(self._queue.store.bury, call, reason))
 
     def _move(self, store: Callable[[], None]) -> None:
         if not self.alive:

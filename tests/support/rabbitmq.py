@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 from amqpstorm.connection import Connection
+from amqpstorm.message import Message
 
 from tests.support.certificates import Certificate
 from tests.support.children import die_with_parent, end, free_port
@@ -59,6 +60,13 @@ class Broker:
     def connect(self) -> Connection:
         """A connection beside mspc's own, to look at queues or to fill them."""
         return Connection(self.host, "guest", "guest", port=self.port, timeout=30)
+
+    def take(self, queue: str) -> Message | None:
+        """The first message of `queue`, which is gone then."""
+        with self.connect() as connection, connection.channel() as channel:
+            message = channel.basic.get(queue, no_ack=True)
+        assert message is None or isinstance(message, Message)
+        return message
 
     def delete_queues(self, name: str) -> None:
         """Removes every queue that belongs to the queue `name`, if it exists."""

@@ -3,7 +3,9 @@
 `mspc` is shared by the tests of a module; `start` gives a test processes of its own.
 """
 
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +19,14 @@ from tests.support.target import Target
 
 # Short, so that a test sees several attempts; long enough to tell early from on time.
 RETRY_SECONDS = 0.7
+
+# As in the README.
+SQLITE_REPLAY = """
+BEGIN; INSERT INTO calls (id, accepted_at, attempts, last_error, payload)
+    SELECT id, accepted_at, attempts, last_error, payload FROM dead
+    WHERE reason NOT LIKE 'damaged%';
+DELETE FROM dead WHERE reason NOT LIKE 'damaged%'; COMMIT;
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,31 @@ class QueueUnderTest:
         assert mspc.wait() == 0
         mspc.restart()
         return int(mspc.wait_for_log(r"(\d+) dead letters")[1])
+
+    def replay(self, mspc: MspcProcess) -> dict[str, object]:
+        """Makes the only dead letter go again as the README says; what it told."""
+        if self.broker is not None:
+            dead = self.broker.take(f"{self.name}.dead")
+            assert dead is not None
+            assert dead.body is not None
+            properties = {name: v for name, v in dead.properties.items() if v}
+            with self.broker.connect() as connection, connection.channel() as channel:
+                channel.basic.publish(dead.body, self.name, properties=properties)
+            told = dead.properties["headers"]
+            return {
+                "attempts": told["x-mspc-attempts"],
+                "last_error": told["x-mspc-error"],
+                "reason": told["x-mspc-reason"],
+                "died_at": told["x-mspc-died-ms"] / 1000,
+            }
+        mspc.terminate()
+        assert mspc.wait() == 0
+        names = ("attempts", "last_error", "reason", "died_at")
+        with closing(sqlite3.connect(mspc.data_dir / "queue.db")) as db:
+            (row,) = db.execute(f"SELECT {', '.join(names)} FROM dead").fetchall()
+            db.executescript(SQLITE_REPLAY)
+        mspc.restart()
+        return dict(zip(names, row, strict=True))
 
 
 class StartOnQueue(Protocol):

@@ -134,3 +134,29 @@ def test_a_slow_target_delays_no_other(mspc: MspcProcess, target: Target) -> Non
     # A failed attempt, its wait and the next one, all while the slow ones are open.
     mspc.wait_for_log(f"INFO {call_id} .*/fast -> 200 in .*: done$")
     assert f"{target.url('/slow')} -> " not in mspc.output
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_a_dead_letter_tells_how_it_died_also_after_a_replay(
+    start: StartOnQueue, queue: QueueUnderTest, target: Target, size: int
+) -> None:
+    """Put back as the README says, it fails again: two attempts, and the last error."""
+    mspc = start()
+    target.answer("/bad", status=500, times=1)
+    target.answer("/bad", status=404)
+    body = f'"{"x" * size}"'
+    call = {"url": target.url("/bad"), "method": "POST", "body": body}
+    mspc.post({**call, "requeue": False})
+    for attempts, status in ((1, 500), (2, 404)):
+        mspc.wait_for_log(f"/bad -> {status} in .*: a dead letter$")
+        eventually(lambda: queue.dead_letters(mspc) == 1)
+        told = queue.replay(mspc)
+        assert told.pop("died_at") == pytest.approx(time.time(), abs=300)
+        assert told == {
+            "attempts": attempts,
+            "last_error": str(status),
+            "reason": f"failed, and requeue is false: {status}",
+        }
+    target.wait_for(3, "/bad")
+    for hit in target.hits_of("/bad"):
+        assert hit.body == body.encode()

@@ -54,8 +54,8 @@ class AmqpDelivery:
     def retry(self, call: Call, delay: float) -> None:
         self._move(partial(self._store.retry, call, delay), delay)
 
-    def bury(self, reason: str) -> None:
-        self._move(partial(self._store.bury, self.call, reason), BURY_AGAIN_SECONDS)
+    def bury(self, call: Call, reason: str) -> None:
+        self._move(partial(self._store.bury, call, reason), BURY_AGAIN_SECONDS)
 
     def give_back(self) -> None:
         self._consuming.channel.give_back(self._tag)

@@ -18,6 +18,7 @@ ACCEPTED = "x-mspc-accepted-ms"
 DUE = "x-mspc-due-ms"
 ERROR = "x-mspc-error"
 REASON = "x-mspc-reason"
+DIED = "x-mspc-died-ms"
 
 PERSISTENT = 2
 
@@ -33,7 +34,7 @@ def encode(
     Args:
         call: its payload is the body.
         due: when it is to be attempted, Unix seconds; for a retry queue.
-        reason: why it is dead; for the dead letters.
+        reason: why it is dead, since now; for the dead letters.
     """
     headers: dict[str, Any] = {
         ATTEMPTS: call.attempts,
@@ -45,6 +46,7 @@ def encode(
         headers[DUE] = math.ceil(due * 1000)
     if reason is not None:
         headers[REASON] = reason
+        headers[DIED] = round(time.time() * 1000)
     return commands.Basic.Properties(
         message_id=call.id,
         delivery_mode=PERSISTENT,

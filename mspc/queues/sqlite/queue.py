@@ -169,7 +169,7 @@ class SqliteQueue:
         log.error(
             "%s is damaged in %s, now a dead letter", delivery.call.id, self._store.path
         )
-        delivery.bury("damaged in the file: its checksum does not fit")
+        delivery.bury(delivery.call, "damaged in the file: its checksum does not fit")
 
     def delete(self, table: str, seq: int) -> None:
         """Takes a call out of the queue."""
@@ -256,12 +256,13 @@ class SqliteDelivery:
         if self._settle_once():
             self._queue.wait(move)
 
-    def bury(self, reason: str) -> None:
+    def bury(self, call: Call, reason: str) -> None:
+        died = (time.time(), reason, call.attempts, call.last_error)
+        # A damaged row keeps the checksum that shows it.
+        crc = _checksum(call) if self.intact else self._crc
+
         def move(db: sqlite3.Connection) -> None:
-            db.execute(
-                sql.DIE[self._table],
-                (time.time(), reason, self.seq),
-            )
+            db.execute(sql.DIE[self._table], (*died, crc, self.seq))
             self._delete(db)
 
         if self._settle_once():

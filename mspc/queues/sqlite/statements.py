@@ -25,8 +25,8 @@ WAIT_AGAIN = (
     " WHERE seq = ?"
 )
 DIE = {
-    table: f"INSERT INTO dead (died_at, reason, {CALL}) SELECT ?, ?, {CALL}"
-    f" FROM {table} WHERE seq = ?"
+    table: f"INSERT INTO dead (died_at, reason, {CALL})"
+    f" SELECT ?, ?, id, accepted_at, ?, ?, payload, ? FROM {table} WHERE seq = ?"
     for table in ("calls", "waiting")
 }
 # After a step back of the clock nothing waits longer than it was told to.

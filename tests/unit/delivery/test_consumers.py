@@ -175,7 +175,8 @@ class TestSettling:
         call = Call(b'{"url": "http://service.test", "requeue": false}')
         queue.put(call)
         eventually(lambda: queue.store.dead)
-        assert queue.store.dead == [(call, "failed, and requeue is false: 500")]
+        failed = call.next_attempt("500")
+        assert queue.store.dead == [(failed, "failed, and requeue is false: 500")]
         assert queue.calls == []
 
     def test_a_call_that_cannot_be_sent_is_a_dead_letter(
@@ -186,7 +187,8 @@ class TestSettling:
         call = Call(PAYLOAD)
         queue.put(call)
         eventually(lambda: queue.store.dead)
-        assert queue.store.dead == [(call, "cannot be sent: denied")]
+        failed = call.next_attempt("denied")
+        assert queue.store.dead == [(failed, "cannot be sent: denied")]
 
     @pytest.mark.parametrize("payload", [b"", b"\xff", b"[]", b"{}", b'{"url": 1}'])
     def test_what_is_no_call_is_a_dead_letter_and_not_attempted(

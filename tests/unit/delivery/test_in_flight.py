@@ -32,7 +32,7 @@ class Lent:
 
     def retry(self, call: Call, delay: float) -> None: ...
 
-    def bury(self, reason: str) -> None: ...
+    def bury(self, call: Call, reason: str) -> None: ...
 
 
 class Clock:
@@ -264,7 +264,7 @@ class Held:
             raise QueueUnavailable("Nobody knows.")
         self._release()
 
-    def bury(self, reason: str) -> None:
+    def bury(self, call: Call, reason: str) -> None:
         raise AssertionError("no call of this test dies")
 
     def _release(self) -> None:

@@ -180,7 +180,7 @@ def test_a_deleted_queue_is_declared_again(
                 case b"retry":
                     delivery.retry(delivery.call.next_attempt("no"), 0.2)
                 case b"bury":
-                    delivery.bury("no")
+                    delivery.bury(delivery.call, "no")
         again = opened.take()
         assert again.call.payload == b"retry"
         again.ack()
