@@ -11,6 +11,7 @@ import logging
 import math
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 SEATS_OF_KNOWN = 32
 SEATS_OF_SILENT = 128
 SEATS_OF_OTHERS = 352
+# Of those of others: who calls a thousand names of one domain waits for its servers
+# alone.
+SEATS_OF_DOMAIN = 64
 IDLE_THREAD_SECONDS = 60
 # An answer this old may take the place of one that does not come.
 LATELY_SECONDS = 600.0
@@ -69,6 +73,7 @@ class Names:
         self._known = Semaphore(SEATS_OF_KNOWN)
         self._silent = Semaphore(SEATS_OF_SILENT)
         self._others = Semaphore(SEATS_OF_OTHERS)
+        self._domains: Counter[str] = Counter()  # of who has a seat of others
         threads = SEATS_OF_KNOWN + SEATS_OF_SILENT + SEATS_OF_OTHERS
         self._pool = ThreadPool(threads, idle_task_timeout=IDLE_THREAD_SECONDS)
 
@@ -89,9 +94,7 @@ class Names:
         if last:
             timeout = min(timeout, PATIENCE_SECONDS)
         until = now + timeout
-        seats = self._others
-        if last or name.silent:
-            seats = self._silent if name.silent else self._known
+        seats = self._seats(host, name, bool(last))
         lookup = self._lookup(host, seats, 0.0 if last else timeout)
         if lookup is not None:
             lookup.wait(max(0.0, until - self._clock()))
@@ -105,6 +108,14 @@ class Names:
         raise _unresolved(
             "name servers are silent" if lookup else "too many names wait for theirs"
         )
+
+    def _seats(self, host: str, name: _Name, known: bool) -> Semaphore:
+        if name.silent:
+            return self._silent
+        if known:
+            return self._known
+        crowded = self._domains[_domain(host)] >= SEATS_OF_DOMAIN
+        return self._silent if crowded else self._others
 
     def _lookup(
         self, host: str, seats: Semaphore, timeout: float
@@ -122,8 +133,14 @@ class Names:
             seats.release()
             return self._lookups[host]
         began = self._clock()
-        lookup = self._pool.spawn(self._look_up, host)
+        try:
+            lookup = self._pool.spawn(self._look_up, host)
+        except BaseException:  # one thread too many for the system, for example
+            seats.release()
+            raise
         self._lookups[host] = lookup
+        if seats is self._others:
+            self._domains[_domain(host)] += 1
         # Linked first, it runs before whoever waits goes on.
         lookup.rawlink(lambda done: self._settle(host, seats, began, done.value))
         return lookup
@@ -132,6 +149,11 @@ class Names:
         """Runs in the hub, where nothing may wait: it does not even log."""
         del self._lookups[host]
         seats.release()
+        if seats is self._others:
+            domain = _domain(host)
+            self._domains[domain] -= 1
+            if not self._domains[domain]:
+                del self._domains[domain]
         now = self._clock()
         name = self._name(host)
         if not isinstance(found, Exception):
@@ -162,6 +184,11 @@ def _answer(found: Any, last: tuple[Place, ...]) -> tuple[Place, ...]:
     raise _unresolved(getattr(found, "strerror", None) or str(found)) from found
 
 
+def _domain(host: str) -> str:
+    """What one set of name servers is likely to answer for."""
+    return ".".join(host.removesuffix(".").split(".")[-2:])
+
+
 def _unresolved(reason: str) -> NoConnection:
     return NoConnection(f"the host name cannot be resolved: {reason}")
 
@@ -176,4 +203,6 @@ def _getaddrinfo(host: str) -> tuple[Place, ...] | Exception:
         found = get_original("socket", "getaddrinfo")(host, 0, 0, socket.SOCK_STREAM)
     except Exception as exc:  # noqa: BLE001 - UnicodeError, for example
         return exc
+    if not found:
+        return socket.gaierror(socket.EAI_AGAIN, "no address")
     return tuple((family, address) for family, _, _, _, address in found)

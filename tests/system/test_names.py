@@ -16,7 +16,7 @@ from tests.faults.nodes import NotInjected
 from tests.support.process import MspcProcess
 from tests.support.target import Target
 
-SILENT = 200
+SILENT = 150
 # Silent for longer than any call here waits.
 SILENCE_SECONDS = 40
 # Before, a healthy name waited for 25 to 35 s.
@@ -134,6 +134,22 @@ def test_a_dead_first_address_costs_neither_time_nor_the_call(
         )
         for one in waiting:
             one.close()
+
+
+def test_a_denied_address_is_denied_by_every_spelling_and_name(
+    start: Start, target: Target, tmp_path: Path
+) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("::1 both.test\n0.0.0.0 zero.test\n::ffff:0.0.0.0 mapped.test\n")
+    mspc = start(_with_hosts(hosts), FORWARD_DENY_NETWORKS="127.0.0.0/8, ::1")
+    for host in ("0.0.0.0", "[::]", "[::ffff:0.0.0.0]", "[::ffff:127.0.0.1]"):
+        answer = mspc.post({"url": f"http://{host}:{target.port}/"})
+        assert answer.status == 400, host
+        assert "FORWARD_DENY_NETWORKS" in answer.json["message"]
+    for name in ("zero.test", "mapped.test", "both.test"):
+        call_id = mspc.post({"url": f"http://{name}:{target.port}/"}).json["id"]
+        mspc.wait_for_log(f"{call_id} .*FORWARD_DENY_NETWORKS.*a dead letter$")
+    assert target.connections == 0
 
 
 def _with_hosts(hosts: Path) -> tuple[str, ...]:

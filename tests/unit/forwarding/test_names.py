@@ -158,6 +158,33 @@ def test_new_names_do_not_wait_for_those_known_as_silent(
     assert names.places("new.test", PROMPT) == (place("192.0.2.3"),)
 
 
+def test_new_names_do_not_wait_for_a_domain_of_silent_ones(
+    names: Names, servers: NameServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SEATS_OF_DOMAIN", 1)
+    at_once(*[lambda n=n: failing(names, f"{n}.silent.test") for n in range(9)])
+    assert len(servers.asked) == 3, "one of others, two of silent ones"
+    servers.answers["new.elsewhere.test"] = "192.0.2.3"
+    assert names.places("new.elsewhere.test", PROMPT) == (place("192.0.2.3"),)
+    servers.end()
+    eventually(lambda: not names._lookups)
+    assert not names._domains
+
+
+def test_a_thread_too_many_costs_no_seat(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gevent.threadpool.ThreadPool.spawn", fail)
+        for _ in range(9):
+            with pytest.raises(RuntimeError):
+                names.places("good.test", PROMPT)
+    assert names.places("good.test", PROMPT) == (place("192.0.2.1"),)
+
+
 def test_what_waits_for_a_seat_says_so(names: Names, servers: NameServers) -> None:
     failing(names, "1.test")
     failing(names, "2.test")
