@@ -16,7 +16,7 @@ _ERRORS = {
     " choose another port.",
     errno.EACCES: "{setting}: {port} is not for this user: choose one above 1023.",
 }
-_OTHER_ERROR = "HTTP_HOST: {host} cannot be listened on{where} ({reason})."
+_OTHER_ERROR = "HTTP_HOST: {host} cannot be listened on: {reason}."
 # The machine has no such address, though a file or a name server knows one: ::1 in
 # /etc/hosts where IPv6 is switched off.
 _NOT_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
@@ -109,9 +109,12 @@ def _error(
     exc: OSError, setting: str, host: str, port: int, address: str
 ) -> ConfigError:
     # getaddrinfo() gives an address as it is; a name, or another spelling, is told.
-    where = "" if address == host else f" on {address}"
     told = _ERRORS.get(exc.errno or 0, _OTHER_ERROR).format(
-        setting=setting, host=host, port=port, where=where, reason=exc.strerror
+        setting=setting,
+        port=port,
+        where="" if address == host else f" on {address}",
+        host=host if address == host else f"{host} ({address})",
+        reason=exc.strerror,
     )
     kind = _InUseError if exc.errno == errno.EADDRINUSE else ConfigError
     return kind(told)
