@@ -5,10 +5,12 @@ import logging
 import falcon
 
 from mspc.api.answers import answer
+from mspc.api.hints import hint
 from mspc.calls import validation
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call
 from mspc.calls.networks import NetworkRules
+from mspc.errors import NotAnObject
 from mspc.process import crash
 from mspc.queues.base import Queue
 from mspc.settings.config import HttpConfig
@@ -35,7 +37,10 @@ class CallsResource:
         if self._fast:
             self._accept_unread(payload, resp)
             return
-        request = validation.parse(payload, self._networks)
+        try:
+            request = validation.parse(payload, self._networks)
+        except NotAnObject as exc:
+            raise NotAnObject(f"{exc}{hint(req, payload)}") from exc
         call = Call(payload)
         self._accepted.remember(call, request)  # before somebody takes it
         self._put(call)

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import hmac
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,36 +18,58 @@ log = logging.getLogger(__name__)
 
 # 64 hex digits, a colon and a timestamp take about 104 characters.
 LONGEST_HEADER = 512
+MILLISECONDS_DIGITS = 13  # from 2001 to 2286
+
+_MALFORMED = "malformed: not base64(hex(sha256(timestamp:key)):timestamp)"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Unauthorized(falcon.HTTPUnauthorized):
     """The authorization is missing, malformed, wrong or too old."""
 
 
-def is_authorized(value: str | None, config: AuthConfig, now: float) -> bool:
-    """Whether `value`, the authorization header, was made with our key.
+def why_refused(value: str | None, config: AuthConfig, now: float) -> str | None:
+    """Why `value`, the authorization header, lets nobody in; None when it does.
+
+    The answer does not say it, so that whoever tries keys learns nothing, nor does it
+    show anything of the value: it is for the log.
 
     Args:
         value: the header as it came; None when it is missing.
         config: the key, and how old a timestamp may be.
         now: Unix seconds.
     """
-    if not value or len(value) > LONGEST_HEADER:
-        return False
+    if not value:
+        return "the header is empty" if value == "" else "the header is missing"
+    if len(value) > LONGEST_HEADER:
+        return f"malformed: longer than {LONGEST_HEADER} characters"
     try:
         decoded = base64.b64decode(value, validate=True)
         digest, separator, timestamp = decoded.decode("ascii").partition(":")
     except (binascii.Error, ValueError):
-        return False
+        return "malformed: given twice" if "," in value else _MALFORMED
     if base64.b64encode(decoded).decode() != value:  # any padding passes b64decode
-        return False
+        return _MALFORMED
+    if not (separator and _DIGEST.fullmatch(digest)):
+        return "malformed: no 64 hex digits in lower case and a colon inside"
     expected = hashlib.sha256(f"{timestamp}:{config.key}".encode()).hexdigest()
-    if not separator or not hmac.compare_digest(digest, expected):
-        return False
-    if not config.max_age_seconds:
-        return True
-    known = timestamp.isdecimal() and len(timestamp) <= 20
-    return known and abs(now - int(timestamp)) <= config.max_age_seconds
+    if not hmac.compare_digest(digest, expected):
+        return "made with another key, or for another timestamp"
+    return _why_too_old(timestamp, config.max_age_seconds, now)
+
+
+def _why_too_old(timestamp: str, max_age: int, now: float) -> str | None:
+    if not max_age:
+        return None
+    if not (timestamp.isdecimal() and len(timestamp) <= 20):
+        return "the timestamp is no number of Unix seconds"
+    age = now - int(timestamp)
+    if abs(age) <= max_age:
+        return None
+    if age > 0:
+        return f"the timestamp is {age - max_age:.0f} s too old"
+    hint = ", as if in milliseconds" if len(timestamp) == MILLISECONDS_DIGITS else ""
+    return f"the timestamp is {-age - max_age:.0f} s too far ahead{hint}"
 
 
 class Authorization:
@@ -74,14 +97,17 @@ class Authorization:
         if not self._config.key or not protected:
             return
         now = self._clock()
-        if is_authorized(req.get_header(self._config.header), self._config, now):
+        reason = why_refused(req.get_header(self._config.header), self._config, now)
+        if reason is None:
             return
         self._refused += 1
         if abs(now - self._last_logged) >= 1:  # a flood must not fill the log
             log.warning(
-                "%d calls refused as unauthorized, the last from %s",
+                "%d calls refused as unauthorized, the last from %s: %s: %s",
                 self._refused,
                 req.remote_addr,
+                self._config.header,
+                reason,
             )
             self._refused, self._last_logged = 0, now
         raise Unauthorized

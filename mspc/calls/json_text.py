@@ -209,7 +209,7 @@ def _no_json(text: bytes, fault: str) -> str:
 def _no_utf8(payload: bytes, place: int) -> str:
     told = f"The body is not UTF-8: see byte {place}"
     if payload.startswith(b"\x1f\x8b"):
-        return f"{told}. It is compressed (gzip): send it uncompressed."
+        return f"{told}. It is compressed with gzip: send the text itself."
     if payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return f"{told}. It is UTF-16: send it as UTF-8."
     return f"{told}."

@@ -77,6 +77,7 @@ def test_of_a_limited_age(mspc_process: StartMspc, target: Target) -> None:
         assert mspc.post(call, {"x-key": authorization(fresh)}).status == 202
     target.wait_for(3, "/authorized")
     check_refused(mspc, {"X-Key": EXAMPLE})
+    mspc.wait_for_log(r"from 127\.0\.0\.1: X-Key: the timestamp is \d+ s too old$")
     for stale in (now - 100, now + 100):
         check_refused(mspc, {"X-Key": authorization(stale)})
     check_refused(mspc, {"X-Authorization": authorization(now)})

@@ -179,6 +179,88 @@ class TestAccepted:
         ]
 
 
+GZIP = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"
+FORM = b"url=http%3A%2F%2Fservice.test%2F"
+
+
+class TestUnreadable:
+    @pytest.mark.parametrize(
+        ("payload", "headers", "expected"),
+        [
+            (
+                GZIP,
+                {"Content-Encoding": "gzip"},
+                'It came with Content-Encoding: "gzip", which mspc does not undo: send '
+                "the text itself.",
+            ),
+            (GZIP, {}, "It is compressed with gzip: send the text itself."),
+            (b"\x0b\x02\x80", {"Content-Encoding": "br"}, 'Content-Encoding: "br"'),
+            (b"x\x9c\xab", {"Content-Encoding": "deflate, gzip"}, '"deflate, gzip"'),
+            (b"(\xb5/\xfd", {"Content-Encoding": "ZSTD"}, '"ZSTD", which mspc'),
+            (b"x", {"Content-Encoding": "a" * 999}, 'aaa...", which mspc'),
+            (
+                '{"url": "ž"}'.encode("iso-8859-2"),
+                {"Content-Type": 'application/json; charset="ISO-8859-2"'},
+                'It came as charset "ISO-8859-2": send it as UTF-8.',
+            ),
+            (
+                '{"url": ""}'.encode("utf-16"),
+                {"Content-Type": "application/json;charset=utf-16"},
+                'It came as charset "utf-16": send it as UTF-8.',
+            ),
+            ('{"url": ""}'.encode("utf-16"), {}, "It is UTF-16: send it as UTF-8."),
+            (
+                FORM,
+                {"Content-Type": "application/x-www-form-urlencoded"},
+                'It came as "application/x-www-form-urlencoded": send the JSON object '
+                "itself, not a form.",
+            ),
+            (
+                b"--x\r\nContent-Disposition: form-data; name=url\r\n\r\nx\r\n--x--",
+                {"Content-Type": "multipart/form-data; boundary=x"},
+                'It came as "multipart/form-data": send the JSON object itself',
+            ),
+        ],
+    )
+    def test_the_headers_say_why(
+        self, client: Client, payload: bytes, headers: dict[str, str], expected: str
+    ) -> None:
+        answer = client.request("POST", body=payload, headers=headers)
+        assert answer.status.startswith("422 ")
+        assert expected in answer.json["message"]
+        assert len(answer.json["message"]) < 300
+
+    @pytest.mark.parametrize(
+        ("payload", "headers"),
+        [
+            (b'{"url": }', {"Content-Type": "application/x-www-form-urlencoded"}),
+            (b'{"url": }', {"Content-Type": "application/json; charset=UTF-8"}),
+            (b'{"url": }', {"Content-Encoding": "identity"}),
+            (b'{"url": }', {}),
+        ],
+    )
+    def test_and_otherwise_nothing(
+        self, client: Client, payload: bytes, headers: dict[str, str]
+    ) -> None:
+        answer = client.request("POST", body=payload, headers=headers)
+        told = "The body is not JSON: Expecting value at line 1, column 9."
+        assert answer.json["message"] == told
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Content-Encoding": "gzip"},
+            {"Content-Type": "application/x-www-form-urlencoded"},
+            {"Content-Type": "text/plain; charset=ISO-8859-1"},
+        ],
+    )
+    def test_what_can_be_read_is_taken_whatever_it_says(
+        self, client: Client, headers: dict[str, str]
+    ) -> None:
+        answer = client.request("POST", body=CALL, headers=headers)
+        assert answer.status == "202 Accepted"
+
+
 class TestFastPublish:
     @pytest.mark.parametrize(
         "payload",

@@ -11,7 +11,7 @@ from falcon.testing import create_environ
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mspc.api.auth import Authorization, is_authorized
+from mspc.api.auth import Authorization, why_refused
 from mspc.settings.config import AuthConfig
 
 KEY = "yourauthorizationkey"
@@ -37,6 +37,10 @@ def header(timestamp: str, key: str = KEY) -> str:
     """What a client with `key` sends."""
     digest = hashlib.sha256(f"{timestamp}:{key}".encode()).hexdigest()
     return encode(f"{digest}:{timestamp}")
+
+
+def is_authorized(value: str | None, config: AuthConfig, now: float) -> bool:
+    return why_refused(value, config, now) is None
 
 
 def test_the_example_of_the_documentation() -> None:
@@ -138,6 +142,42 @@ def test_no_timestamp_breaks_the_maximum_age(timestamp: str) -> None:
     assert near or not is_authorized(header(timestamp), FIVE_MINUTES, NOW)
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "the header is missing"),
+        ("", "the header is empty"),
+        (header("1", "another key"), "made with another key, or for another timestamp"),
+        (EXAMPLE[:-4], "made with another key, or for another timestamp"),
+        (f"{EXAMPLE},{EXAMPLE}", "malformed: given twice"),
+        ("Bearer something", "malformed: not base64(hex(sha256("),
+        (f"{EXAMPLE}=", "malformed: not base64(hex(sha256("),
+        (
+            encode_bytes(hashlib.sha256(b"1:key").digest() + b":1"),
+            "malformed: not base",
+        ),
+        ("A" * 600, "malformed: longer than 512 characters"),
+        (encode("no colon"), "malformed: no 64 hex digits in lower case and a colon"),
+        (
+            encode(hashlib.sha256(f"1:{KEY}".encode()).hexdigest().upper() + ":1"),
+            "malformed: no 64 hex digits in lower case and a colon",
+        ),
+        (header("today"), "the timestamp is no number of Unix seconds"),
+        (header(str(int(NOW) - 307)), "the timestamp is 7 s too old"),
+        (header(str(int(NOW) + 302)), "the timestamp is 2 s too far ahead"),
+        (header(f"{NOW * 1000:.0f}"), "s too far ahead, as if in milliseconds"),
+        # Who does not have the key learns nothing of our clock.
+        (header("1", "another key"), "made with another key"),
+    ],
+)
+def test_the_reason_is_for_the_log(value: str | None, reason: str) -> None:
+    found = why_refused(value, FIVE_MINUTES, NOW)
+    assert found is not None
+    assert reason in found
+    assert not value or value not in found
+    assert KEY not in found
+
+
 class Protected:
     protected = True
 
@@ -187,7 +227,9 @@ class TestMiddleware:
         assert [(one.levelno, one.getMessage()) for one in caplog.records] == [
             (
                 logging.WARNING,
-                f"{count} calls refused as unauthorized, the last from 127.0.0.1",
+                f"{count} calls refused as unauthorized, the last from 127.0.0.1: "
+                "X-Authorization: malformed: not "
+                "base64(hex(sha256(timestamp:key)):timestamp)",
             )
             for count in (1, 3)
         ]

@@ -164,7 +164,7 @@ def test_the_other_half_of_a_pair_is_kept_and_what_only_looks_like_one() -> None
         (b"[]", "must be a JSON object, not an array."),
         (b"{" + b"[" * 100_000, "The body is not JSON"),
         (b"[" * 100_000, "nested too deeply"),
-        (b"\x1f\x8b\x08\x00", "It is compressed (gzip): send it uncompressed."),
+        (b"\x1f\x8b\x08\x00", "It is compressed with gzip: send the text itself."),
         (b'{"url": "http://a"} x', "The body is not JSON"),
         (b"{}", "url is missing."),
         (b'{"url": null}', "url is missing."),
