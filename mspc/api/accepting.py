@@ -10,7 +10,7 @@ from mspc.calls import validation
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call
 from mspc.calls.networks import NetworkRules
-from mspc.errors import NotAnObject
+from mspc.errors import NotAnObject, QueueError
 from mspc.process import crash
 from mspc.queues.base import Queue
 from mspc.settings.config import HttpConfig
@@ -43,7 +43,11 @@ class CallsResource:
             raise NotAnObject(f"{exc}{hint(req, payload)}") from exc
         call = Call(payload)
         self._accepted.remember(call, request)  # before somebody takes it
-        self._put(call)
+        try:
+            self._put(call)
+        except QueueError:
+            self._accepted.forget(call)
+            raise
         log.info("%s accepted %s %s", call.id, request.method, request.url)
         answer(resp, falcon.HTTP_202, "Accepted", id=call.id)
 

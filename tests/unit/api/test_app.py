@@ -45,6 +45,7 @@ class Client:
     http: HttpConfig = LIMITED
     auth: AuthConfig = NO_KEY
     problem: Callable[[], str | None] = field(default=lambda: None)
+    accepted: Accepted = field(default_factory=Accepted)
 
     def __post_init__(self) -> None:
         self.app = create_app(
@@ -52,7 +53,7 @@ class Client:
             self.auth,
             NetworkRules(),
             self.queue,
-            Accepted(),
+            self.accepted,
             self.problem,
         )
 
@@ -436,6 +437,13 @@ class TestNotStored:
         (record,) = caplog.records
         assert record.levelno == logging.WARNING
         assert record.exc_info is None
+
+    def test_its_request_is_not_remembered(
+        self, client: Client, queue: MemoryQueue
+    ) -> None:
+        queue.broken = "The broker is away."
+        client.post()
+        assert client.accepted._requests == {}
 
     def test_it_is_stored_when_the_queue_is_back(
         self, client: Client, queue: MemoryQueue
