@@ -4,9 +4,9 @@ The package `mspc/` wins over this file of the same name, because a directory wi
 `__init__.py` is found first.
 """
 
-from pathlib import Path
+from mspc.__main__ import run  # isort: skip - heeds signals before it imports the rest
 
-from mspc.__main__ import run
+from pathlib import Path
 
 if __name__ == "__main__":
     raise SystemExit(run(Path(__file__).resolve().parent))

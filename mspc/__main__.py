@@ -1,10 +1,15 @@
 """The program, however it is started: `mspc`, `python -m mspc` or `python mspc.py`.
 
-Patching comes before every other import: amqpstorm, urllib3 and logging create their
-locks, threads and sockets at import or construction time, and those must be gevent's.
+Signals come first: during the imports below, too, somebody may ask us to stop. Then
+patching, before every other import: amqpstorm, urllib3 and logging create their locks,
+threads and sockets at import or construction time, and those must be gevent's.
 """
 
-from gevent import monkey
+from mspc.process import first
+
+first.prepare()
+
+from gevent import monkey  # noqa: E402
 
 monkey.patch_all()
 

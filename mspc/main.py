@@ -4,17 +4,14 @@ import argparse
 import logging
 import os
 import resource
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import gevent
-
 from mspc import __version__
 from mspc.errors import ConfigError
-from mspc.process import healthcheck, logs
-from mspc.service import EXIT_CONFIG, Service
+from mspc.process import healthcheck, logs, signals
+from mspc.service import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, Service
 from mspc.settings.config import Config
 from mspc.settings.describe import describe
 from mspc.settings.load import load_config
@@ -34,13 +31,20 @@ def main(root: Path, arguments: Sequence[str] | None = None) -> int:
     try:
         config = load_config(Path(name) if name else None, os.environ, root)
     except ConfigError as exc:
-        for problem in exc.problems:
-            sys.stderr.write(f"{problem}\n")
+        logs.say("\n".join(exc.problems))
         return EXIT_CONFIG
     if options.check:
-        return healthcheck.check(config.http)
+        problem = healthcheck.check(config.http)
+        if problem:
+            logs.say(problem)
+        return EXIT_FAILED if problem else EXIT_OK
     logs.set_up(config.log)
-    return _serve(config)
+    sys.stderr = logs.StandardError()
+    try:
+        return _serve(config)
+    finally:
+        logs.close()
+        sys.stderr = sys.__stderr__
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,20 +70,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(config: Config) -> int:
     _allow_many_sockets()
+    service = Service(config)
+    signals.heed(service.shutdown, service.reload, config.shutdown_timeout)
     log.info("mspc %s: %s", __version__, describe(config))
     for remark in config.remarks:
         log.warning("%s", remark)
-    service = Service(config)
-
-    def stop() -> None:
-        service.shutdown()
-        # Whoever asks twice does not want to wait: what is in flight comes again.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            gevent.signal_handler(number, os._exit, 1)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(number, stop)
-    gevent.signal_handler(signal.SIGHUP, service.reload)
     return service.run()
 
 

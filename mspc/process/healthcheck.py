@@ -9,8 +9,8 @@ TIMEOUT_SECONDS = 5.0
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 
 
-def check(config: HttpConfig) -> int:
-    """0 when GET /health/live is answered 200, else 1."""
+def check(config: HttpConfig) -> str | None:
+    """Asks for /health/live: None when it is answered 200, else what happened."""
     host = EVERY_ADDRESS.get(config.host, config.host)
     connection: http.client.HTTPConnection
     if config.tls:
@@ -23,10 +23,14 @@ def check(config: HttpConfig) -> int:
         connection = http.client.HTTPConnection(
             host, config.port, timeout=TIMEOUT_SECONDS
         )
+    place = f"[{host}]" if ":" in host else host
+    asked = f"http{'s' if config.tls else ''}://{place}:{connection.port}/health/live"
     try:
         connection.request("GET", "/health/live")
-        return 0 if connection.getresponse().status == http.client.OK else 1
-    except (OSError, http.client.HTTPException):
-        return 1
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        return f"{asked} gives no answer: {reason}. Does mspc run with these settings?"
     finally:
         connection.close()
+    return None if status == http.client.OK else f"{asked} answers {status}."

@@ -1,91 +1,30 @@
 """The log: standard output always, a file when asked for; neither ever stops a call."""
 
+import io
 import logging
 import os
-import re
-import sys
-import time
-from contextlib import suppress
 
+from gevent.monkey import get_original
+
+from mspc.process.lines import OneLine, warning
+from mspc.process.logfile import LogFile
+from mspc.process.writer import Writer
 from mspc.settings.config import LogConfig
 
-# How long a file that was moved may still be written to.
-LOOK_AGAIN_SECONDS = 0.5
-# What a caller or a target sends must not be able to forge a line.
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
+# Somebody who shares the pipe or the terminal with us made it non-blocking.
+TAKES_NOTHING_SECONDS = 0.05
 
-
-class OneLine(logging.Formatter):
-    """UTC, one line a message."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._second = -1
-        self._time = ""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        second = int(record.created)
-        if second != self._second:  # most lines come in the same one as the last
-            self._time = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._second = second
-        milliseconds = int(record.msecs)
-        text = _UNSAFE.sub(_escaped, record.message)
-        return f"{self._time}.{milliseconds:03d}Z {record.levelname} {text}"
-
-    def usesTime(self) -> bool:  # noqa: N802
-        """No: the time of day is ours."""
-        return False
-
-
-class LogFile:
-    """A file that may be rotated from outside, and may fail."""
-
-    def __init__(self, path: str) -> None:
-        self._path = os.path.abspath(path)
-        self._looked_at = 0.0
-        self._descriptor = -1
-        self._place: tuple[int, int] | None = None
-        self._failing = False
-
-    def write(self, line: str) -> None:
-        """Never raises: what fails is told once, and the next line is tried again."""
-        failing, self._failing = self._failing, False
-        try:
-            self._reopen_if_moved()
-            _write_all(self._descriptor, line.encode(errors="replace"))
-        except OSError as exc:
-            self._failing = True
-            if not failing:
-                told = f"LOG_FILE: {self._path} cannot be written: {exc}\n"
-                sys.stderr.write(told)
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            with suppress(OSError):
-                os.close(self._descriptor)
-        self._descriptor, self._place = -1, None
-
-    def _reopen_if_moved(self) -> None:
-        now = time.monotonic()
-        if self._place is not None and now - self._looked_at < LOOK_AGAIN_SECONDS:
-            return
-        self._looked_at = now
-        if self._place is not None and _place_of(self._path) == self._place:
-            return
-        self.close()
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._descriptor = os.open(self._path, flags, 0o666)
-        self._place = _place_of(self._descriptor)
+_sleep = get_original("time", "sleep")
 
 
 class Log(logging.Handler):
-    """Writes each line to standard output and to the file."""
+    """Hands each line to those who write it."""
 
-    def __init__(self, file: LogFile | None) -> None:
+    def __init__(self, writers: tuple[Writer, ...]) -> None:
         super().__init__()
         self.setFormatter(OneLine())
-        self._stdout = sys.stdout
-        self._file = file
+        self._writers = writers
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -93,16 +32,49 @@ class Log(logging.Handler):
         except Exception:  # noqa: BLE001 - a wrong message is no reason to fail a call
             self.handleError(record)
             return
-        if self._file is not None:
-            self._file.write(line)
-        with suppress(OSError, ValueError):  # a closed standard output harms nobody
-            self._stdout.write(line)
-            self._stdout.flush()
+        for writer in self._writers:
+            writer.put(line)
+
+    def flush(self) -> None:
+        for writer in self._writers:
+            writer.flush()
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        for writer in self._writers:
+            writer.close()
+        self._writers = ()
         super().close()
+
+
+class StandardError(io.TextIOBase):
+    """What Python itself, or a library, has to say must not stop calls either."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        _error.put(text)
+        return len(text)
+
+
+class _Descriptor:
+    """Standard output, or standard error; it stays open when we end."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def write(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(self._number, data) :]
+            except BlockingIOError:
+                _sleep(TAKES_NOTHING_SECONDS)
+
+    def close(self) -> None:
+        pass
+
+
+_error = Writer("standard error", _Descriptor(STANDARD_ERROR), lambda _: None)
 
 
 def set_up(config: LogConfig) -> None:
@@ -111,14 +83,8 @@ def set_up(config: LogConfig) -> None:
     _leave_out_what_is_not_shown()
     root = logging.getLogger()
     root.setLevel(config.level.upper())
-    file = None
-    if config.file is not None:
-        try:
-            config.file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            sys.stderr.write(f"LOG_FILE: {config.file.parent}: {exc.strerror}\n")
-        file = LogFile(str(config.file))
-    root.handlers = [Log(file)]
+    close()
+    root.handlers = [Log(_writers(config))]
     # The queue and the consumers report each change of state themselves, once, without
     # a traceback.
     logging.getLogger("amqpstorm").setLevel(logging.CRITICAL)
@@ -126,26 +92,45 @@ def set_up(config: LogConfig) -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
+def flush() -> None:
+    """Blocks until every line is written, but for no longer than it gets on."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, Log):
+            handler.flush()
+    _error.flush()
+
+
+def close() -> None:
+    """Writes what is left, as far as that can be done, and ends the threads."""
+    flush()
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, Log):
+            handler.close()
+            root.removeHandler(handler)
+
+
+def say(sentence: str) -> None:
+    """A line on standard error, which may be a pipe that nobody reads."""
+    _error.put(f"{sentence}\n")
+    _error.flush()
+
+
+def _writers(config: LogConfig) -> tuple[Writer, ...]:
+    output = _Descriptor(STANDARD_OUTPUT)
+    if config.file is None:
+        return (Writer("standard output", output, _tell),)
+    sink = LogFile(str(config.file), config.max_bytes, config.kept, _tell)
+    file = Writer(f"LOG_FILE: {config.file}", sink, _tell)
+    return file, Writer("standard output", output, lambda text: file.put(warning(text)))
+
+
+def _tell(text: str) -> None:
+    _error.put(f"{text}\n")
+
+
 def _leave_out_what_is_not_shown() -> None:
     # As logging's own documentation advises ("Optimization"): looking for the caller
     # and the thread of each record costs more than writing its line.
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-
-
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
-
-
-def _place_of(file: str | int) -> tuple[int, int] | None:
-    try:
-        status = os.stat(file)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]

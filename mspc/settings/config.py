@@ -84,10 +84,17 @@ class ForwardConfig:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """Where the log goes besides standard output, and how much of it."""
+    """Where the log goes besides standard output, and how much of it.
+
+    Attributes:
+        max_bytes: the file is rotated before it is larger; 0 for never.
+        kept: rotated files that are kept.
+    """
 
     level: str = "info"
     file: Path | None = None
+    max_bytes: int = 67_108_864
+    kept: int = 7
 
 
 @dataclass(frozen=True, slots=True)

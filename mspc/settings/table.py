@@ -62,6 +62,8 @@ SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
     ("SHUTDOWN_TIMEOUT_SECONDS", "30", kinds.number(0, 3600), ".shutdown_timeout"),
     ("FILE_LOG_ENABLED", "1", kinds.boolean, ""),
     ("LOG_FILE", "logs/mspc.log", kinds.path, ""),
+    ("LOG_FILE_MAX_BYTES", "67108864", kinds.number(0, 10**15), "log.max_bytes"),
+    ("LOG_FILES_KEPT", "7", kinds.number(0, 1000), "log.kept"),
     (
         "LOG_LEVEL",
         "info",

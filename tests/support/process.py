@@ -59,8 +59,19 @@ class MspcProcess:
         yaml: str = "",
         arguments: tuple[str, ...] = (),
         prefix: tuple[str, ...] = (),
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.STDOUT,
     ) -> None:
-        """`prefix`: a command that becomes (exec) the one in its arguments."""
+        """
+        Args:
+            directory: see above; it is made.
+            settings: as environment variables.
+            yaml: the content of env.yml.
+            arguments: of the command.
+            prefix: a command that becomes (exec) the one in its arguments.
+            stdout: a descriptor instead of `output`, which stays empty then.
+            stderr: a descriptor instead of `output`.
+        """
         self.directory = directory
         self.http_port = free_port()
         self.https_port = free_port()
@@ -72,6 +83,7 @@ class MspcProcess:
         self.settings = dict(settings or {})
         self._arguments = arguments
         self._prefix = prefix
+        self._stdout, self._stderr = stdout, stderr
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._lines: list[str] = []
@@ -99,11 +111,12 @@ class MspcProcess:
             env=self._environment(),
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=self._stdout,
+            stderr=self._stderr,
             preexec_fn=die_with_parent,
         )
-        assert self._process.stdout is not None
+        if self._process.stdout is None:
+            return
         self._reader = threading.Thread(
             target=self._read, args=(self._process.stdout,), daemon=True
         )

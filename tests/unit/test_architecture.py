@@ -16,7 +16,7 @@ BASEMENT = frozenset({"calls", "errors"})
 # The rooms in the order in which a call meets them, from top to bottom, and which of
 # those below each of them may use.
 ROOMS: dict[str, frozenset[str]] = {
-    "__main__": frozenset({"main"}),
+    "__main__": frozenset({"main", "process"}),
     "main": BASEMENT | {"service", "process", "settings"},
     "service": BASEMENT
     | {"serving", "api", "delivery", "forwarding", "queues", "process", "settings"},

@@ -19,6 +19,7 @@ from gevent.threadpool import ThreadPool
 
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.process import crash
+from mspc.process.lookout import Lookout
 from mspc.process.watched import Watched
 from mspc.queues.sqlite.bulk import Bulk, Row
 from mspc.queues.sqlite.file import close_file, disk_problem, open_file
@@ -48,6 +49,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread = ThreadPool(1)
+        # Not in that thread: it may be in the middle of a commit that takes long.
+        self._disk = Lookout(f"{path.parent}", lambda: disk_problem(path))
         self._jobs: list[_Job] = []
         self._work = Event()
         self._closing = False
@@ -120,13 +123,14 @@ class Store:
                 log.warning("%s was not closed cleanly: %s", self.path, result)
             self._db = None
         self._thread.kill()
+        self._disk.close()
 
     def problem(self) -> str | None:
         if self._failure is not None:
             return str(self._failure)
         if self._db is None:
             return "The queue is not open."
-        return self._committer.problem() or disk_problem(self.path)
+        return self._committer.problem() or self._disk.problem()
 
     def _commit_what_gathers(self) -> None:
         while not self._closing or self._jobs:
