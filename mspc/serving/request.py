@@ -17,11 +17,14 @@ MAX_HEADERS = 100
 MAX_HEADERS_BYTES = 65_536
 TURN = 64  # requests or chunks at hand that are read before others get a turn
 
+# Some programs would take them for headers of the request: never in trailers.
+_FRAMING = frozenset(("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_HOST"))
 _NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rf"({_NAME}) ([!-~]+) HTTP/1\.([0-9])\r\n")
 _FIELD = re.compile(rf"({_NAME}):([\t\x20-\x7e\x80-\xff]*)\r\n")
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)([!-~]*)", re.IGNORECASE)
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+# No space behind the size, which not every program takes.
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 # No comma, so that two Host headers, joined, are refused as well.
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~-]*)(?::[0-9]{0,5})?")
 
@@ -242,7 +245,9 @@ class Body(io.BufferedIOBase):
         if self._left:
             return
         try:
-            _read_headers(self._rfile)  # trailers, which nobody asked for
+            trailers = _read_headers(self._rfile)  # which nobody asked for
         except Refused as exc:
             raise BrokenBody("the trailers are malformed or too large") from exc
+        if not trailers.keys().isdisjoint(_FRAMING):  # RFC 9110 6.5.1
+            raise BrokenBody("a trailer contradicts the headers")
         self.unread = 0
