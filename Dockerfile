@@ -31,6 +31,7 @@ EXPOSE 8008 8009
 HEALTHCHECK --interval=30s --timeout=10s --start-period=15s \
     CMD ["python", "mspc.py", "--check"]
 
-# No shell in between, so that Python itself gets the signal and ends in good order.
+# No shell in between, so that Python itself gets the signal and ends in good order. As
+# process 1 it would lose one that comes before its first line runs: a blocked one waits.
 STOPSIGNAL SIGTERM
-CMD ["python", "mspc.py"]
+CMD ["env", "--block-signal=TERM", "--block-signal=INT", "python", "mspc.py"]

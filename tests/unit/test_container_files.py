@@ -43,6 +43,10 @@ def test_compose_keeps_both_running(app: Any, queue: Any) -> None:
     assert app["restart"] == queue["restart"] == "unless-stopped"
 
 
+def test_the_app_is_not_process_1(app: Any) -> None:
+    assert app["init"] is True
+
+
 def test_the_app_starts_alone(app: Any) -> None:
     assert app["build"] == "."
     assert "depends_on" not in app
@@ -134,7 +138,11 @@ def test_the_image_has_a_python_that_mspc_runs_on(
 
 
 def test_the_command_gets_the_signals(steps: list[tuple[str, str]]) -> None:
-    assert json.loads(only(steps, "CMD")) == ["python", "mspc.py"]
+    command = json.loads(only(steps, "CMD"))
+    # `env` becomes the program that it names.
+    assert command[0] == "env"
+    assert command[-2:] == ["python", "mspc.py"]
+    assert all(option.startswith("--block-signal=") for option in command[1:-2])
     assert only(steps, "STOPSIGNAL") == "SIGTERM"
     assert "ENTRYPOINT" not in dict(steps)
 
