@@ -104,5 +104,33 @@ def quoted(value: str) -> str:
     return repr(value if len(value) <= 60 else f"{value[:57]}...")
 
 
-token = matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a header name")
-listen = matching(r"[0-9A-Za-z._:-]+", "an address to listen on, 0.0.0.0 for all")
+# What never reaches the application as it was sent, or means something else to HTTP.
+_TAKEN = frozenset(
+    (
+        *("connection", "content-encoding", "content-length", "content-type"),
+        *("expect", "host", "keep-alive", "proxy-authenticate"),
+        *("proxy-authorization", "proxy-connection", "te", "trailer"),
+        *("transfer-encoding", "upgrade"),
+    )
+)
+
+
+def header(value: str) -> str:
+    """The name of a header that can carry the authorization."""
+    value = token(value)
+    if "_" in value:
+        name = value.replace("_", "-")
+        raise Invalid(
+            f"must be without _, not {quoted(value)}: headers with one are dropped, as"
+            f" proxies do. Use {quoted(name)}."
+        )
+    if value.lower() in _TAKEN:
+        raise Invalid(f"must be a header of its own: HTTP itself uses {value}.")
+    return value
+
+
+token = matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", "a header name")
+listen = matching(
+    r"[0-9A-Za-z._:-]+",
+    "an address to listen on, without brackets: 0.0.0.0 for all of IPv4, '::' for IPv6",
+)

@@ -7,12 +7,13 @@ written. What each setting is for stands in env.dist.yml.
 
 import difflib
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from voluptuous import All, Invalid, MultipleInvalid, Optional, Schema
 
 from mspc.calls.networks import NetworkRules
@@ -20,10 +21,19 @@ from mspc.errors import ConfigError
 from mspc.settings import config as to
 from mspc.settings import kinds
 from mspc.settings.certificates import NoCertificates, trusting
+from mspc.settings.effects import without_effect
+from mspc.settings.file import File, read_file
 from mspc.settings.table import NAMES, SETTINGS
 
 Values = Mapping[str, Any]
 
+# As Kubernetes and Docker set <NAME>_PORT for what is called <name>.
+_LINK = re.compile(r"(?:tcp|udp|sctp)://(?:[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]+")
+_LINKS = (
+    "{names} in the environment is the address of a service of that name and no"
+    " setting: it is not taken. In Kubernetes `enableServiceLinks: false` keeps it"
+    " away; settings of that name can stand in the settings file."
+)
 _SCHEMA = Schema(
     {
         Optional(name, default=text): All(kinds.text, kind)
@@ -40,14 +50,15 @@ def load_config(path: Path | None, environ: Mapping[str, str], root: Path) -> to
     Raises:
         ConfigError: with every mistake.
     """
-    texts: dict[str, str] = {}
-    problems: dict[str, str] = {}
     if path is None and (root / "env.yml").exists():
         path = root / "env.yml"
-    if path is not None:
-        texts, problems = _read(path)
+    file = File() if path is None else read_file(path)
+    problems = file.problems
     # An empty variable is one that nobody set: it must not open what a key closes.
-    texts |= {name: environ[name] for name in NAMES if environ.get(name)}
+    variables = {name: environ[name] for name in NAMES if environ.get(name)}
+    links = [name for name, text in variables.items() if _is_link(name, variables)]
+    given = {n: t for n, t in variables.items() if n not in links}
+    texts = file.texts | given
     values, wrong = _check({n: t for n, t in texts.items() if t or n not in NAMES})
     values = {n: root / v if isinstance(v, Path) else v for n, v in values.items()}
     sentences = [*problems.values(), *wrong.values()]
@@ -55,42 +66,36 @@ def load_config(path: Path | None, environ: Mapping[str, str], root: Path) -> to
     sentences += [told for names, told in _conflicts(values) if not names & unsure]
     if sentences:
         raise ConfigError(sentences)
-    return _build(values)
+    remarks = (
+        *_remarks(values),
+        *_ambiguous(file, given),
+        *without_effect(values, file.texts, given),
+        *([_LINKS.format(names=", ".join(links))] if links else []),
+    )
+    return _build(values, remarks)
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The file's texts by name, and its mistakes by name.
+def _is_link(name: str, variables: Mapping[str, str]) -> bool:
+    """Whether it was put there for a service or a container that is called like it."""
+    if name == "QUEUE_NAME":  # Docker's links have one besides: /app/queue
+        alias = re.fullmatch("/[^/]+/queue", variables[name])
+        return alias is not None and _is_link("QUEUE_PORT", variables)
+    address = variables.get(name, "")
+    return name.endswith(("_PORT", "_HOST")) and bool(_LINK.fullmatch(address))
 
-    The nodes are taken as they are composed: YAML would construct 0123 as 83.
-    """
-    try:
-        node = yaml.compose(path.read_text("utf-8-sig"), Loader=yaml.SafeLoader)
-    except OSError as exc:
-        raise ConfigError(f"{path} cannot be read: {exc.strerror}.") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path} is not UTF-8 text.") from exc
-    except (yaml.YAMLError, RecursionError) as exc:
-        mark = getattr(exc, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        fault = getattr(exc, "problem", None) or "its form is not understood"
-        raise ConfigError(f"{path} is not valid YAML{place}: {fault}.") from exc
-    if node is None or node.tag.endswith(":null"):
-        return {}, {}
-    if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{path} must consist of lines `KEY: value`.")
-    texts: dict[str, str] = {}
-    problems: dict[str, str] = {}
-    for key, value in node.value:
-        name = key.value if isinstance(key, yaml.ScalarNode) else "A key"
-        place = f"{name} ({path.name}, line {key.start_mark.line + 1})"
-        plain = isinstance(value, yaml.ScalarNode) and value.tag.startswith("tag:yaml")
-        if name in texts or name in problems:
-            problems[name] = f"{place} is given twice: remove one."
-        elif not plain or not isinstance(key, yaml.ScalarNode):
-            problems[name] = f"{place} must be one plain or quoted value."
-        else:
-            texts[name] = "" if value.tag.endswith(":null") else value.value
-    return texts, problems
+
+def _ambiguous(file: File, given: Mapping[str, str]) -> Iterator[str]:
+    """What may have been meant as a part of the value, and would be a proper one."""
+    check = {name: kind for name, _, kind, _ in SETTINGS}
+    for name, (place, whole) in file.commented.items():
+        if name in given or name not in NAMES:
+            continue
+        with suppress(Invalid):
+            check[name](kinds.text(whole))
+            yield (
+                f"{place} ends before the #: what follows is a comment. Quotes around"
+                " the value make it a part of it."
+            )
 
 
 def _check(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -131,7 +136,7 @@ def _conflicts(values: Values) -> Iterator[tuple[Set[str], str]]:
         yield {"HTTP_PORT", "HTTPS_PORT"}, "HTTP_PORT and HTTPS_PORT must differ."
 
 
-def _build(values: Values) -> to.Config:
+def _build(values: Values, remarks: tuple[str, ...]) -> to.Config:
     parts: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, _, _, place in SETTINGS:
         if place:
@@ -146,7 +151,7 @@ def _build(values: Values) -> to.Config:
         forward=to.ForwardConfig(**parts["forward"], networks=networks),
         log=to.LogConfig(**parts["log"], file=log_file),
         requeue_delay=values["REQUEUE_FAILED_AFTER_MILLISECONDS"] / 1000,
-        remarks=tuple(_remarks(values)),
+        remarks=remarks,
         **parts[""],
     )
 

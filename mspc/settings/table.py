@@ -39,7 +39,7 @@ SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
         "http.max_request_bytes",
     ),
     ("FAST_PUBLISH", "0", kinds.boolean, "http.fast_publish"),
-    ("AUTHORIZATION_HEADER", "X-Authorization", kinds.token, "auth.header"),
+    ("AUTHORIZATION_HEADER", "X-Authorization", kinds.header, "auth.header"),
     ("AUTHORIZATION_KEY", "", str, "auth.key"),
     (
         "AUTHORIZATION_MAX_AGE_SECONDS",
