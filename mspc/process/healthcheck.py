@@ -28,9 +28,11 @@ def check(config: HttpConfig) -> str | None:
     try:
         connection.request("GET", "/health/live")
         status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as exc:
-        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
         return f"{asked} gives no answer: {reason}. Does mspc run with these settings?"
+    except http.client.HTTPException as exc:
+        return f"{asked} gives no answer in HTTP: {str(exc)[:100]!r}."
     finally:
         connection.close()
     return None if status == http.client.OK else f"{asked} answers {status}."

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import StartMspc
 from tests.support.certificates import Certificates
+from tests.support.children import free_port
 from tests.support.process import MspcProcess
 from tests.support.rabbitmq import Broker
 from tests.support.target import Target
@@ -242,3 +243,23 @@ def test_the_version(mspc_process: StartMspc) -> None:
     mspc = mspc_process(arguments=("--version",), wait=False)
     assert mspc.wait() == 0
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", mspc.output)
+
+
+@pytest.mark.parametrize("name", ["QUEUE_PORT", "HTTP_PORT"])
+def test_a_service_link_of_kubernetes_is_not_taken(
+    mspc_process: StartMspc, name: str
+) -> None:
+    settings = {name: "tcp://10.96.0.7:5672"}
+    yaml = ""
+    if name == "HTTP_PORT":
+        yaml = f"HTTP_PORT: {free_port()}"
+    mspc = mspc_process(settings, yaml=yaml, wait=False)
+    mspc.wait_for_log(rf"WARNING {name} in the environment is .*enableServiceLinks")
+    mspc.wait_for_log("INFO Listening on ")
+
+
+def test_check_says_why_it_fails(mspc_process: StartMspc) -> None:
+    mspc = mspc_process(arguments=("--check",), wait=False)
+    assert mspc.wait() == 1
+    (line,) = mspc.output.splitlines()
+    assert line.startswith(f"http://127.0.0.1:{mspc.http_port}/health/live gives no")
