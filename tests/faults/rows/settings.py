@@ -52,7 +52,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "FORWARD_CONNECT_TIMEOUT_SECONDS": ("0", "inf", "nan"),
     "SHUTDOWN_TIMEOUT_SECONDS": ("-1", "long"),
     "AUTHORIZATION_MAX_AGE_SECONDS": ("-1", "1.5"),
-    "AUTHORIZATION_HEADER": ("X Y", "X:Y", "Ž"),
+    "AUTHORIZATION_HEADER": ("X Y", "X:Y", "Ž", "X_Authorization", "Content-Length"),
     "AUTHORIZATION_KEY": ("one\ntwo",),
     "QUEUE_SCHEME": ("redis", "http", "amqp://"),
     "QUEUE_HOST": ("a b", "amqp://host", "host:port"),

@@ -23,7 +23,7 @@ def answering(content: bytes, host: str = "127.0.0.1") -> Iterator[HttpConfig]:
     server = StreamServer((host, 0), handle)
     server.start()
     try:
-        yield HttpConfig(host=host, port=server.address[1])
+        yield HttpConfig(host=host, port=int(server.address[1]))
     finally:
         server.stop()
 
@@ -73,7 +73,7 @@ def test_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     server = StreamServer(("127.0.0.1", 0), lambda *_: gevent.sleep(60))
     server.start()
     try:
-        problem = healthcheck.check(HttpConfig(port=server.address[1]))
+        problem = healthcheck.check(HttpConfig(port=int(server.address[1])))
     finally:
         server.stop(timeout=0)
     assert problem is not None
