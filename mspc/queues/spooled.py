@@ -56,8 +56,7 @@ class SpooledQueue:
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
         self._spool.start(on_failure)
         if self._spool.size():
-            self._spooling = True
-            log.warning("%d calls are in the spool already", self._spool.size())
+            self._tell_of_a_rest()
         self._broker.start(on_failure)
         self._mover.start()
 
@@ -100,12 +99,18 @@ class SpooledQueue:
         return None
 
     def _move(self, delivery: Delivery) -> None:
+        if not self._spooling:  # a large spool was still being checked at the start
+            self._tell_of_a_rest()
         while not self._moved(delivery):
             if self._stopping.wait(MOVE_AGAIN_SECONDS):
                 return
         if self._spooling and not self._spool.size():
             self._spooling = False
             log.info("The spool is empty again: RabbitMQ has every call")
+
+    def _tell_of_a_rest(self) -> None:
+        self._spooling = True
+        log.warning("%d calls are in the spool already", self._spool.size())
 
     def _moved(self, delivery: Delivery) -> bool:
         """Whether this is done with; if not, it is to be tried again."""

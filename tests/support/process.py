@@ -99,6 +99,13 @@ class MspcProcess:
         return self._started.pid
 
     @property
+    def peak_memory(self) -> int:
+        """The most resident memory that it has had, in bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (line,) = (one for one in status.splitlines() if one.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

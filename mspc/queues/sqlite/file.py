@@ -2,17 +2,16 @@
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mspc.errors import ConfigError
+from mspc.queues.sqlite.space import PAGE_BYTES, wal_pages
 
 APPLICATION_ID = 0x6D737063  # "mspc"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LOCK_WAIT_SECONDS = 1.0
-
-# A full disk must still have room for deletes: they go through the WAL too.
-RESERVE_BYTES = 256 * 1024 * 1024
-RESERVE_SHARE = 20  # ... or one twentieth of a small volume
 
 # What every table has of a call. CRC: NULL when nobody took one.
 _CALL = """
@@ -22,6 +21,14 @@ _CALL = """
     last_error TEXT NOT NULL,
     payload BLOB NOT NULL CHECK (typeof(payload) = 'blob'),
     crc INTEGER
+"""
+# The payloads that are too long for a row; rows refer to them (see statements.py).
+# AUTOINCREMENT: a number is never given again, whatever somebody deletes by hand.
+_BODIES = """
+CREATE TABLE IF NOT EXISTS bodies (
+    body INTEGER PRIMARY KEY AUTOINCREMENT,
+    payload BLOB NOT NULL CHECK (typeof(payload) = 'blob')
+)
 """
 SCHEMA = f"""
 CREATE TABLE calls (
@@ -41,25 +48,16 @@ CREATE TABLE dead (
     reason TEXT NOT NULL,
     {_CALL}
 );
+{_BODIES};
 """
 
 
-def disk_problem(path: Path) -> str | None:
-    try:
-        disk = os.statvfs(path.parent)
-    except OSError as exc:
-        return f"{path.parent} cannot be looked at: {exc.strerror}."
-    free = disk.f_bavail * disk.f_frsize
-    reserve = min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // RESERVE_SHARE)
-    if free >= reserve:
-        return None
-    return (
-        f"The disk of {path.parent} is nearly full: {free >> 20} MiB free, calls are"
-        f" accepted from {reserve >> 20} MiB on."
-    )
-
-
 def open_file(path: Path) -> sqlite3.Connection:
+    """Opens or creates the file and locks it; see prepare() for the rest.
+
+    Raises:
+        ConfigError: it cannot be created, is in use, or is not ours.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Bodies are secrets of the callers; and the file says at once if it can be
@@ -75,40 +73,63 @@ def open_file(path: Path) -> sqlite3.Connection:
     )
     # A row with text that is damaged must not hide all the others: its crc tells.
     db.text_factory = lambda text: text.decode(errors="replace")
+    with _refusing(db, path):
+        db.execute("PRAGMA locking_mode=EXCLUSIVE")  # before the first look at the WAL
+        if not _is_new(db):
+            _recognize(db, path)
+    return db
+
+
+def prepare(db: sqlite3.Connection, path: Path) -> None:
+    """Checks an existing file, which takes a second a GB, and makes it ready for use.
+
+    Raises:
+        ConfigError: it is damaged, or cannot be brought up to date.
+    """
+    with _refusing(db, path):
+        # Looked at before anything is written: what is refused is left as it was found.
+        new = _is_new(db)
+        if new:
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before the first table
+        else:
+            _check(db)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA temp_store=MEMORY")
+        # Some builds of SQLite write zeros over each page that is freed: as much for
+        # letting a call go as for storing it, and on a full disk there is no room.
+        db.execute("PRAGMA secure_delete=FAST")
+        db.execute(f"PRAGMA wal_autocheckpoint={wal_pages(path)}")
+        # What one large transaction leaves behind is taken off by the next.
+        db.execute(f"PRAGMA journal_size_limit={2 * wal_pages(path) * PAGE_BYTES}")
+        db.execute("BEGIN IMMEDIATE")  # takes the lock, for as long as the file is open
+        statements = SCHEMA.split(";") if new else _upgrade(db)
+        for statement in statements:
+            db.execute(statement)
+        if statements:
+            db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        db.execute("COMMIT")
+
+
+@contextmanager
+def _refusing(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Closes what is refused, and says why."""
     try:
-        _prepare(db, path)
+        yield
     except sqlite3.Error as exc:
         db.close()
         raise ConfigError(_unusable(path, exc)) from exc
     except ConfigError:
         db.close()
         raise
-    return db
 
 
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    # Looked at before anything is written: what is refused is left as it was found.
-    db.execute("PRAGMA locking_mode=EXCLUSIVE")  # before the first look at the WAL
-    new = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if new:
-        db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before the first table
-    else:
-        _check(db, path)
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=FULL")
-    db.execute("PRAGMA temp_store=MEMORY")
-    db.execute(f"PRAGMA journal_size_limit={64 * 1024 * 1024}")
-    db.execute("BEGIN IMMEDIATE")  # takes the lock, for as long as the file is open
-    statements = SCHEMA.split(";") if new else _upgrade(db)
-    for statement in statements:
-        db.execute(statement)
-    if statements:
-        db.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-    db.execute("COMMIT")
+def _is_new(db: sqlite3.Connection) -> bool:
+    return not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
-def _check(db: sqlite3.Connection, path: Path) -> None:
+def _recognize(db: sqlite3.Connection, path: Path) -> None:
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise ConfigError(f"DATA_DIR: {path} is not a queue of mspc. Move it away.")
     version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -117,19 +138,26 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
             f"DATA_DIR: {path} has layout {version}, this mspc knows {SCHEMA_VERSION}."
             " Start the version of mspc that wrote it."
         )
+
+
+def _check(db: sqlite3.Connection) -> None:
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
 
 
 def _upgrade(db: sqlite3.Connection) -> list[str]:
-    """The statements that bring an older layout to this one."""
-    if db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
-        return []
-    return [
-        f"ALTER TABLE {table} ADD COLUMN crc INTEGER"
-        for table in ("calls", "waiting", "dead")
-    ]
+    """The statements that bring an older layout to this one; no row is rewritten."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    statements = []
+    if version < 2:  # the first one with checksums
+        statements += [
+            f"ALTER TABLE {table} ADD COLUMN crc INTEGER"
+            for table in ("calls", "waiting", "dead")
+        ]
+    if version < 3:  # long payloads were part of their rows, where they may stay
+        statements.append(_BODIES)
+    return statements
 
 
 def _unusable(path: Path, exc: sqlite3.Error) -> str:
@@ -143,6 +171,13 @@ def _unusable(path: Path, exc: sqlite3.Error) -> str:
             f" `sqlite3 {path} .recover`."
         )
     return f"DATA_DIR: {path} cannot be used: {exc}."
+
+
+def empty_wal(db: sqlite3.Connection, path: Path, above: int) -> None:
+    """Empties a WAL that takes more than `above` bytes; the file is cut to its size."""
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.exists() and wal.stat().st_size > above:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def close_file(db: sqlite3.Connection) -> None:

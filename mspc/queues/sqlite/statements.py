@@ -4,17 +4,57 @@ from mspc.queues.sqlite.bulk import Bulk
 
 LOAD_ROWS = 100
 
+# What is longer lies in `bodies`, where it stays until its call is done with; its row
+# has a reference instead. So a failed attempt, which writes the row anew, writes no
+# more than for a small call. What fits into one page with the rest of its row stays
+# there: the usual call is one insert and one delete.
+LARGEST_INLINE = 3072
+# Payloads above this are read only when there is room for them in memory.
+LARGEST_UNCOUNTED = 16_384
+
+_MARK = b"mspc:bodies/"
+_LONGEST_REFERENCE = len(_MARK) + 19  # digits of the largest number
+
 CALL = "id, accepted_at, attempts, last_error, payload, crc"
 PUT = Bulk(f"INSERT INTO calls ({CALL}) VALUES ", "(?, ?, ?, ?, ?, ?)")
+PUT_BODY = Bulk("INSERT INTO bodies (body, payload) VALUES ", "(?, ?)")
 DELETE = {
     table: Bulk(f"DELETE FROM {table} WHERE seq IN (", "?", ")")
     for table in ("calls", "waiting")
 }
-LOAD_NEW = f"SELECT seq, {CALL} FROM calls WHERE seq > ? ORDER BY seq LIMIT {LOAD_ROWS}"
-LOAD_DUE = (
-    f"SELECT due, seq, {CALL} FROM waiting WHERE (due, seq) > (?, ?) AND due <= ?"
-    f" ORDER BY due, seq LIMIT {LOAD_ROWS}"
+DELETE_BODY = Bulk("DELETE FROM bodies WHERE body IN (", "?", ")")
+
+# The number of the body that a row refers to, NULL for none. What looks like a
+# reference and is none (other bytes have no such body) is a payload like any other.
+_REFERRED = (
+    f"CASE WHEN length(r.payload) <= {_LONGEST_REFERENCE}"
+    f" AND substr(r.payload, 1, {len(_MARK)}) = x'{_MARK.hex()}'"
+    f" THEN CAST(CAST(substr(r.payload, {len(_MARK) + 1}) AS TEXT) AS INTEGER) END"
 )
+_WITH_BODY = f"r LEFT JOIN bodies b ON b.body = {_REFERRED}"
+# length() reads no payload, and CASE only what it gives.
+_SIZE = "coalesce(length(b.payload), length(r.payload))"
+_ROW = (
+    "r.seq, r.id, r.accepted_at, r.attempts, r.last_error, r.crc, b.body,"
+    f" {_SIZE}, CASE WHEN {_SIZE} <= {LARGEST_UNCOUNTED}"
+    " THEN coalesce(b.payload, r.payload) END"
+)
+LOAD_NEW = (
+    f"SELECT {_ROW} FROM calls {_WITH_BODY} WHERE r.seq > ?"
+    f" ORDER BY r.seq LIMIT {LOAD_ROWS}"
+)
+LOAD_DUE = (
+    f"SELECT r.due, {_ROW} FROM waiting {_WITH_BODY}"
+    f" WHERE (r.due, r.seq) > (?, ?) AND r.due <= ?"
+    f" ORDER BY r.due, r.seq LIMIT {LOAD_ROWS}"
+)
+# Whatever its size.
+LOAD_ONE = {
+    table: "SELECT r.seq, r.id, r.accepted_at, r.attempts, r.last_error, r.crc, b.body,"
+    f" {_SIZE}, coalesce(b.payload, r.payload) FROM {table} {_WITH_BODY}"
+    " WHERE r.seq = ?"
+    for table in ("calls", "waiting")
+}
 NEXT_DUE = "SELECT min(due) FROM waiting WHERE due > ?"
 WAIT = (
     f"INSERT INTO waiting (due, delay, {CALL})"
@@ -29,5 +69,38 @@ DIE = {
     f" SELECT ?, ?, id, accepted_at, ?, ?, payload, ? FROM {table} WHERE seq = ?"
     for table in ("calls", "waiting")
 }
+# A long payload of an older layout leaves its row at the first failure.
+MOVE_BODY = {
+    table: (
+        f"INSERT INTO bodies (body, payload) SELECT ?, payload FROM {table}"
+        " WHERE seq = ?",
+        f"UPDATE {table} SET payload = ? WHERE seq = ?",
+    )
+    for table in ("calls", "waiting")
+}
 # After a step back of the clock nothing waits longer than it was told to.
 CLAMP_DUE = "UPDATE waiting SET due = :now + delay WHERE due > :now + delay"
+COUNTS = (
+    "SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM waiting),"
+    " (SELECT count(*) FROM dead)"
+)
+LAST_BODY = "SELECT seq FROM sqlite_sequence WHERE name = 'bodies'"
+# Those whose rows somebody has deleted by hand. The body of a row that is damaged may
+# be all that is left of a call.
+ORPHANS = (
+    "SELECT body FROM bodies WHERE NOT EXISTS"
+    " (SELECT 1 FROM dead WHERE reason LIKE 'damaged%')"
+    + "".join(
+        f" EXCEPT SELECT {_REFERRED} FROM {table} r"
+        for table in ("calls", "waiting", "dead")
+    )
+)
+
+
+def reference(body: int) -> bytes:
+    """What the row of a call has whose payload is the body of this number."""
+    return _MARK + str(body).encode()
+
+
+def needs_body(payload: bytes) -> bool:
+    return len(payload) > LARGEST_INLINE or payload.startswith(_MARK)

@@ -10,11 +10,12 @@ while the last fsync ran shares the next one.
 import logging
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gevent.event import AsyncResult, Event
+from gevent import Greenlet
+from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
@@ -22,45 +23,68 @@ from mspc.process import crash
 from mspc.process.lookout import Lookout
 from mspc.process.watched import Watched
 from mspc.queues.sqlite.bulk import Bulk, Row
-from mspc.queues.sqlite.file import close_file, disk_problem, open_file
+from mspc.queues.sqlite.file import close_file, open_file, prepare
+from mspc.queues.sqlite.jobs import Job, in_one_transaction, refusals, work
+from mspc.queues.sqlite.space import (
+    disk_problem,
+    free_in,
+    nearly_full,
+    space_of,
+    transaction_bytes,
+)
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Statements = Callable[[sqlite3.Connection], Any]
 
-
-@dataclass(slots=True)
-class _Job:
-    """What to do in the next transaction, and who waits for the commit.
-
-    Attributes:
-        work: statements of its own, or a row for a bulk.
-    """
-
-    work: Statements | tuple[Bulk, Row]
-    grows: bool
-    done: "AsyncResult[Any]" = field(default_factory=AsyncResult)
+# A file of some MB is checked in less; nobody has to look twice then.
+SHORT_CHECK_SECONDS = 0.5
+# Whoever puts a call meanwhile waits for so long before he is told to come again.
+WAIT_FOR_CHECK_SECONDS = 5.0
 
 
 class Store:
-    """Runs statements in the store's thread and returns when they are committed."""
+    """Runs statements in the store's thread and returns when they are committed.
+
+    Attributes:
+        path: the file.
+        calls: how many are stored and not settled: counted where they are committed.
+        inside: bytes that are free in the file, as far as anybody has looked.
+        transactions: how many there were.
+        opened: set when the file was checked, or when it never will be.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.calls = 0
+        self.inside = 0
+        self.transactions = 0
+        self.opened = Event()
         self._thread = ThreadPool(1)
         # Not in that thread: it may be in the middle of a commit that takes long.
-        self._disk = Lookout(f"{path.parent}", lambda: disk_problem(path))
-        self._jobs: list[_Job] = []
+        self._disk = Lookout(f"{path.parent}", lambda: disk_problem(path, self.inside))
+        self._jobs: list[Job] = []
         self._work = Event()
+        self._most = 0  # bytes in one transaction
         self._closing = False
         self._committer = Watched(f"committer of {path}", self._commit_what_gathers)
-        self._db: sqlite3.Connection | None = None
-        self._failure: QueueFailed | None = None
+        self._opening: Greenlet[..., None] | None = None
+        self._file: sqlite3.Connection | None = None
+        self._db: sqlite3.Connection | None = None  # the file, once it was checked
+        self._failure: MspcError | None = None
         self._on_failure: Callable[[MspcError], None] = lambda _: None
 
-    def open(self, on_failure: Callable[[MspcError], None]) -> None:
-        """Opens or creates the file.
+    def open(
+        self,
+        on_failure: Callable[[MspcError], None],
+        first: Statements = lambda _: None,
+    ) -> None:
+        """Opens or creates the file; returns before a large one was checked.
+
+        Args:
+            on_failure: called when the file turns out to be damaged after that.
+            first: the first transaction; nobody else's comes before it.
 
         Raises:
             ConfigError: it cannot be created, is in use, damaged, or not ours.
@@ -69,23 +93,62 @@ class Store:
         result = self._thread.apply(_caught, (open_file, self.path))
         if isinstance(result, Exception):
             raise result
-        self._db = result
-        self._committer.start()
+        self._file = result
+        self._most = transaction_bytes(self.path)
+        self._opening = Greenlet.spawn(self._prepare, first)
+        self._opening.join(SHORT_CHECK_SECONDS)
+        if self._failure is not None:
+            self._on_failure = lambda _: None
+            raise self._failure
+        if not self.opened.is_set():
+            log.info("%s is being checked", self.path)
+        self._opening.rawlink(lambda _: self._tell())
 
-    def run(self, statements: Callable[[sqlite3.Connection], T]) -> T:
+    def _prepare(self, first: Statements) -> None:
+        assert self._file is not None  # noqa: S101 - it was opened
+        result = self._thread.apply(_caught, (prepare, self._file, self.path))
+        if result is None and not self._closing:
+            self._db = self._file
+            job = Job(first)
+            self._commit([job])
+            result = job.done.get()
+            self._committer.start()
+        elif result is not None:
+            self._file = None  # what is refused was closed
+        if isinstance(result, Exception) and not self._closing:
+            if not isinstance(result, MspcError):
+                result = QueueFailed(f"{self.path} failed: {result}")
+            self._failure = self._failure or result
+        self.opened.set()
+
+    def _tell(self) -> None:
+        """Says once that it cannot go on."""
+        if self._failure is not None:
+            on_failure, self._on_failure = self._on_failure, lambda _: None
+            on_failure(self._failure)
+
+    def run(self, statements: Callable[[sqlite3.Connection], T], adds: int = 0) -> T:
         """Runs `statements` in a transaction; returns what they return, committed.
 
         Args:
             statements: called in the store's thread; it may be one of many in the
                 same transaction.
+            adds: by how much they change the number of calls.
 
         Raises:
             QueueUnavailable: the transaction was rolled back.
             QueueFailed: the file cannot be trusted any more.
         """
-        return self._done(_Job(statements, grows=False))  # type: ignore[no-any-return]
+        return self._done(Job(statements, adds=adds))  # type: ignore[no-any-return]
 
-    def run_for(self, bulk: Bulk, row: Row, grows: bool = False) -> int:
+    def run_for(
+        self,
+        bulk: Bulk,
+        row: Row,
+        *also: tuple[Bulk, Row],
+        grows: int = 0,
+        adds: int = 0,
+    ) -> int:
         """Runs `bulk` for `row`, together with the rows of others; its number.
 
         Within a transaction, bulks come after other statements.
@@ -93,18 +156,45 @@ class Store:
         Args:
             bulk: a constant: what is the same is done together.
             row: its values.
-            grows: refuse when the disk is nearly full.
+            also: rows for other bulks, in the same transaction.
+            grows: so many bytes are added: refuse when the disk is nearly full.
+            adds: by how much it changes the number of calls.
 
         Raises:
             QueueUnavailable, QueueFailed: as for run().
         """
-        return int(self._done(_Job((bulk, row), grows)))
+        return int(self._done(Job((bulk, row), also, grows, adds)))
 
-    def _done(self, job: _Job) -> Any:
-        if self._failure is not None:
-            raise self._failure
+    def run_alone(self, statements: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs `statements` between two transactions: if they fail, nobody else does.
+
+        Args:
+            statements: each of them is a transaction of its own.
+
+        Raises:
+            QueueUnavailable, QueueFailed: as for run().
+        """
         if self._db is None or self._closing:
             raise QueueUnavailable("The queue is closed.")
+        result: Any = self._thread.apply(self._alone, (self._db, statements))
+        self._tell()
+        if isinstance(result, Exception):
+            raise result
+        return result  # type: ignore[no-any-return]
+
+    def _alone(self, db: sqlite3.Connection, statements: Statements) -> Any:
+        try:
+            return statements(db)
+        except Exception as exc:  # noqa: BLE001 - raised again in the greenlet that waits
+            return self._rolled_back(db, exc)
+
+    def _done(self, job: Job) -> Any:
+        if self._db is None and self._file is not None:
+            self.opened.wait(WAIT_FOR_CHECK_SECONDS)
+        if self._failure is not None:
+            raise QueueFailed(str(self._failure)) from self._failure
+        if self._db is None or self._closing:
+            raise QueueUnavailable(self.problem() or "The queue is closed.")
         self._jobs.append(job)
         self._work.set()
         result: Any = job.done.get()
@@ -115,13 +205,18 @@ class Store:
     def close(self) -> None:
         """Commits what has gathered, empties the WAL and lets the file go."""
         self._closing = True
+        if self._opening is not None and not self._opening.dead:
+            if self._file is not None:
+                self._file.interrupt()  # the check of a large file
+            self._opening.join()
+        self.opened.set()
         self._work.set()
         self._committer.stop()
-        if self._db is not None:
-            result = self._thread.apply(_caught, (close_file, self._db))
+        if self._file is not None:
+            result = self._thread.apply(_caught, (close_file, self._file))
             if isinstance(result, Exception):
                 log.warning("%s was not closed cleanly: %s", self.path, result)
-            self._db = None
+            self._file = self._db = None
         self._thread.kill()
         self._disk.close()
 
@@ -129,6 +224,8 @@ class Store:
         if self._failure is not None:
             return str(self._failure)
         if self._db is None:
+            if self._file is not None and not self._closing:
+                return f"{self.path} is being checked; calls are accepted after that."
             return "The queue is not open."
         return self._committer.problem() or self._disk.problem()
 
@@ -136,15 +233,14 @@ class Store:
         while not self._closing or self._jobs:
             self._work.wait()
             self._work.clear()
-            jobs, self._jobs = self._jobs, []
-            if not jobs:
-                continue
-            self._commit(jobs)
-            if self._failure is not None:
-                self._on_failure(self._failure)
-                self._on_failure = lambda _: None
+            jobs, self._jobs = in_one_transaction(self._jobs, self._most)
+            if self._jobs:
+                self._work.set()
+            if jobs:
+                self._commit(jobs)
+            self._tell()
 
-    def _commit(self, jobs: list[_Job]) -> None:
+    def _commit(self, jobs: list[Job]) -> None:
         """One transaction for all; whatever happens, nobody waits for ever."""
         unknown = QueueUnavailable(f"{self.path}: nobody knows what was stored.")
         results: list[Any] = [unknown] * len(jobs)
@@ -154,23 +250,40 @@ class Store:
             for job, result in zip(jobs, results, strict=True):
                 job.done.set(result)
 
-    def _transaction(self, jobs: list[_Job]) -> list[Any]:
+    def _transaction(self, jobs: list[Job]) -> list[Any]:
         """One transaction for all. Runs in the thread, so it returns its errors."""
         assert self._db is not None  # noqa: S101 - opened before the first job
-        refusal = None
-        if any(job.grows for job in jobs):
-            problem = disk_problem(self.path)
-            refusal = QueueUnavailable(problem) if problem else None
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            results = _work(self._db, jobs, refusal)
+            refused = self._refusals(self._db, jobs)
+            results = work(self._db, jobs, refused)
             crash.at("before_commit")
             self._db.execute("COMMIT")
+            # Here, not where somebody waits for it, who may have been ended meanwhile.
+            self.calls += sum(job.adds for job in jobs)
+            self.calls -= sum(jobs[place].adds for place in refused)
+            self.transactions += 1
             crash.at("after_commit")
         except Exception as exc:  # noqa: BLE001 - raised again in the greenlets that wait
             error = self._rolled_back(self._db, exc)
             return [error] * len(jobs)
         return results
+
+    def _refusals(
+        self, db: sqlite3.Connection, jobs: list[Job]
+    ) -> dict[int, QueueUnavailable]:
+        """Which jobs the disk has no room for."""
+        if not any(job.grows for job in jobs):
+            return {}
+        try:
+            space = space_of(self.path)
+        except OSError:
+            problem = disk_problem(self.path) or "The disk could not be looked at."
+            return refusals(jobs, 0, problem)
+        if space.free < 2 * space.reserve:
+            self.inside = free_in(db)
+            space = replace(space, inside=self.inside)
+        return refusals(jobs, space.for_calls, nearly_full(self.path, space))
 
     def _rolled_back(self, db: sqlite3.Connection, exc: Exception) -> MspcError:
         error: MspcError
@@ -192,27 +305,6 @@ class Store:
         except sqlite3.Error as rollback:
             self._failure = QueueFailed(f"{self.path} failed: {rollback}")
         return error
-
-
-def _work(
-    db: sqlite3.Connection, jobs: list[_Job], refusal: QueueUnavailable | None
-) -> list[Any]:
-    """What each job gives; `refusal` for those that need room."""
-    results: list[Any] = [refusal] * len(jobs)
-    bulks: dict[Bulk, dict[int, Row]] = {}
-    for place, job in enumerate(jobs):
-        if job.grows and refusal:
-            continue
-        if isinstance(job.work, tuple):
-            bulk, row = job.work
-            bulks.setdefault(bulk, {})[place] = row
-        else:
-            results[place] = job.work(db)
-    for bulk, rows in bulks.items():
-        numbers = bulk.run(db, list(rows.values()))
-        for place, number in zip(rows, numbers, strict=True):
-            results[place] = number
-    return results
 
 
 def _caught(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -85,6 +85,16 @@ def damaged_database(run: Run) -> None:
 Rows = list[tuple[int, bytes]]
 
 
+def content_of(table: str, columns: str = "") -> str:
+    """Selects id and payload, also of those whose payload lies beside the row."""
+    number = f"CAST(substr(CAST({table}.payload AS TEXT), 13) AS INTEGER)"
+    body = (
+        f"SELECT bodies.payload FROM bodies WHERE body = {number}"
+        f" AND CAST({table}.payload AS TEXT) = 'mspc:bodies/' || body"
+    )
+    return f"SELECT {columns}id, coalesce(({body}), payload) FROM {table}"
+
+
 def _became(run: Run, file: Path, complete: set[bytes]) -> str:
     """What an mspc whose target is away makes of the file, each call attempted once."""
     service = run.service(
@@ -105,7 +115,7 @@ def _became(run: Run, file: Path, complete: set[bytes]) -> str:
         end(run, service)  # in order: what was logged is stored
         with closing(sqlite3.connect(file)) as db:
             left = db.execute("SELECT count(*) FROM calls").fetchone()[0]
-            sent = db.execute("SELECT id, payload FROM waiting").fetchall()
+            sent = db.execute(content_of("waiting")).fetchall()
             dead = db.execute("SELECT reason FROM dead").fetchall()
     finally:
         service.kill()
@@ -231,9 +241,9 @@ def _rows(file: Path) -> Rows:
             if one.exists():
                 shutil.copyfile(one, seen / one.name)
         with closing(sqlite3.connect(seen / file.name)) as db:
-            new = db.execute("SELECT seq, id, payload FROM calls").fetchall()
+            new = db.execute(content_of("calls", "seq, ")).fetchall()
             # A waiting call has another number, but the same content.
-            failed = db.execute("SELECT id, payload FROM waiting").fetchall()
+            failed = db.execute(content_of("waiting")).fetchall()
     finally:
         shutil.rmtree(seen)
     rows = [(seq, str(call_id).encode() + payload) for seq, call_id, payload in new]

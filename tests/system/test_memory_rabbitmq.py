@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from gevent.pool import Pool
@@ -16,14 +15,6 @@ from tests.support.waiting import eventually
 LARGEST_RESIDENT_BYTES = 200e6
 MB = 1_000_000
 LARGE = '"' + "x" * MB + '"'
-
-
-def resident(mspc: MspcProcess) -> int:
-    """The most memory that the process has had so far, in bytes."""
-    status = Path(f"/proc/{mspc.pid}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert found
-    return int(found[1]) * 1024
 
 
 def unsettled(node: RabbitNode, queue: str) -> int:
@@ -55,13 +46,13 @@ def test_large_calls_that_wait_for_a_hanging_service(
     }
     mspc = mspc_process(settings)
     post_large(mspc, target.url("/large"), 1000)
-    assert resident(mspc) < LARGEST_RESIDENT_BYTES
+    assert mspc.peak_memory < LARGEST_RESIDENT_BYTES
     mspc.terminate()
     assert mspc.wait() == 0
     hanging = target.connections
     mspc.restart()
     eventually(lambda: target.connections >= hanging + 20)
-    assert resident(mspc) < LARGEST_RESIDENT_BYTES
+    assert mspc.peak_memory < LARGEST_RESIDENT_BYTES
 
 
 def test_large_calls_that_fail_are_made_when_the_service_is_back(
@@ -79,7 +70,7 @@ def test_large_calls_that_fail_are_made_when_the_service_is_back(
     small = mspc.post({"url": target.url("/small")})
     mspc.wait_for_log(f"{small.json['id']} .*: done")
     mspc.wait_for_log("POST .*: done", 60, count=200)
-    assert resident(mspc) < LARGEST_RESIDENT_BYTES
+    assert mspc.peak_memory < LARGEST_RESIDENT_BYTES
 
 
 def test_large_calls_over_connections_that_are_lost(
@@ -98,7 +89,7 @@ def test_large_calls_over_connections_that_are_lost(
         rabbitmq_node.ctl("close_all_connections", "maintenance")
         mspc.wait_for_log(r"\(consume\): connected", 30, count=number)
         eventually(lambda: unsettled(rabbitmq_node, queue_name) >= 20)
-    assert resident(mspc) < LARGEST_RESIDENT_BYTES
+    assert mspc.peak_memory < LARGEST_RESIDENT_BYTES
 
 
 def test_messages_of_16_mb_from_another_producer(
@@ -112,4 +103,4 @@ def test_messages_of_16_mb_from_another_producer(
             channel.basic.publish(payload.encode(), queue_name)
     mspc.wait_for_log("/huge .*: done", 60, count=12)
     # One at a time: in the message, in the call, in what is sent.
-    assert resident(mspc) < LARGEST_RESIDENT_BYTES
+    assert mspc.peak_memory < LARGEST_RESIDENT_BYTES

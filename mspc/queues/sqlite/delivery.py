@@ -1,0 +1,133 @@
+"""A row of the embedded queue, lent out: what settling it tells SQLite."""
+
+import sqlite3
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mspc.calls.call import Call
+from mspc.queues.sqlite import statements as sql
+
+Move = Callable[[sqlite3.Connection], int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call lies.
+
+    Attributes:
+        table: `calls` or `waiting`.
+        seq: its row there.
+        size: bytes of its payload.
+        body: the number of its payload in `bodies`; None when the row has it.
+    """
+
+    table: str
+    seq: int
+    size: int
+    body: int | None = None
+
+
+class Owner(Protocol):
+    """The queue, as far as its deliveries need it."""
+
+    def delete(self, place: Place) -> None:
+        """Takes a call out of the queue."""
+
+    def bury(self, place: Place, move: Move) -> None:
+        """Runs what takes a call to the dead letters."""
+
+    def wait(self, place: Place, move: Move) -> None:
+        """Runs what lets a call wait and gives its due time, and wakes then."""
+
+    def due_in(self, milliseconds: int) -> int:
+        """A due time no load has passed yet. For the store's thread, as loads are."""
+
+    def new_body(self) -> int:
+        """A number that no body has had."""
+
+
+class SqliteDelivery:
+    """A row, lent out."""
+
+    __slots__ = ("_crc", "_owner", "_settled", "call", "place")
+
+    def __init__(
+        self, owner: Owner, place: Place, call: Call, crc: int | None = None
+    ) -> None:
+        self.place = place
+        self.call = call
+        self._crc = crc
+        self._owner = owner
+        self._settled = False
+
+    @property
+    def alive(self) -> bool:
+        return True  # nobody but this process lends it
+
+    @property
+    def intact(self) -> bool:
+        """Whether the row is what was written, as far as anybody can tell."""
+        return self._crc is None or self._crc == checksum(self.call)
+
+    def ack(self) -> None:
+        if self._settle_once():
+            self._owner.delete(self.place)
+
+    def retry(self, call: Call, delay: float) -> None:
+        milliseconds = max(1, round(delay * 1000))
+        new = (call.attempts, call.last_error, checksum(call))
+
+        def move(db: sqlite3.Connection) -> int:
+            self._move_body(db)
+            due = self._owner.due_in(milliseconds)
+            row = (due, milliseconds, *new, self.place.seq)
+            if self.place.table == "waiting":
+                db.execute(sql.WAIT_AGAIN, row)
+            else:
+                db.execute(sql.WAIT, row)
+                self._delete_row(db)
+            return due
+
+        if self._settle_once():
+            self._owner.wait(self.place, move)
+
+    def bury(self, call: Call, reason: str) -> None:
+        died = (time.time(), reason, call.attempts, call.last_error)
+        # A damaged row keeps the checksum that shows it.
+        crc = checksum(call) if self.intact else self._crc
+
+        def move(db: sqlite3.Connection) -> None:
+            self._move_body(db)
+            db.execute(sql.DIE[self.place.table], (*died, crc, self.place.seq))
+            self._delete_row(db)
+
+        if self._settle_once():
+            self._owner.bury(self.place, move)
+
+    def _settle_once(self) -> bool:
+        first, self._settled = not self._settled, True
+        return first
+
+    def _delete_row(self, db: sqlite3.Connection) -> None:
+        sql.DELETE[self.place.table].run(db, [(self.place.seq,)])
+
+    def _move_body(self, db: sqlite3.Connection) -> None:
+        """Takes a long payload of an older layout out of its row, for good."""
+        place = self.place
+        if place.body is not None or place.size <= sql.LARGEST_INLINE:
+            return
+        body = self._owner.new_body()
+        insert, refer = sql.MOVE_BODY[place.table]
+        db.execute(insert, (body, place.seq))
+        db.execute(refer, (sql.reference(body), place.seq))
+
+
+def checksum(call: Call) -> int:
+    return zlib.crc32(call.payload, zlib.crc32(repr(fields(call)).encode()))
+
+
+def fields(call: Call) -> tuple[str, float, int, str]:
+    return call.id, call.accepted_at, call.attempts, call.last_error

@@ -1,0 +1,83 @@
+"""What is done in a transaction of the embedded queue: the jobs of all who wait."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gevent.event import AsyncResult
+
+from mspc.errors import QueueUnavailable
+from mspc.queues.sqlite.bulk import Bulk, Row
+
+Statements = Callable[[sqlite3.Connection], Any]
+
+
+@dataclass(slots=True)
+class Job:
+    """What to do in the next transaction, and who waits for the commit.
+
+    Attributes:
+        work: statements of its own, or a row for a bulk.
+        also: rows for other bulks.
+        grows: bytes that it adds; 0 for what is done on a full disk, too.
+        adds: by how much it changes the number of calls.
+    """
+
+    work: Statements | tuple[Bulk, Row]
+    also: tuple[tuple[Bulk, Row], ...] = ()
+    grows: int = 0
+    adds: int = 0
+    done: "AsyncResult[Any]" = field(default_factory=AsyncResult)
+
+
+def in_one_transaction(jobs: list[Job], most: int) -> tuple[list[Job], list[Job]]:
+    """Those to do now, and the others: all and none, but for many large calls.
+
+    Args:
+        jobs: in their order.
+        most: bytes that they may add; the first may be larger.
+    """
+    if sum(job.grows for job in jobs) <= most:
+        return jobs, []
+    size = jobs[0].grows
+    for count, job in enumerate(jobs[1:], 1):
+        size += job.grows
+        if size > most:
+            return jobs[:count], jobs[count:]
+    return jobs, []
+
+
+def refusals(jobs: list[Job], left: int, problem: str) -> dict[int, QueueUnavailable]:
+    """Which of the jobs do not fit into `left` bytes, by their places."""
+    refused = {}
+    for place, job in enumerate(jobs):
+        if job.grows and job.grows > left:
+            refused[place] = QueueUnavailable(problem)
+        else:
+            left -= job.grows
+    return refused
+
+
+def work(
+    db: sqlite3.Connection, jobs: list[Job], refused: dict[int, QueueUnavailable]
+) -> list[Any]:
+    """What each job gives; the refusal for those that are not done."""
+    results: list[Any] = [None] * len(jobs)
+    bulks: dict[Bulk, dict[int, Row]] = {}
+    for place, job in enumerate(jobs):
+        if place in refused:
+            results[place] = refused[place]
+        elif isinstance(job.work, tuple):
+            bulk, row = job.work
+            bulks.setdefault(bulk, {})[place] = row
+            for other, row in job.also:
+                bulks.setdefault(other, {})[~place] = row  # nobody asks its number
+        else:
+            results[place] = job.work(db)
+    for bulk, rows in bulks.items():
+        numbers = bulk.run(db, list(rows.values()))
+        for place, number in zip(rows, numbers, strict=True):
+            if place >= 0:
+                results[place] = number
+    return results
