@@ -91,9 +91,19 @@ class Writer:
         Returns:
             Whether everything was.
         """
-        if self._left_out and self._put == self._taken:
-            self._tell_left_out()
         deadline = time.monotonic() + seconds
+        if not self._written_before(deadline):
+            return False
+        if self._left_out:
+            self._tell_left_out()
+        return self._written_before(deadline)
+
+    def close(self) -> None:
+        """Ends the thread once everything is written; does not wait for it."""
+        self._closing = True
+        self._awake()
+
+    def _written_before(self, deadline: float) -> bool:
         patience, seen = time.monotonic() + STUCK_SECONDS, self._done
         while self._done < self._put:
             now = time.monotonic()
@@ -103,11 +113,6 @@ class Writer:
                 return False
             _sleep(0.001)
         return True
-
-    def close(self) -> None:
-        """Ends the thread once everything is written; does not wait for it."""
-        self._closing = True
-        self._awake()
 
     def _append(self, line: str, size: int) -> None:
         self._lines.append(line)

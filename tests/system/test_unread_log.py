@@ -154,8 +154,14 @@ OUTPUTS: dict[str, Callable[[], AbstractContextManager[int]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", OUTPUTS)
-@pytest.mark.parametrize("with_error", [False, True], ids=["stdout", "and stderr"])
+@pytest.mark.parametrize(
+    ("kind", "with_error"),
+    [
+        *((kind, False) for kind in OUTPUTS),
+        ("a pipe that nobody reads", True),
+        ("a terminal that was stopped", True),
+    ],
+)
 def test_standard_output_that_takes_nothing(
     start: Start, target: Target, kind: str, with_error: bool
 ) -> None:

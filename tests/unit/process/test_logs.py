@@ -282,3 +282,19 @@ class TestFailingFile:
         assert len(out.splitlines()) == 3
         (told,) = err.splitlines()
         assert told.endswith("[Errno 28] No space left on device")
+
+
+def test_standard_error_is_written_by_a_thread_too(captured: Captured) -> None:
+    """What Python or a library prints there must not stop anything."""
+    print("a bug", file=logs.StandardError())
+    logs.say("a sentence")
+    assert captured.read() == ("", "a bug\na sentence\n")
+
+
+def test_closing_writes_what_is_left(captured: Captured, path: Path) -> None:
+    logs.set_up(LogConfig(file=path))
+    log.info("last")
+    logs.close()
+    log.info("after the end")
+    assert path.read_text().endswith(" INFO last\n")
+    assert captured.out == path.read_text()

@@ -94,7 +94,6 @@ def test_the_end_tells_what_was_left_out(sink: Sink, writer: Writer) -> None:
         for _ in range(30):
             writer.put(f"{'x' * 9}\n")
     assert writer.flush()
-    assert writer.flush()
     assert " lines left out here" in sink.text.splitlines()[-1]
 
 
