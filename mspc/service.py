@@ -83,6 +83,7 @@ class Service:
         # accept last, when there is a queue to put calls into.
         self._server.bind()
         self._queue.start(self._fail)
+        self._forwarder.start()
         self._consumers.start()
         self._server.start()
 

@@ -1,26 +1,25 @@
-"""What a target answers, read within bounds: the status counts, the rest is skipped.
+"""What a target answers: the final status line decides, whatever follows it.
 
-A lenient reader, since most of what targets send wrongly does no harm here: what is not
-understood only means that the connection is not used again.
+Nothing here reads or waits: whoever has the connection feeds what it received.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
-MAX_HEAD_BYTES = 65_536
-MAX_HEADERS = 100
-# So much of a body is read, to keep the connection for the next call.
-ANSWER_BYTES = 65_536
-# What is read off the wire for one answer at most: interim answers, head and body.
+from mspc.forwarding.rest import RestOfAnswer
+
+MAX_LINE_BYTES = 65_536
+# What is read off the wire before the final status line: interim answers, above all.
 # gevent switches only when there is nothing to read, so a fast target that never ends
 # would stop every other greenlet and hold off the deadline.
 WIRE_BYTES = 262_144
-_RECEIVED_AT_ONCE = 16_384
 
 _HEAD_END = re.compile(rb"\n\r?\n")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) +([1-9][0-9]{2})(?: [^\r\n]*)?\r?")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_BLANK = re.compile(rb"(?:\r?\n)+")
+# Of any version: some proxies write that of what is behind them, HTTP/2 200.
+_STATUS = re.compile(
+    rb"HTTP/([0-9]+(?:\.[0-9]+)?) +([1-9][0-9]{2})(?:[ \t\r].*)?", re.DOTALL
+)
+_KEPT_OPEN = re.compile(rb"1\.[1-9]")  # the versions that keep a connection unasked
 _SHOWN = 100
 
 
@@ -28,156 +27,92 @@ class NoAnswer(Exception):
     """What came is no HTTP answer, or none within the bounds."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerHead:
-    """The head of an answer.
-
-    Attributes:
-        lasting: the connection stays open after the body.
-        length: bytes of the body; None when it ends with the connection, or in a way
-            that is not understood.
-        chunked: the body comes in chunks.
-    """
-
-    status: int
-    lasting: bool
-    length: int | None
-    chunked: bool
-
-
 class AnswerReader:
-    """Reads one answer.
+    """Understands one answer up to its final status, piece by piece.
 
     Args:
-        receive: gets a number, returns at most so many bytes, none at the end.
+        method: of the request.
+
+    Attributes:
+        status: of the final answer; 0 before it has come.
+        begun: a byte of an answer has come.
     """
 
-    def __init__(self, receive: Callable[[int], bytes]) -> None:
-        self._receive = receive
-        self._buffer = b""
-        self._left = WIRE_BYTES
-
-    def head(self, method: str) -> AnswerHead:
-        """The head of the final answer to a request with `method`.
-
-        Raises:
-            NoAnswer: there is none.
-            OSError: the connection broke.
-        """
-        while True:
-            lines = self._lines()
-            found = _STATUS_LINE.fullmatch(lines[0])
-            if found is None:
-                raise NoAnswer(f"it begins with {lines[0][:_SHOWN]!r}")
-            status = int(found[2])
-            if status >= 200 or status == 101:
-                return _understood(method, status, found[1] != b"0", lines[1:])
-
-    def skip_body(self, head: AnswerHead) -> bool:
-        """Reads the body if it is small; whether the connection can be used again.
-
-        Raises:
-            NoAnswer: the body breaks off, or its chunks are none.
-            OSError: the connection broke.
-        """
-        if head.chunked:
-            self._skip_chunks()
-        elif head.length is None:
-            self._skip_to_the_end()
-            return False
-        elif head.length > ANSWER_BYTES:
-            return False
-        else:
-            self._skip(head.length)
-        return head.lasting and not self._buffer
-
-    def _lines(self) -> list[bytes]:
-        """The lines of the next head, without its empty last one."""
-        searched = 0
-        while not (end := _HEAD_END.search(self._buffer, searched)):
-            if len(self._buffer) > MAX_HEAD_BYTES:
-                break
-            searched = max(0, len(self._buffer) - 2)
-            self._more()
-        if end is None or end.end() > MAX_HEAD_BYTES:
-            raise NoAnswer(f"no head of an answer in {MAX_HEAD_BYTES} bytes")
-        head, self._buffer = self._buffer[: end.start()], self._buffer[end.end() :]
-        lines = head.split(b"\n")
-        if len(lines) > MAX_HEADERS + 1:
-            raise NoAnswer(f"more than {MAX_HEADERS} headers")
-        return lines
-
-    def _skip_chunks(self) -> None:
-        left = ANSWER_BYTES
-        while True:
-            line = self._line()
-            found = _CHUNK.fullmatch(line)
-            if found is None:
-                raise NoAnswer(f"a chunk begins with {line[:_SHOWN]!r}")
-            size = int(found[1], 16)
-            if not size:
-                break
-            left -= size
-            if left < 0:
-                raise NoAnswer(f"chunks of more than {ANSWER_BYTES} bytes")
-            self._skip(size)
-            self._line()
-        while self._line() not in (b"\r\n", b"\n"):
-            pass  # trailers
-
-    def _line(self) -> bytes:
-        while (end := self._buffer.find(b"\n") + 1) == 0:
-            self._more()
-        line, self._buffer = self._buffer[:end], self._buffer[end:]
-        return line
-
-    def _skip(self, count: int) -> None:
-        while len(self._buffer) < count:
-            count -= len(self._buffer)
-            self._buffer = b""
-            self._more()
-        self._buffer = self._buffer[count:]
-
-    def _skip_to_the_end(self) -> None:
-        left = ANSWER_BYTES - len(self._buffer)
-        while left > 0 and (received := self._receive(_RECEIVED_AT_ONCE)):
-            left -= len(received)
-
-    def _more(self) -> None:
-        if self._left <= 0:
-            raise NoAnswer(f"more than {WIRE_BYTES} bytes")
-        received = self._receive(_RECEIVED_AT_ONCE)
-        if not received:
-            raise NoAnswer("the connection was closed")
-        self._left -= len(received)
-        self._buffer += received
-
-
-def _understood(
-    method: str, status: int, lasting: bool, lines: list[bytes]
-) -> AnswerHead:
-    headers: dict[bytes, bytes] = {}
-    for line in lines:
-        name, _, value = line.partition(b":")
-        name, value = name.lower(), value.strip()
-        headers[name] = headers[name] + b"," + value if name in headers else value
-    options = headers.get(b"connection", b"").lower()
-    lasting = (lasting or b"keep-alive" in options) and b"close" not in options
-    if method == "HEAD" or status in (204, 304):
-        return AnswerHead(status, lasting, 0, chunked=False)
-    coding = headers.get(b"transfer-encoding")
-    if coding is not None:
-        return AnswerHead(status, lasting, None, chunked=coding.lower() == b"chunked")
-    return AnswerHead(
-        status, lasting, _length(headers.get(b"content-length")), chunked=False
+    __slots__ = (
+        "_buffer",
+        "_interim",
+        "_left",
+        "_method",
+        "_searched",
+        "_version",
+        "begun",
+        "status",
     )
 
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._buffer = b""
+        self._searched = 0
+        self._left = WIRE_BYTES
+        self._interim = False
+        self._version = b""
+        self.status = 0
+        self.begun = False
 
-def _length(value: bytes | None) -> int | None:
-    if value is None:
-        return None
-    lengths = {one.strip() for one in value.split(b",")}
-    if len(lengths) > 1:
-        raise NoAnswer(f"Content-Length: {value[:_SHOWN].decode('latin-1')}")
-    (length,) = lengths
-    return int(length) if length.isdigit() and len(length) <= 15 else None
+    def feed(self, received: bytes) -> bool:
+        """Takes what was received; whether the final status is known now.
+
+        Args:
+            received: at least a byte; none means the end of the connection.
+
+        Raises:
+            NoAnswer: what came is none, or the connection ended before one.
+        """
+        if not received:
+            raise NoAnswer("the connection was closed")
+        self.begun = True
+        self._buffer += received
+        self._left -= len(received)
+        while (line := self._status_line()) is not None:
+            found = _STATUS.fullmatch(line)
+            if found is None:
+                raise NoAnswer(f"it begins with {line[:_SHOWN]!r}")
+            status = int(found[2])
+            # The end of the line stays: it may be the first half of the head's end.
+            self._drop(len(line))
+            if status >= 200 or status == 101:
+                self.status, self._version = status, found[1]
+                return True
+            self._interim = True
+        if self._left <= 0:
+            raise NoAnswer(f"no status of an answer in {WIRE_BYTES} bytes")
+        return False
+
+    def rest(self) -> RestOfAnswer:
+        """What follows the final status line, beginning with what has come of it."""
+        keeps_open = self._version == b"1.1" or bool(_KEPT_OPEN.match(self._version))
+        return RestOfAnswer(self._method, self.status, keeps_open, self._buffer)
+
+    def _status_line(self) -> bytes | None:
+        """The next status line, without its end; None when it has not come."""
+        if self._interim:
+            end = _HEAD_END.search(self._buffer, self._searched)
+            if end is None:
+                self._searched = max(0, len(self._buffer) - 2)
+                return None
+            self._interim = False
+            self._drop(end.end())
+        # Empty lines before it are passed over: RFC 9112 2.2, and servers that end an
+        # interim answer once too often.
+        if blank := _BLANK.match(self._buffer):
+            self._drop(blank.end())
+        line_end = self._buffer.find(b"\n", self._searched)
+        if line_end >= 0:
+            return self._buffer[:line_end]
+        self._searched = len(self._buffer)
+        # A reason without an end is no reason to doubt the status before it.
+        return self._buffer if self._searched > MAX_LINE_BYTES else None
+
+    def _drop(self, count: int) -> None:
+        self._buffer = self._buffer[count:]
+        self._searched = 0

@@ -8,26 +8,36 @@ import re
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import gevent
+from gevent.event import Event
 from urllib3 import exceptions as http
 
 from mspc import __version__
 from mspc.calls.call import Outcome, Request
-from mspc.errors import NoConnection
+from mspc.errors import MspcError, NoConnection
 from mspc.forwarding.answer import NoAnswer
-from mspc.forwarding.connections import FRESH_SECONDS, Connections, TargetConnection
+from mspc.forwarding.connections import Connections
 from mspc.forwarding.dialer import AddressDenied, Dialer
+from mspc.forwarding.exchange import Stale, TargetConnection
 from mspc.forwarding.tls import client_context
 from mspc.process import crash
+from mspc.process.watched import Watched
 from mspc.settings.config import ForwardConfig
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 USER_AGENT = f"mspc/{__version__}"
+# How often connections that no call asks for are looked at.
+SWEEP_SECONDS = 1.0
 # Without a body, these say so: RFC 9110 8.6.
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 # validation.py lets none of them through; whoever else makes a Request may not.
 _FORBIDDEN = re.compile(r"[\x00\r\n]")
+
+
+class Unwritable(MspcError):
+    """The call itself cannot be written as a request: no attempt can do better."""
 
 
 class Forwarder:
@@ -36,18 +46,31 @@ class Forwarder:
     def __init__(
         self, config: ForwardConfig, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._clock = clock
-        self._fresh_since = clock()
         self._deadline = config.timeout
         self._connections = Connections(
-            Dialer(config.networks), config.connect_timeout, client_context(config)
+            Dialer(config.networks),
+            config.connect_timeout,
+            client_context(config),
+            config.timeout,
+            clock,
         )
+        self._stopping = Event()
+        self._sweeper = Watched("sweeping of idle connections", self._sweep)
+
+    def start(self) -> None:
+        """Closes connections that are of no use when no call does, from now on."""
+        self._sweeper.start()
+
+    def close(self) -> None:
+        self._stopping.set()
+        self._sweeper.stop(timeout=0)
+        self._connections.close()
 
     def attempt(self, request: Request, call_id: str) -> Outcome:
         """Makes the call once. Never raises for what a target or a network does.
 
-        The status line decides: what happens to the rest of the answer does not make
-        a 2xx a failure.
+        The final status line decides, whenever it comes: what happens to the rest of
+        the answer, or to the rest of the request, does not make a 2xx a failure.
 
         Args:
             request: what to send.
@@ -57,54 +80,69 @@ class Forwarder:
         started = time.monotonic()
         status = None
         error, permanent = "", False
-        deadline = gevent.Timeout.start_new(self._deadline)
-        connection = None
+        deadline = _Deadline.start_new(self._deadline)
         try:
-            head = written_head(request, call_id)
-            connection = self._connect(request)
-            connection.send(head, request.body)
-            reader = connection.reader()
-            answer = reader.head(request.method)
-            status = answer.status
+            status = self._status(request, written_head(request, call_id), deadline)
             if status in REDIRECTS:
                 error = "a redirect, not followed"
-            # After CONNECT the rest would be a tunnel.
-            if request.method != "CONNECT" and reader.skip_body(answer):
-                self._connections.give_back(request, connection)
-                connection = None
             crash.at("response_read")
         except gevent.Timeout as exc:
             if exc is not deadline:
                 raise
-            what = "no answer" if connection else "no connection"
+            what = "no connection" if deadline.connecting else "no answer"
             error = f"{what} within {self._deadline:g} s"
         except Exception as exc:  # noqa: BLE001 - whatever a target can provoke
             error, permanent = _explain(exc)
         finally:
             deadline.close()
+        return Outcome(status, error, time.monotonic() - started, permanent)
+
+    def _status(self, request: Request, head: bytes, deadline: "_Deadline") -> int:
+        """Sends the request; the status of its answer.
+
+        A target may close a connection that was used before just when the request is on
+        its way, which says nothing about the call: it is sent once more, on a new one.
+        With a single attempt, a new one is all that it gets.
+        """
+        if request.requeue:
+            connection = self._connections.kept(request.origin)
             if connection is not None:
-                connection.close()
-        seconds = time.monotonic() - started
-        if status is not None and error and 200 <= status < 300:
-            error = ""
-        return Outcome(status, error, seconds, permanent and status is None)
+                with suppress(Stale):
+                    return self._over(connection, request, head)
+        deadline.connecting = True
+        connection = self._connections.open(request)
+        deadline.connecting = False
+        return self._over(connection, request, head)
 
-    def close(self) -> None:
-        self._connections.close_idle()
+    def _over(self, connection: TargetConnection, request: Request, head: bytes) -> int:
+        try:
+            status = connection.exchange(request.method, head, request.body)
+        except BaseException:  # the deadline, for example
+            connection.close()
+            raise
+        self._connections.give_back(request, connection)
+        return status
 
-    def _connect(self, request: Request) -> TargetConnection:
-        now = self._clock()
-        if now - self._fresh_since > FRESH_SECONDS:
-            self._fresh_since = now
-            self._connections.close_idle()
-        return self._connections.take(request)
+    def _sweep(self) -> None:
+        while not self._stopping.wait(SWEEP_SECONDS):
+            self._connections.sweep()
+
+
+class _Deadline(gevent.Timeout):
+    """That of an attempt.
+
+    Attributes:
+        connecting: whether there is no connection yet.
+    """
+
+    connecting = False
 
 
 def written_head(request: Request, call_id: str) -> bytes:
     """The request up to its body, as it goes over the wire.
 
     Raises:
-        ValueError: it has a character that would end a line.
+        Unwritable: it has a character that would end a line, or that is none.
     """
     lines = [f"{request.method} {_target(request)} HTTP/1.1"]
     given = set()
@@ -123,8 +161,11 @@ def written_head(request: Request, call_id: str) -> bytes:
         lines.append(f"Content-Length: {len(request.body)}")
     for line in lines:
         if found := _FORBIDDEN.search(line):
-            raise ValueError(f"{found[0]!r} in its head")
-    return "\r\n".join([*lines, "\r\n"]).encode()
+            raise Unwritable(f"{found[0]!r} in its head")
+    try:
+        return "\r\n".join([*lines, "\r\n"]).encode()
+    except UnicodeError as exc:
+        raise Unwritable(str(exc)) from exc
 
 
 def _target(request: Request) -> str:
@@ -140,6 +181,8 @@ def _explain(exc: Exception) -> tuple[str, bool]:
     match exc:
         case AddressDenied():
             return str(exc), True
+        case Unwritable():
+            return f"the request cannot be written: {exc}", True
         case NoConnection():
             return str(exc), False
         case TimeoutError(errno=None):  # not the kernel's, of a connection that was
@@ -148,6 +191,4 @@ def _explain(exc: Exception) -> tuple[str, bool]:
             return f"TLS: {exc}", False
         case NoAnswer() | OSError():
             return f"no proper answer: {exc}", False
-        case UnicodeError() | ValueError():
-            return f"the request cannot be written: {exc}", True
     return f"{type(exc).__name__}: {exc}", False

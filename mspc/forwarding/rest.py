@@ -1,0 +1,193 @@
+"""What follows the status line of an answer: a courtesy to the next call.
+
+It says when the connection can be used again, and nothing else. A lenient reader: what
+is not understood only means that the connection is closed. Nothing here reads or waits.
+"""
+
+import re
+from enum import Enum, auto
+
+MAX_HEAD_BYTES = 65_536
+MAX_HEADERS = 100
+# So much of a body is read, to keep the connection for the next call.
+ANSWER_BYTES = 65_536
+# All that is read behind a status line: of a head, a body, and what frames it.
+REST_BYTES = 262_144
+_LINE_BYTES = 4_096
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_EMPTY = (b"\r\n", b"\n")
+
+
+class State(Enum):
+    """What is to be expected of a connection."""
+
+    ENDED = auto()  # the answer has: the next call can use it
+    COMING = auto()  # when the answer has ended, the next call can use it
+    LEAVING = auto()  # it ends with the answer, which has not ended
+    USELESS = auto()  # nothing to wait for: close it
+
+
+class _Expected(Enum):
+    HEAD = auto()
+    END = auto()
+    END_OF_CONNECTION = auto()
+    SIZE_OF_CHUNK = auto()
+    END_OF_CHUNK = auto()
+    TRAILER = auto()
+
+
+class RestOfAnswer:
+    """Follows one answer to its end, piece by piece.
+
+    Args:
+        method: of the request.
+        status: of the answer.
+        keeps_open: the answer's version of HTTP keeps connections open unasked.
+        begun: what has come behind the status line, the end of the line included.
+
+    Attributes:
+        state: after what has come so far.
+        closing: the target has said that it closes the connection.
+    """
+
+    __slots__ = (
+        "_body_left",
+        "_buffer",
+        "_expected",
+        "_lasting",
+        "_left",
+        "_method",
+        "_skip",
+        "_status",
+        "closing",
+        "state",
+    )
+
+    def __init__(
+        self, method: str, status: int, keeps_open: bool, begun: bytes
+    ) -> None:
+        self._method = method
+        self._status = status
+        self._lasting = keeps_open
+        self._buffer = b""
+        self._left = REST_BYTES
+        self._body_left = ANSWER_BYTES
+        self._expected = _Expected.HEAD
+        self._skip = 0
+        self.closing = False
+        self.state = State.COMING
+        if method == "CONNECT" or status == 101:  # a tunnel follows
+            self.state = State.USELESS
+        else:
+            self.feed(begun)
+
+    def feed(self, received: bytes) -> State:
+        """Takes more of it; not to be called when nothing is to be waited for."""
+        self._left -= len(received)
+        self._buffer += received
+        if self._left < 0:
+            ended = None
+        elif self._expected is _Expected.HEAD:
+            ended = self._head()
+        else:
+            ended = self._body()
+        if ended is None:
+            self.state = State.USELESS
+        elif ended:
+            self.state = State.ENDED if self._lasting else State.USELESS
+        else:
+            self.state = State.COMING if self._lasting else State.LEAVING
+        return self.state
+
+    # Each of these says whether the answer has ended; None when there is no telling, or
+    # when it is too long to wait for.
+
+    def _head(self) -> bool | None:
+        end = _HEAD_END.search(self._buffer)
+        if (end.end() if end else len(self._buffer)) > MAX_HEAD_BYTES:
+            return None
+        if end is None:
+            return False
+        lines = self._buffer[: end.start()].split(b"\n")[1:]
+        if len(lines) > MAX_HEADERS:
+            return None
+        self._buffer = self._buffer[end.end() :]
+        self._understand(lines)
+        return self._body()
+
+    def _understand(self, lines: list[bytes]) -> None:
+        headers: dict[bytes, bytes] = {}
+        for line in lines:
+            name, _, value = line.partition(b":")
+            name, value = name.lower(), value.strip()
+            headers[name] = headers[name] + b"," + value if name in headers else value
+        options = headers.get(b"connection", b"").lower()
+        self._lasting = (
+            self._lasting or b"keep-alive" in options
+        ) and b"close" not in options
+        self.closing = not self._lasting
+        self._expected = _Expected.END
+        if self._method == "HEAD" or self._status in (204, 304):
+            return
+        coding = headers.get(b"transfer-encoding")
+        length = headers.get(b"content-length")
+        if coding is None and (found := _length(length)) is not None:
+            self._skip = found
+        elif coding is not None and coding.lower() == b"chunked" and length is None:
+            self._expected = _Expected.SIZE_OF_CHUNK
+        else:
+            # Or it contradicts itself: who knows where the next answer would begin.
+            self._expected = _Expected.END_OF_CONNECTION
+            self._lasting = False
+
+    def _body(self) -> bool | None:
+        if self._expected is _Expected.END_OF_CONNECTION:
+            self._body_left -= len(self._buffer)
+            self._buffer = b""
+            return None if self._body_left < 0 else False
+        if self._skip > self._body_left:
+            return None
+        at = 0
+        while True:
+            skipped = min(self._skip, len(self._buffer) - at)
+            at += skipped
+            self._skip -= skipped
+            self._body_left -= skipped
+            if self._skip:
+                self._buffer = b""
+                return False
+            if self._expected is _Expected.END:
+                return True if at == len(self._buffer) else None
+            end = self._buffer.find(b"\n", at) + 1
+            if not end:
+                self._buffer = self._buffer[at:]
+                return None if len(self._buffer) > _LINE_BYTES else False
+            if not self._line(self._buffer[at:end]):
+                return None
+            at = end
+
+    def _line(self, line: bytes) -> bool:
+        """A line between chunks; whether it is in its place."""
+        if self._expected is _Expected.SIZE_OF_CHUNK:
+            found = _CHUNK.fullmatch(line)
+            if found is None:
+                return False
+            self._skip = int(found[1], 16)
+            chunk = self._skip > 0
+            self._expected = _Expected.END_OF_CHUNK if chunk else _Expected.TRAILER
+            return self._skip <= self._body_left
+        if self._expected is _Expected.END_OF_CHUNK:
+            self._expected = _Expected.SIZE_OF_CHUNK
+            return line in _EMPTY
+        if line in _EMPTY:
+            self._expected = _Expected.END
+        return True
+
+
+def _length(value: bytes | None) -> int | None:
+    """The body's, when the header says one."""
+    lengths = {one.strip() for one in (value or b"").split(b",")}
+    (length, *more) = lengths
+    return int(length) if not more and length.isdigit() and len(length) <= 15 else None
