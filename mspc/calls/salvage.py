@@ -59,12 +59,22 @@ def salvage(payload: bytes, networks: NetworkRules, refused: BadRequest) -> Requ
     Args:
         payload: what validation.parse() has refused.
         networks: addresses that a call may not name.
-        refused: why it was refused; raised when there is no object to begin with.
+        refused: why it was refused, which is told if nothing can be sent.
 
     Raises:
         BadRequest: nothing can be sent; says why.
     """
     given = _members(payload, refused)
+    try:
+        return _request(given, networks)
+    except InvalidProperties as exc:
+        # With what else is wrong: "Url" is not a property, did you mean url?
+        known = refused.problems if isinstance(refused, InvalidProperties) else ()
+        more = [told for told in known if told not in exc.problems]
+        raise InvalidProperties([*exc.problems, *more]) from exc
+
+
+def _request(given: _Members, networks: NetworkRules) -> Request:
     with _about("url"):
         url = _url(_value(given.url))
     if wrong := denied(url, networks):

@@ -122,7 +122,8 @@ class Consumers:
         except BadRequest as refused:
             # The rules of accepting are not those of what was accepted by others.
             request = salvage(call.payload, self._networks, refused)
-            log.info("%s is sent as far as it can be: %s", call.id, refused)
+            if not call.attempts:  # once will do
+                log.info("%s is sent as far as it can be: %s", call.id, refused)
             return request
 
     def _retry_after_a_bug(self, delivery: Delivery) -> None:

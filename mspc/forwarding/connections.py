@@ -129,12 +129,12 @@ class Connections:
         """Takes a connection whose call has its status."""
         if connection.state is not State.ENDED:
             connection.until = self._clock() + REST_SECONDS
-        if connection.half_sent:
-            self._send_rest(connection)
-            return
-        if not connection.lasting:
-            self._let_go(connection)
-            return
+            if connection.half_sent:
+                self._send_rest(connection)
+                return
+            if not connection.lasting:
+                self._let_go(connection)
+                return
         # Last in the dict is who was used last: who is first goes when it is full.
         kept = self._kept.pop(request.origin, None) or _Kept()
         self._kept[request.origin] = kept

@@ -8,7 +8,6 @@ import re
 import ssl
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import gevent
 from gevent.event import Event
@@ -107,8 +106,10 @@ class Forwarder:
         if request.requeue:
             connection = self._connections.kept(request.origin)
             if connection is not None:
-                with suppress(Stale):
+                try:
                     return self._over(connection, request, head)
+                except Stale:
+                    pass
         deadline.connecting = True
         connection = self._connections.open(request)
         deadline.connecting = False

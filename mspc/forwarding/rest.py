@@ -17,6 +17,7 @@ _LINE_BYTES = 4_096
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_TRAILER_LINE = re.compile(rb"[^\s:]+:[^\x00\r\n]*\r?\n")
 _EMPTY = (b"\r\n", b"\n")
 
 
@@ -29,13 +30,8 @@ class State(Enum):
     USELESS = auto()  # nothing to wait for: close it
 
 
-class _Expected(Enum):
-    HEAD = auto()
-    END = auto()
-    END_OF_CONNECTION = auto()
-    SIZE_OF_CHUNK = auto()
-    END_OF_CHUNK = auto()
-    TRAILER = auto()
+# What is expected next.
+_HEAD, _END, _END_OF_CONNECTION, _CHUNK_SIZE, _CHUNK_END, _TRAILER = range(6)
 
 
 class RestOfAnswer:
@@ -52,18 +48,13 @@ class RestOfAnswer:
         closing: the target has said that it closes the connection.
     """
 
-    __slots__ = (
-        "_body_left",
-        "_buffer",
-        "_expected",
-        "_lasting",
-        "_left",
-        "_method",
-        "_skip",
-        "_status",
-        "closing",
-        "state",
-    )
+    state = State.COMING
+    closing = False
+    _expected = _HEAD
+    _buffer = b""
+    _left = REST_BYTES
+    _body_left = ANSWER_BYTES
+    _skip = 0
 
     def __init__(
         self, method: str, status: int, keeps_open: bool, begun: bytes
@@ -71,13 +62,6 @@ class RestOfAnswer:
         self._method = method
         self._status = status
         self._lasting = keeps_open
-        self._buffer = b""
-        self._left = REST_BYTES
-        self._body_left = ANSWER_BYTES
-        self._expected = _Expected.HEAD
-        self._skip = 0
-        self.closing = False
-        self.state = State.COMING
         if method == "CONNECT" or status == 101:  # a tunnel follows
             self.state = State.USELESS
         else:
@@ -89,7 +73,7 @@ class RestOfAnswer:
         self._buffer += received
         if self._left < 0:
             ended = None
-        elif self._expected is _Expected.HEAD:
+        elif self._expected == _HEAD:
             ended = self._head()
         else:
             ended = self._body()
@@ -128,7 +112,7 @@ class RestOfAnswer:
             self._lasting or b"keep-alive" in options
         ) and b"close" not in options
         self.closing = not self._lasting
-        self._expected = _Expected.END
+        self._expected = _END
         if self._method == "HEAD" or self._status in (204, 304):
             return
         coding = headers.get(b"transfer-encoding")
@@ -136,14 +120,14 @@ class RestOfAnswer:
         if coding is None and (found := _length(length)) is not None:
             self._skip = found
         elif coding is not None and coding.lower() == b"chunked" and length is None:
-            self._expected = _Expected.SIZE_OF_CHUNK
+            self._expected = _CHUNK_SIZE
         else:
             # Or it contradicts itself: who knows where the next answer would begin.
-            self._expected = _Expected.END_OF_CONNECTION
+            self._expected = _END_OF_CONNECTION
             self._lasting = False
 
     def _body(self) -> bool | None:
-        if self._expected is _Expected.END_OF_CONNECTION:
+        if self._expected == _END_OF_CONNECTION:
             self._body_left -= len(self._buffer)
             self._buffer = b""
             return None if self._body_left < 0 else False
@@ -158,7 +142,7 @@ class RestOfAnswer:
             if self._skip:
                 self._buffer = b""
                 return False
-            if self._expected is _Expected.END:
+            if self._expected == _END:
                 return True if at == len(self._buffer) else None
             end = self._buffer.find(b"\n", at) + 1
             if not end:
@@ -170,20 +154,21 @@ class RestOfAnswer:
 
     def _line(self, line: bytes) -> bool:
         """A line between chunks; whether it is in its place."""
-        if self._expected is _Expected.SIZE_OF_CHUNK:
+        if self._expected == _CHUNK_SIZE:
             found = _CHUNK.fullmatch(line)
             if found is None:
                 return False
             self._skip = int(found[1], 16)
             chunk = self._skip > 0
-            self._expected = _Expected.END_OF_CHUNK if chunk else _Expected.TRAILER
+            self._expected = _CHUNK_END if chunk else _TRAILER
             return self._skip <= self._body_left
-        if self._expected is _Expected.END_OF_CHUNK:
-            self._expected = _Expected.SIZE_OF_CHUNK
+        if self._expected == _CHUNK_END:
+            self._expected = _CHUNK_SIZE
             return line in _EMPTY
         if line in _EMPTY:
-            self._expected = _Expected.END
-        return True
+            self._expected = _END
+            return True
+        return _TRAILER_LINE.fullmatch(line) is not None
 
 
 def _length(value: bytes | None) -> int | None:

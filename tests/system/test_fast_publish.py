@@ -86,6 +86,7 @@ def test_what_another_producer_can_mean_is_sent(
     mspc = start()
     assert queue.broker is not None
     with queue.broker.connect() as connection, connection.channel() as channel:
+        channel.confirm_deliveries()  # a channel that closes may take others with it
         for properties, _ in SENDABLE.values():
             call = {"url": target.url("/odd"), "method": "POST", **properties}
             channel.basic.publish(json.dumps(call), queue.name)

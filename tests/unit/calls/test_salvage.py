@@ -168,6 +168,11 @@ def test_the_other_half_of_a_pair_is_kept_and_what_only_looks_like_one() -> None
         (b'{"url": "http://a"} x', "The body is not JSON"),
         (b"{}", "url is missing."),
         (b'{"url": null}', "url is missing."),
+        (
+            b'{"Url": "http://a"}',
+            '"Url" is not a property of a call; did you mean url?',
+        ),
+        (b'{"url": " http://169.254.169.254/"}', "FORWARD_DENY_NETWORKS"),
         (b'{"url": ["http://a"]}', "url must be a string, not an array."),
         (b'{"url": "nowhere"}', "url must start with http:// or https://."),
         (b'{"url": "http://a b/"}', "url has "),
