@@ -29,7 +29,7 @@ def main(path: Path, count: int, what: str) -> None:
 
     def insert(number: int) -> None:
         row = (_FIRST + number, "0" * 32, time.time(), payload)
-        store.run_for(INSERT, row, grows=True)
+        store.run_for(INSERT, row, grows=len(payload))
 
     def delete(number: int) -> None:
         store.run_for(DELETE, (_FIRST + number,))

@@ -137,7 +137,9 @@ def _crashed(run: Run, *, checkpoints: bool) -> Path:
     run.consumers = 1  # one call hangs; the others are only stored
     run.ledger.behave(hang)
     service = run.service(SHUTDOWN_TIMEOUT_SECONDS="1")
-    run.load(rate=150, count=500 if run.quick else 1200, size=3000).join(60)
+    # So much that the WAL, of up to 4,000 pages, was brought into the file meanwhile.
+    size = 30_000 if checkpoints else 3_000
+    run.load(rate=150, count=500 if run.quick else 1200, size=size).join(60)
     file = service.data_dir / "queue.db"
     with run.fault(settles_within=5):
         if checkpoints:
