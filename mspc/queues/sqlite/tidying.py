@@ -78,7 +78,7 @@ class Tidying:
         """One step, if there is anything to do; seconds until the next look."""
         if self._store.transactions == self._seen:
             if not self._rested:
-                self._empty_wal(above=wal_pages(self._store.path) * PAGE_BYTES)
+                self._empty_wal(grown=True)
             self._rested = True
             return LOOK_SECONDS
         self._seen = self._store.transactions
@@ -123,6 +123,14 @@ class Tidying:
         if self._steps % STEPS_BEFORE_CUT == 0:
             self._empty_wal()
 
-    def _empty_wal(self, above: int = 0) -> None:
+    def _empty_wal(self, grown: bool = False) -> None:
+        """Empties the WAL; with `grown`, only one that is larger than it has to be.
+
+        The volume is asked in the store's thread: it may hang.
+        """
         path = self._store.path
-        self._store.run_alone(lambda db: empty_wal(db, path, above))
+        self._store.run_alone(
+            lambda db: empty_wal(
+                db, path, above=wal_pages(path) * PAGE_BYTES if grown else 0
+            )
+        )
