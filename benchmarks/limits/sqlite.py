@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.limits.clock import repeat
 from benchmarks.load import body
 from mspc.queues.sqlite.bulk import Bulk
-from mspc.queues.sqlite.store import Store
+from mspc.queues.sqlite.commits import Store
 
 INSERT = Bulk(
     "INSERT INTO calls (seq, id, accepted_at, attempts, last_error, payload) VALUES ",

@@ -128,6 +128,7 @@ def _or_default(
     return lambda value: default if value is None else check(value)
 
 
+# A new property: here, in PROPERTIES, in parse(), and in call.py's Request.
 _SCHEMA = Schema(
     {
         Required("url", msg="is missing."): read_url,

@@ -16,7 +16,7 @@ from mspc.delivery.in_flight import Attempt, InFlight
 from mspc.delivery.retry import Ack, DeadLetter, Requeue, RetryPolicy
 from mspc.errors import BadRequest, QueueError
 from mspc.process import crash
-from mspc.process.watched import Watched
+from mspc.process.greenlets import Watched
 from mspc.queues.base import Delivery, Queue
 from mspc.queues.dispatch import dispatch
 

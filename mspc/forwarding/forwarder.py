@@ -22,7 +22,7 @@ from mspc.forwarding.dialer import AddressDenied, Dialer
 from mspc.forwarding.exchange import Stale, TargetConnection
 from mspc.forwarding.tls import client_context
 from mspc.process import crash
-from mspc.process.watched import Watched
+from mspc.process.greenlets import Watched
 from mspc.settings.config import ForwardConfig
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

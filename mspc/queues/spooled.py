@@ -14,7 +14,7 @@ from gevent.pool import Pool
 
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
-from mspc.process.watched import Watched
+from mspc.process.greenlets import Watched
 from mspc.queues.base import Delivery, Queue
 from mspc.queues.dispatch import dispatch
 

@@ -1,7 +1,7 @@
 """One inbound connection: strict requests in, answers out, nothing waits for ever.
 
 pywsgi runs the application and writes what it answers. Everything a client sends is
-read by http_request.py instead, because pywsgi reads leniently and waits without limit.
+read by request.py instead, because pywsgi reads leniently and waits without limit.
 """
 
 import logging

@@ -1,6 +1,7 @@
 """What a client sends: the head of a request and its body, read strictly.
 
 What two programs could read differently (request smuggling, RFC 9112 11.2) is refused.
+How large a body may be is the application's business: api/accepting.py.
 """
 
 import io

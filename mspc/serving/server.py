@@ -4,7 +4,6 @@ import errno
 import logging
 import ssl
 from collections.abc import Iterable
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -14,8 +13,9 @@ from gevent.pywsgi import WSGIServer
 
 from mspc.api.answers import MEDIA_TYPE, answer_body
 from mspc.errors import ConfigError
-from mspc.process.watched import Watched
+from mspc.process.greenlets import Watched
 from mspc.serving.binding import bound_sockets
+from mspc.serving.certificate import load_context
 from mspc.serving.connection import ClientConnection, Traffic
 from mspc.serving.limits import Limits
 from mspc.serving.request import HOST
@@ -266,35 +266,3 @@ def redirect_to(https_port: int) -> "WSGIApplication":
         return [answer_body(told, error=True)]
 
     return app
-
-
-def load_context(ssl_dir: Path) -> ssl.SSLContext:
-    """Reads `server.crt` and `server.key`, for TLS 1.2 and newer.
-
-    Raises:
-        ConfigError: one of them is missing, unreadable or does not fit the other.
-    """
-    crt, key = ssl_dir / "server.crt", ssl_dir / "server.key"
-    for path in (crt, key):
-        try:
-            path.open("rb").close()
-        except OSError as exc:
-            raise ConfigError(
-                f"SSL_DIR: {path} cannot be read ({exc.strerror}): put the PEM file "
-                "there, or set TLS to 0."
-            ) from exc
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Requests say themselves where they end. An idle client that goes away, or that is
-    # sent away, is no TLS error to be answered by an alert.
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_IGNORE_UNEXPECTED_EOF
-    try:
-        # A password, even an empty one, keeps OpenSSL from asking on the terminal.
-        context.load_cert_chain(crt, key, password="")
-    except (OSError, ValueError) as exc:
-        if "KEY_VALUES_MISMATCH" in str(exc):
-            problem = f"{key} is not the key of {crt}: put a pair there."
-        else:
-            problem = f"{crt} and {key} must be PEM files, the key without a password."
-        raise ConfigError(f"SSL_DIR: {problem}") from exc
-    return context

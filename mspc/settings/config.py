@@ -1,4 +1,4 @@
-"""What each part is told: one frozen dataclass a part, filled by settings.py."""
+"""What each part is told: one frozen dataclass a part, filled by load.py."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

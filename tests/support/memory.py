@@ -10,7 +10,7 @@ from gevent.queue import Queue as Mailbox
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.queues.base import Delivery
-from mspc.queues.requeue import WaitingWindow
+from mspc.queues.clock import WaitingWindow
 
 
 class MemoryStore:

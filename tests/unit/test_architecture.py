@@ -157,14 +157,14 @@ def test_foreign_libraries_stay_behind_their_adapters(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_only_requeue_uses_spawn_later(name: str) -> None:
+def test_only_the_clock_uses_spawn_later(name: str) -> None:
     uses = any(
         (isinstance(node, ast.Attribute) and node.attr == "spawn_later")
         or (isinstance(node, ast.alias) and node.name == "spawn_later")
         for node in ast.walk(tree_of(name))
     )
-    assert uses == (name == "queues.requeue"), (
-        f"{file_of(name)}: the clock of waiting calls is queues/requeue.py, and is the"
+    assert uses == (name == "queues.clock"), (
+        f"{file_of(name)}: the clock of waiting calls is queues/clock.py, and is the"
         " only user of spawn_later"
     )
 

@@ -113,7 +113,12 @@ def test_the_settings_in_yaml_are_settings(page: str, tmp_path: Path) -> None:
 
 
 # Of the environment, beside the settings.
-_VARIABLES = ("MSPC_CONFIG", "MSPC_TEST_AMQP", "MSPC_TEST_RABBITMQ4")
+_VARIABLES = (
+    "MSPC_CONFIG",
+    "MSPC_TEST_AMQP",
+    "MSPC_TEST_ORACLE_EXAMPLES",
+    "MSPC_TEST_RABBITMQ4",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -15,7 +15,7 @@ import gevent
 from gevent.event import Event
 
 from mspc.errors import ConfigError, MspcError
-from mspc.process.watched import Watched
+from mspc.process.greenlets import Watched
 from mspc.queues.amqp import connecting, diagnosis
 from mspc.queues.amqp.channel import Message, PipelinedChannel
 from mspc.settings.config import AmqpConfig

@@ -26,7 +26,7 @@ from mspc.queues.amqp.diagnosis import PRECONDITION_FAILED
 from mspc.queues.amqp.link import PATIENCE_SECONDS, Link
 from mspc.queues.amqp.topology import Topology
 from mspc.queues.base import Delivery
-from mspc.queues.requeue import WaitingWindow
+from mspc.queues.clock import WaitingWindow
 from mspc.settings.config import AmqpConfig
 
 log = logging.getLogger(__name__)

@@ -20,11 +20,11 @@ from gevent.event import Event
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.queues.base import Delivery
-from mspc.queues.requeue import Alarm
+from mspc.queues.clock import Alarm
 from mspc.queues.sqlite import statements as sql
+from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.delivery import Move, Place, SqliteDelivery, checksum, fields
 from mspc.queues.sqlite.lending import Lending
-from mspc.queues.sqlite.store import Store
 from mspc.queues.sqlite.tidying import Tidying
 from mspc.settings.config import SqliteConfig
 

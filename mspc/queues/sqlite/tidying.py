@@ -13,11 +13,11 @@ import gevent
 from gevent.event import Event
 
 from mspc.errors import MspcError
-from mspc.process.watched import Watched
+from mspc.process.greenlets import Watched
 from mspc.queues.sqlite import statements as sql
+from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.file import empty_wal
 from mspc.queues.sqlite.space import PAGE_BYTES, free_in, space_of, wal_pages
-from mspc.queues.sqlite.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from mspc.calls.networks import NetworkRules
 from mspc.delivery.consumers import Consumers
 from mspc.delivery.retry import RetryPolicy
 from mspc.errors import QueueFailed
-from mspc.process import watched
+from mspc.process import greenlets
 from mspc.queues.base import Delivery
 from tests.support.memory import MemoryDelivery, MemoryQueue
 from tests.support.waiting import eventually
@@ -111,7 +111,7 @@ def start(
     queue: Queue, attempts: Attempts, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Start]:
     """Starts consumers that are stopped after the test."""
-    monkeypatch.setattr(watched, "START_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(greenlets, "START_AGAIN_SECONDS", 0.0)
     started: list[Consumers] = []
 
     def start(size: int = 2) -> Consumers:
@@ -532,7 +532,7 @@ class TestProblem:
     def test_until_deliveries_that_broke_off_are_taken_up_again(
         self, start: Start, queue: Queue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(watched, "START_AGAIN_SECONDS", 0.5)
+        monkeypatch.setattr(greenlets, "START_AGAIN_SECONDS", 0.5)
         queue.breaks = [RuntimeError("once")]
         consumers = start()
         eventually(consumers.problem)

@@ -16,7 +16,7 @@ from gevent.monkey import get_original
 from mspc.calls.call import Call
 from mspc.errors import ConfigError, MspcError, QueueUnavailable
 from mspc.queues.spooled import SpooledQueue
-from mspc.queues.sqlite import file, store
+from mspc.queues.sqlite import commits, file
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.settings.config import SqliteConfig
 from tests.conftest import StartMspc
@@ -57,7 +57,7 @@ def path(tmp_path: Path) -> Path:
 def check(monkeypatch: pytest.MonkeyPatch) -> SlowCheck:
     check = SlowCheck()
     monkeypatch.setattr(file, "_check", check)
-    monkeypatch.setattr(store, "SHORT_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(commits, "SHORT_CHECK_SECONDS", 0.01)
     return check
 
 
@@ -104,7 +104,7 @@ def test_a_call_that_is_put_meanwhile_waits_and_is_stored(
 def test_a_call_waits_for_a_short_time_only(
     queue: SqliteQueue, check: SlowCheck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "WAIT_FOR_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(commits, "WAIT_FOR_CHECK_SECONDS", 0.05)
     with pytest.raises(QueueUnavailable, match="is being checked"):
         queue.put(Call(b"too early"))
     check.end()

@@ -18,9 +18,9 @@ from gevent.pool import Pool
 from mspc.calls.call import Call
 from mspc.errors import ConfigError, QueueUnavailable
 from mspc.queues.sqlite.bulk import Bulk
+from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.queues.sqlite.statements import LOAD_ROWS
-from mspc.queues.sqlite.store import Store
 from mspc.settings.config import SqliteConfig
 from tests.conftest import StartMspc
 from tests.support.opened import Opened

@@ -15,9 +15,9 @@ from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
 from mspc.queues.base import Delivery
 from mspc.queues.spooled import SpooledQueue
+from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.queues.sqlite.space import space_of, wal_pages
-from mspc.queues.sqlite.store import Store
 from mspc.settings.config import SqliteConfig
 from tests.support.memory import MemoryQueue, MemoryStore
 from tests.support.opened import Opened

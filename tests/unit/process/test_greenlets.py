@@ -6,8 +6,8 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from mspc.process import watched
-from mspc.process.watched import Watched
+from mspc.process import greenlets
+from mspc.process.greenlets import Watched
 from tests.support.waiting import eventually
 
 
@@ -29,7 +29,7 @@ class Work:
 def test_what_fails_is_logged_and_started_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(watched, "START_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(greenlets, "START_AGAIN_SECONDS", 0.0)
     work = Work(failures=2)
     part = Watched("part", work)
     part.start()
@@ -45,7 +45,7 @@ def test_what_fails_is_logged_and_started_again(
 def test_there_is_a_problem_until_it_is_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watched, "START_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(greenlets, "START_AGAIN_SECONDS", 0.2)
     part = Watched("part", Work(failures=1))
     part.start()
     eventually(part.problem)
@@ -67,7 +67,7 @@ def test_there_is_a_problem_before_it_starts_and_after_it_returned() -> None:
 
 
 def test_stop_ends_the_pause_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched, "START_AGAIN_SECONDS", 60.0)
+    monkeypatch.setattr(greenlets, "START_AGAIN_SECONDS", 60.0)
     work = Work(failures=1)
     part = Watched("part", work)
     part.start()

@@ -1,4 +1,4 @@
-"""The embedded queue's file: one connection, one native thread, group commit.
+"""Group commit: whatever is to be written shares a transaction, in one native thread.
 
 Why one connection: every SQLite up to 3.51.2 can corrupt a WAL that two connections
 reset at once (sqlite.org/changes.html, 3.51.3); with one it cannot happen. Why a thread
@@ -20,8 +20,8 @@ from gevent.threadpool import ThreadPool
 
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.process import crash
+from mspc.process.greenlets import Watched
 from mspc.process.lookout import Lookout
-from mspc.process.watched import Watched
 from mspc.queues.sqlite.bulk import Bulk, Row
 from mspc.queues.sqlite.file import close_file, open_file, prepare
 from mspc.queues.sqlite.jobs import Job, in_one_transaction, refusals, work

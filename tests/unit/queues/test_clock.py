@@ -7,7 +7,7 @@ from typing import Any, cast
 import gevent
 import pytest
 
-from mspc.queues.requeue import Alarm, WaitingWindow
+from mspc.queues.clock import Alarm, WaitingWindow
 
 
 @dataclass(eq=False)
