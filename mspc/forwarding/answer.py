@@ -14,7 +14,7 @@ MAX_LINE_BYTES = 65_536
 WIRE_BYTES = 262_144
 
 _HEAD_END = re.compile(rb"\n\r?\n")
-_BLANK = re.compile(rb"(?:\r?\n)+")
+_BLANK = re.compile(rb"[\r\n]+")
 # Of any version: some proxies write that of what is behind them, HTTP/2 200.
 _STATUS = re.compile(
     rb"HTTP/([0-9]+(?:\.[0-9]+)?) +([1-9][0-9]{2})(?:[ \t\r].*)?", re.DOTALL

@@ -142,7 +142,10 @@ class Connections:
             # It was opened beside them: else they would be one more after each call.
             self._let_go(connection)
             return
-        self._put(kept, connection)
+        if connection.state is State.ENDED:
+            kept.idle.append(connection)
+        else:
+            self._put(kept, connection)
         if len(self._kept) > ORIGINS:
             self._forget(next(iter(self._kept)))
 

@@ -75,11 +75,12 @@ class TargetConnection:
             self.state = self._rest.state
         elif self._rest.closing or not (intact and 200 <= reader.status < 300):
             self._unsent = []  # nobody wants the rest
+        status = reader.status
         # Sent unasked before an idle connection is closed: RFC 9110 15.5.9.
-        if self._used and reader.status == REQUEST_TIMEOUT and not self.lasting:
+        if status == REQUEST_TIMEOUT and self._used and not self.lasting:
             raise Stale
         self._used = True
-        return reader.status
+        return status
 
     @property
     def half_sent(self) -> bool:

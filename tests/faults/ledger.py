@@ -31,6 +31,7 @@ class Answer:
         status: of the answer; 0 for none: the connection is held until it is closed.
         delay: seconds until the answer, or until the connection is reset.
         reset: a RST instead of an answer.
+        closes: the connection is closed without a byte of an answer.
         raw: writes to the connection in place of an answer, which is closed afterwards;
             `status` is what mspc should make of it.
     """
@@ -38,6 +39,7 @@ class Answer:
     status: int = 200
     delay: float = 0.0
     reset: bool = False
+    closes: bool = False
     raw: Callable[[socket.socket], None] | None = None
 
 
@@ -153,14 +155,21 @@ class Ledger:
     def _serve(self, connection: socket.socket, address: object) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError, ValueError), connection.makefile("rb") as raw:
+            used = False
             while (hit := self._read(raw)) is not None:
                 answer = self._behaviour(hit.id, self.attempts[hit.id])
                 try:
                     going_on = self._answer(connection, hit, answer)
                 finally:
-                    hit.ended = time.monotonic()
+                    hit.ended = hit.ended or time.monotonic()
+                if used and (answer.reset or answer.closes):
+                    # No attempt: the age of the connection is the reason, as far as
+                    # mspc can know, so that it sends the call again at once.
+                    self.hits.remove(hit)
+                    self.attempts[hit.id] -= 1
                 if not going_on:
                     return
+                used = True
 
     def _read(self, raw: IO[bytes]) -> Hit | None:
         line = raw.readline()
@@ -191,17 +200,19 @@ class Ledger:
 
     def _answer(self, connection: socket.socket, hit: Hit, answer: Answer) -> bool:
         """Whether another request may follow."""
-        answers = answer.status or answer.reset or answer.raw
+        answers = answer.status or answer.reset or answer.closes or answer.raw
         wait = answer.delay if answers else _LONGEST_HANG_SECONDS
         if wait and _closed_within(connection, wait):
             return False
         if answer.reset:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         if answer.raw is not None:
+            if answer.status:  # mspc goes on as soon as it has come, not at its end
+                hit.ended = time.monotonic()
             answer.raw(connection)
             self._answered(hit, answer.status)
             return False
-        if answer.reset or not answer.status:
+        if answer.reset or answer.closes or not answer.status:
             return False
         phrase = HTTPStatus(answer.status).phrase
         head = f"HTTP/1.1 {answer.status} {phrase}\r\nContent-Length: 0\r\n\r\n"

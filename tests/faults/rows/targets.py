@@ -198,7 +198,6 @@ def hostile() -> dict[str, Answer]:
     huge = b"X: " + b"y" * 1_048_576 + b"\r\n\r\n"
     chunked = b"Transfer-Encoding: chunked\r\n\r\n"
     talks: dict[str, tuple[int, Callable[[socket.socket], None]]] = {
-        "closes": (0, say(b"")),
         "slow-status-line": (0, endless(b"HTTP/1.1 2", b"0", 0.02)),
         "slow-headers": (200, endless(OK + b"X: ", b"y", 0.02)),
         "endless-headers": (200, endless(OK, b"X: y\r\n" * 1000)),
@@ -239,7 +238,11 @@ def hostile() -> dict[str, Answer]:
         ),
     }
     answers = {name: Answer(code, raw=talk) for name, (code, talk) in talks.items()}
-    return answers | {"hangs": Answer(0), "resets": Answer(0, reset=True)}
+    return answers | {
+        "hangs": Answer(0),
+        "closes": Answer(0, closes=True),
+        "resets": Answer(0, reset=True),
+    }
 
 
 @row(30, "hostile targets", queues=(SQLITE, QUORUM))
