@@ -51,7 +51,7 @@ def amqpstorm() -> Any:
 PRIVATE: dict[Use, Callable[[], object]] = {
     # The socket of the kernel below gevent's: it never waits.
     ("serving.connection", "_sock"): has_kernel_socket,
-    ("forwarding.connections", "_sock"): has_kernel_socket,
+    ("forwarding.exchange", "_sock"): has_kernel_socket,
     # pywsgi: what it writes, and in which pieces.
     ("serving.connection", "_write"): lambda: (
         parameters(cast("Any", WSGIHandler)._write)[:2] == ["self", "data"]
@@ -83,8 +83,17 @@ PRIVATE: dict[Use, Callable[[], object]] = {
         Channel(1, connection := amqpstorm(), 1)._connection is connection
     ),
     ("queues.amqp.channel", "_io"): lambda: amqpstorm()._io is not None,
-    ("queues.amqp.link", "_io"): lambda: amqpstorm()._io is not None,
-    ("queues.amqp.link", "_exceptions"): lambda: amqpstorm()._io._exceptions == [],
+    # What comes first is looked at before the connection sees it.
+    ("queues.amqp.connecting", "_on_read_impl"): lambda: callable(
+        amqpstorm()._io._on_read_impl
+    ),
+    ("queues.amqp.connecting", "_read_buffer"): lambda: (
+        parameters(cast("Any", Connection)._read_buffer) == ["self", "data_in"]
+    ),
+    ("queues.amqp.connecting", "_io"): lambda: amqpstorm()._io is not None,
+    ("queues.amqp.connecting", "_exceptions"): lambda: (
+        amqpstorm()._io._exceptions == []
+    ),
     # logging's documentation names it, under "Optimization".
     ("process.logs", "_srcfile"): lambda: os.path.exists(cast("Any", logging)._srcfile),
     ("process.healthcheck", "_create_unverified_context"): lambda: isinstance(
