@@ -198,7 +198,7 @@ def _fill(path: Path, count: int) -> None:
         db.execute(
             "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT ?)"
             " INSERT INTO waiting (due, delay, id, accepted_at, attempts, last_error,"
-            " payload) SELECT ? + n, 3600000, hex(n), 5, 1, '', zeroblob(300) FROM n",
+            " payload) SELECT ? + n, 9999999, hex(n), 5, 1, '', zeroblob(300) FROM n",
             (count, due),
         )
         db.commit()
