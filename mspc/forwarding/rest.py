@@ -16,7 +16,7 @@ REST_BYTES = 262_144
 _LINE_BYTES = 4_096
 
 _HEAD_END = re.compile(rb"\n\r?\n")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?\r?\n")
 _TRAILER_LINE = re.compile(rb"[^\s:]+:[^\x00\r\n]*\r?\n")
 _EMPTY = (b"\r\n", b"\n")
 
@@ -94,7 +94,8 @@ class RestOfAnswer:
             return None
         if end is None:
             return False
-        lines = self._buffer[: end.start()].split(b"\n")[1:]
+        head = self._buffer[: end.start() + 1].replace(b"\r\n", b"\n")
+        lines = head.split(b"\n")[1:-1]
         if len(lines) > MAX_HEADERS:
             return None
         self._buffer = self._buffer[end.end() :]
@@ -105,7 +106,7 @@ class RestOfAnswer:
         headers: dict[bytes, bytes] = {}
         for line in lines:
             name, _, value = line.partition(b":")
-            name, value = name.lower(), value.strip()
+            name, value = name.lower(), value.strip(b" \t")
             headers[name] = headers[name] + b"," + value if name in headers else value
         options = headers.get(b"connection", b"").lower()
         self._lasting = (
@@ -164,7 +165,7 @@ class RestOfAnswer:
             return self._skip <= self._body_left
         if self._expected == _CHUNK_END:
             self._expected = _CHUNK_SIZE
-            return line in _EMPTY
+            return line == b"\r\n"  # a bare LF may follow a chunk that is too short
         if line in _EMPTY:
             self._expected = _END
             return True
@@ -173,6 +174,6 @@ class RestOfAnswer:
 
 def _length(value: bytes | None) -> int | None:
     """The body's, when the header says one."""
-    lengths = {one.strip() for one in (value or b"").split(b",")}
+    lengths = {one.strip(b" \t") for one in (value or b"").split(b",")}
     (length, *more) = lengths
     return int(length) if not more and length.isdigit() and len(length) <= 15 else None
