@@ -366,3 +366,10 @@ def test_every_row_that_the_page_names_was_run() -> None:
         for first, last in re.findall(r"(\d+)(?: to (\d+))?", row[2]):
             assert int(first) in run
             assert int(last or first) in run
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_files_of_the_project_that_are_named_exist(page: str) -> None:
+    named = r"`((?:tests|mspc|scripts|deploy|benchmarks)/[\w./*-]*)`"
+    for path in re.findall(named, text_of(page)):
+        assert list(PROJECT.glob(path)), path
