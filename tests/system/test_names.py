@@ -4,7 +4,6 @@ A DNS server and an /etc/hosts of their own, in a mount namespace.
 """
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from tests.faults.dns import StubDns
 from tests.faults.nodes import NotInjected
+from tests.support.backlog import full_backlog
 from tests.support.process import MspcProcess
 from tests.support.target import Target
 
@@ -112,13 +112,7 @@ def test_a_dead_first_address_costs_neither_time_nor_the_call(
     hosts.write_text("::1 both.test\n127.0.0.1 both.test localhost\n")
     target = Target()
     target.start()
-    with socket.socket(socket.AF_INET6) as dead:
-        dead.bind(("::1", target.port))
-        dead.listen(0)
-        waiting = [socket.socket(socket.AF_INET6) for _ in range(3)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(("::1", target.port))
+    with full_backlog("::1", target.port):
         mspc = start(_with_hosts(hosts))
         target.answer(headers={"Connection": "close"})
         for number in range(3):
@@ -132,8 +126,6 @@ def test_a_dead_first_address_costs_neither_time_nor_the_call(
             rf"{call_id} .* -> no connection: Connection refused \(127.0.0.1\); "
             r"no answer \(::1\)"
         )
-        for one in waiting:
-            one.close()
 
 
 def test_a_denied_address_is_denied_by_every_spelling_and_name(

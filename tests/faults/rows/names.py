@@ -1,6 +1,5 @@
 """Names that do not resolve, hang, or lead to an address that must not be called."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from tests.faults.rows.targets import (
     post_all,
     slowest_healthy,
 )
+from tests.support.backlog import full_backlog
 from tests.support.children import free_port
 from tests.support.waiting import eventually
 
@@ -138,30 +138,11 @@ def silent_names(run: Run) -> None:
         run.drain(timeout=120)
 
 
-@contextmanager
-def full_backlog(port: int) -> Iterator[None]:
-    """Something listens on ::1 and takes no more connections: they stay unanswered."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener:
-        listener.bind(("::1", port))
-        listener.listen(0)
-        waiting = []
-        for _ in range(8):
-            client = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-            client.setblocking(False)
-            client.connect_ex(("::1", port))
-            waiting.append(client)
-        try:
-            yield
-        finally:
-            for client in waiting:
-                client.close()
-
-
 @row(58, "dead first address of a name", queues=(SQLITE, QUORUM))
 def dead_first_address(run: Run) -> None:
     """The next address is tried soon, and remembered: nobody waits for the dead one."""
     count = 20 if run.quick else 100
-    with own_dns(run) as (_, prefix), full_backlog(run.ledger.port):
+    with own_dns(run) as (_, prefix), full_backlog("::1", run.ledger.port):
         service = run.service(prefix=prefix)
         client = run.client()
         for n in range(count):

@@ -38,6 +38,7 @@ from tests.integration.forwarding.conftest import (
     say,
     say_and_hang,
 )
+from tests.support.backlog import full_backlog
 from tests.support.certificates import Certificates
 from tests.support.children import die_with_parent, end, free_port
 from tests.support.target import Target
@@ -493,17 +494,8 @@ class TestFailure:
 @pytest.fixture
 def busy_port() -> Iterator[int]:
     """A port whose backlog is full: connecting to it takes for ever."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        address = listener.getsockname()
-        waiting = [socket.socket() for _ in range(3)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(address)
-        yield address[1]
-        for one in waiting:
-            one.close()
+    with full_backlog("127.0.0.1") as port:
+        yield port
 
 
 class TestFasterThanWeRead:

@@ -15,6 +15,7 @@ from mspc.delivery.consumers import Consumers
 from mspc.delivery.in_flight import REMEMBERED_CALLS, REMEMBERED_SECONDS, InFlight
 from mspc.delivery.retry import RetryPolicy
 from mspc.errors import MspcError, QueueUnavailable
+from tests.support.clock import Clock
 
 PAYLOAD = b'{"url": "http://service.test/"}'
 
@@ -33,15 +34,6 @@ class Lent:
     def retry(self, call: Call, delay: float) -> None: ...
 
     def bury(self, call: Call, reason: str) -> None: ...
-
-
-class Clock:
-    """Stands still until it is set."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

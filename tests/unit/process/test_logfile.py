@@ -9,21 +9,14 @@ import pytest
 from gevent.monkey import get_original
 
 from mspc.process.logfile import LOOK_AGAIN_SECONDS, LogFile
+from tests.support.clock import Clock
 
 close = get_original("os", "close")  # at once
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 from gevent.monkey import get_original
 
 from mspc.process.lookout import PATIENCE_SECONDS, Lookout
+from tests.support.clock import Clock
 
 allocate_lock = get_original("_thread", "allocate_lock")
 
@@ -25,14 +26,6 @@ class Disk:
             return self.problem
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def disk() -> Disk:
     return Disk()
@@ -40,7 +33,7 @@ def disk() -> Disk:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture
