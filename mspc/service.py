@@ -7,10 +7,12 @@ from gevent.event import Event
 
 from mspc.api.app import create_app
 from mspc.calls.accepted import Accepted
+from mspc.calls.requests import Requests
 from mspc.delivery.consumers import Consumers
 from mspc.delivery.retry import RetryPolicy
 from mspc.errors import ConfigError, MspcError
 from mspc.forwarding.forwarder import Forwarder
+from mspc.lanes.lanes import Lanes
 from mspc.queues.opening import open_queue
 from mspc.serving.server import Server
 from mspc.settings.config import Config
@@ -29,16 +31,20 @@ class Service:
         self._config = config
         self._ended = Event()
         self._failure: MspcError | None = None
-        self._queue = open_queue(config.queue)
-        self._forwarder = Forwarder(config.forward)
         accepted = Accepted()
+        requests = Requests(config.forward.networks, accepted)
+        self._lanes = Lanes(
+            config.consumers, config.breaker_failures, config.requeue_delay
+        )
+        self._queue = open_queue(config.queue, self._lanes, requests.lane_of)
+        self._forwarder = Forwarder(config.forward)
         self._consumers = Consumers(
             config.consumers,
             self._queue,
+            self._lanes,
             self._forwarder.attempt,
             RetryPolicy(config.requeue_delay),
-            config.forward.networks,
-            accepted,
+            requests,
         )
         app = create_app(
             config.http,
@@ -46,7 +52,9 @@ class Service:
             config.forward.networks,
             self._queue,
             accepted,
+            requests.lane_of,
             self.problem,
+            self.remark,
         )
         self._server = Server(config.http, app)
 
@@ -77,6 +85,11 @@ class Service:
         return (
             self._queue.problem() or self._consumers.problem() or self._server.problem()
         )
+
+    def remark(self) -> str | None:
+        """What somebody who looks should know although nothing is wrong."""
+        remarks = filter(None, (self._queue.remark(), self._lanes.remark()))
+        return " ".join(remarks) or None
 
     def _start(self) -> None:
         # The ports first: a second instance started by mistake goes no further. They

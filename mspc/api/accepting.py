@@ -1,6 +1,8 @@
 """POST /: a call is read, stored, and only then answered."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 
 import falcon
 
@@ -24,11 +26,17 @@ class CallsResource:
     protected = True
 
     def __init__(
-        self, queue: Queue, networks: NetworkRules, accepted: Accepted, http: HttpConfig
+        self,
+        queue: Queue,
+        networks: NetworkRules,
+        accepted: Accepted,
+        lane_of: Callable[[Call], str],
+        http: HttpConfig,
     ) -> None:
         self._queue = queue
         self._networks = networks
         self._accepted = accepted
+        self._lane_of = lane_of
         self._max_bytes = http.max_request_bytes
         self._fast = http.fast_publish
 
@@ -41,7 +49,7 @@ class CallsResource:
             request = validation.parse(payload, self._networks)
         except NotAnObject as exc:
             raise NotAnObject(f"{exc}{hint(req, payload)}") from exc
-        call = Call(payload)
+        call = Call(payload, lane=request.lane)
         self._accepted.remember(call, request)  # before somebody takes it
         try:
             self._put(call)
@@ -56,7 +64,8 @@ class CallsResource:
             answer(resp, falcon.HTTP_200, "OK")
             return
         call = Call(payload)
-        self._put(call)
+        # Answered whatever it is; but a service that is down must not hold up others.
+        self._put(replace(call, lane=self._lane_of(call)))
         log.info("%s accepted unread, %d bytes", call.id, len(payload))
         answer(resp, falcon.HTTP_200, "OK", id=call.id)
 

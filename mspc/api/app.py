@@ -11,6 +11,7 @@ from mspc.api.errors import add_error_handlers
 from mspc.api.health import HealthResource
 from mspc.api.paths import ALLOWED
 from mspc.calls.accepted import Accepted
+from mspc.calls.call import Call
 from mspc.calls.networks import NetworkRules
 from mspc.queues.base import Queue
 from mspc.settings.config import AuthConfig, HttpConfig
@@ -32,7 +33,9 @@ def create_app(
     networks: NetworkRules,
     queue: Queue,
     accepted: Accepted,
+    lane_of: Callable[[Call], str],
     problem: Callable[[], str | None],
+    remark: Callable[[], str | None],
 ) -> falcon.App[Any, Any]:
     """The WSGI application.
 
@@ -42,12 +45,14 @@ def create_app(
         networks: addresses that a call may not name.
         queue: where calls are stored.
         accepted: where their requests are remembered for the consumers.
+        lane_of: reads whom a call goes to that nobody has read.
         problem: why the service is not ready; None when it is.
+        remark: what somebody who looks should know although it is.
     """
     middleware: list[Any] = [ExactPaths(), Authorization(auth)]
     app = falcon.App(middleware=middleware)
-    app.add_route("/", CallsResource(queue, networks, accepted, http))
+    app.add_route("/", CallsResource(queue, networks, accepted, lane_of, http))
     app.add_route("/health/live", HealthResource("Alive"))
-    app.add_route("/health/ready", HealthResource("Ready", problem, queue.remark))
+    app.add_route("/health/ready", HealthResource("Ready", problem, remark))
     add_error_handlers(app, http.max_request_bytes)
     return app

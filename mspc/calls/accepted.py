@@ -34,12 +34,19 @@ class Accepted:
             self._forget_what_others_took()
         if size <= self._left:
             self._left -= size
-            self._newest = call.accepted_at
+            self._newest = max(self._newest, call.accepted_at)
             self._requests[call.id] = call, request
 
     def forget(self, call: Call) -> None:
         """`call` was not stored, so nobody will take it."""
         self._take(call.id)
+
+    def lane(self, call: Call) -> str | None:
+        """Whom `call` goes to; None when it is not remembered."""
+        found = self._requests.get(call.id)
+        if found is None or found[0].payload != call.payload:
+            return None
+        return found[1].lane
 
     def take(self, call: Call) -> Request | None:
         """The request of `call`, once; None when it is not remembered."""

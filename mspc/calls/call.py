@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 LAST_ERROR_CHARACTERS = 500
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+# What a service answers that is too busy, and what is answered in its place.
+NO_SIGN_OF_LIFE = frozenset({429, 502, 503, 504})
+
 Origin = tuple[str, str, int]  # scheme, host, port
 
 
@@ -25,6 +28,8 @@ class Call:
         accepted_at: when it was accepted, Unix seconds.
         attempts: how many attempts have failed so far.
         last_error: what the last of them gave.
+        lane: whom it goes to, as Request.lane has it; empty when nobody has read it. A
+            queue may keep it or not.
     """
 
     payload: bytes
@@ -32,6 +37,7 @@ class Call:
     accepted_at: float = field(default_factory=time.time)
     attempts: int = 0
     last_error: str = ""
+    lane: str = field(default="", compare=False)
 
     def next_attempt(self, error: str) -> "Call":
         """The same call after one more failed attempt.
@@ -89,6 +95,11 @@ class Request:
         return self.scheme, self.host, self.port
 
     @property
+    def lane(self) -> str:
+        """What it has in common with the calls to the same service."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
     def _bracketed(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
 
@@ -113,6 +124,13 @@ class Outcome:
     def succeeded(self) -> bool:
         """2xx, by the answer's status line alone."""
         return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def reachable(self) -> bool | None:
+        """Whether the service gave a sign of life; None: it says nothing of it."""
+        if self.permanent:
+            return None
+        return self.status is not None and self.status not in NO_SIGN_OF_LIFE
 
     def __str__(self) -> str:
         if self.status is None:

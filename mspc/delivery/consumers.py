@@ -7,14 +7,12 @@ from functools import partial
 from gevent.event import Event
 from gevent.pool import Pool
 
-from mspc.calls import validation
-from mspc.calls.accepted import Accepted
-from mspc.calls.call import Call, Outcome, Request
-from mspc.calls.networks import NetworkRules
-from mspc.calls.salvage import salvage
+from mspc.calls.call import Outcome, Request
+from mspc.calls.requests import Requests
 from mspc.delivery.in_flight import Attempt, InFlight
 from mspc.delivery.retry import Ack, DeadLetter, Requeue, RetryPolicy
 from mspc.errors import BadRequest, QueueError
+from mspc.lanes.lanes import Lanes
 from mspc.process import crash
 from mspc.process.greenlets import Watched
 from mspc.queues.base import Delivery, Queue
@@ -30,22 +28,31 @@ class Consumers:
         self,
         size: int,
         queue: Queue,
+        lanes: Lanes,
         attempt: Callable[[Request, str], Outcome],
         policy: RetryPolicy,
-        networks: NetworkRules,
-        accepted: Accepted,
+        requests: Requests,
     ) -> None:
+        """
+        Args:
+            size: attempts in flight at once, as `lanes` has it.
+            queue: where deliveries come from, as far as its lanes admit them.
+            lanes: told what each attempt says of its service, and when it is over.
+            attempt: makes a call, given its id, and says what came of it.
+            policy: what to do then.
+            requests: what a call asks for.
+        """
         self._queue = queue
         self._attempt = attempt
         self._policy = policy
-        self._networks = networks
-        self._accepted = accepted
+        self._lanes = lanes
+        self._requests = requests
         self._pool = Pool(size)
         self._in_flight = InFlight()
         self._stopping = Event()
         self._dispatcher = Watched(
             "delivery of calls to the consumers",
-            partial(dispatch, queue, self._pool, self._handle, self._stopping),
+            partial(dispatch, queue, self._pool, self._run, self._stopping),
         )
 
     def start(self) -> None:
@@ -68,6 +75,12 @@ class Consumers:
 
     def problem(self) -> str | None:
         return self._dispatcher.problem()
+
+    def _run(self, delivery: Delivery) -> None:
+        try:
+            self._handle(delivery)
+        finally:
+            self._lanes.ended(delivery)
 
     def _handle(self, delivery: Delivery) -> None:
         attempt = self._in_flight.begin(delivery)
@@ -92,12 +105,14 @@ class Consumers:
         crash.at("delivery_taken")
         call = attempt.delivery.call
         try:
-            request = self._accepted.take(call) or self._read(call)
+            request = self._requests.take(call)
         except BadRequest as exc:
             log.error("%s is no call, now a dead letter: %s", call.id, exc)
             attempt.settle().bury(call, f"is no call: {exc}")
             return
         outcome = self._attempt(request, call.id)
+        # Where it waits, if it has to, depends on it.
+        self._lanes.judge(attempt.delivery.lane, outcome.reachable, outcome.seconds)
         delivery = attempt.settle()
         match self._policy.decide(request, outcome):
             case Ack():
@@ -115,16 +130,6 @@ class Consumers:
             case DeadLetter(reason):
                 self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
                 delivery.bury(call.next_attempt(str(outcome)), reason)
-
-    def _read(self, call: Call) -> Request:
-        try:
-            return validation.parse(call.payload, self._networks)
-        except BadRequest as refused:
-            # The rules of accepting are not those of what was accepted by others.
-            request = salvage(call.payload, self._networks, refused)
-            if not call.attempts:  # once will do
-                log.info("%s is sent as far as it can be: %s", call.id, refused)
-            return request
 
     def _retry_after_a_bug(self, delivery: Delivery) -> None:
         try:

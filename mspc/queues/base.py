@@ -5,6 +5,7 @@ from typing import Protocol
 
 from mspc.calls.call import Call
 from mspc.errors import MspcError
+from mspc.lanes.lane import Lane
 
 
 class Delivery(Protocol):
@@ -18,6 +19,9 @@ class Delivery(Protocol):
 
     @property
     def call(self) -> Call: ...
+
+    @property
+    def lane(self) -> Lane: ...
 
     @property
     def alive(self) -> bool:
@@ -70,8 +74,10 @@ class Queue(Protocol):
     def deliveries(self) -> Iterator[Delivery]:
         """Yields calls as they become due; reconnects by itself; ends on cancel().
 
-        For one greenlet only. Calls come roughly in the order of their due times; no
-        order is promised.
+        For one greenlet only. Only those come that the lanes admit; who has taken one
+        says lanes.ended() when the attempt is over. Calls of a lane come roughly in the
+        order of their due times; no order is promised. What a lane does not admit is
+        set aside: it is in no other call's way, and its attempts are not counted.
         """
 
     def cancel(self) -> None:
@@ -85,3 +91,8 @@ class Queue(Protocol):
 
     def remark(self) -> str | None:
         """What somebody who looks should know although nothing is wrong."""
+
+
+def unread(call: Call) -> str:
+    """Whom a call goes to, for a queue without lanes."""
+    return ""

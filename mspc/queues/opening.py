@@ -1,7 +1,11 @@
 """The queues: `base` is the contract, `open_queue` the only place that chooses."""
 
+from collections.abc import Callable
+
+from mspc.calls.call import Call
+from mspc.lanes.lanes import Lanes
 from mspc.queues.amqp.queue import AmqpQueue
-from mspc.queues.base import Delivery, Queue
+from mspc.queues.base import Delivery, Queue, unread
 from mspc.queues.spooled import SpooledQueue
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.settings.config import QueueConfig, SqliteConfig
@@ -9,10 +13,21 @@ from mspc.settings.config import QueueConfig, SqliteConfig
 __all__ = ["Delivery", "Queue", "open_queue"]
 
 
-def open_queue(config: QueueConfig) -> Queue:
+def open_queue(
+    config: QueueConfig,
+    lanes: Lanes | None = None,
+    lane_of: Callable[[Call], str] = unread,
+) -> Queue:
+    """The queue that the settings ask for.
+
+    Args:
+        config: which one, and where.
+        lanes: whose turn it is; without them calls come in order.
+        lane_of: reads whom a call goes to, when nobody has. It does not raise.
+    """
     if isinstance(config, SqliteConfig):
-        return SqliteQueue(config)
-    broker = AmqpQueue(config)
+        return SqliteQueue(config, lanes, lane_of)
+    broker = AmqpQueue(config, lanes, lane_of)
     if config.spool is None:
         return broker
     return SpooledQueue(broker, SqliteQueue(SqliteConfig(config.spool)))

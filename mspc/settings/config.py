@@ -103,6 +103,7 @@ class Config:
 
     Attributes:
         consumers: calls in flight at once.
+        breaker_failures: so many in a row, and a service's calls wait; 0: never.
         requeue_delay: seconds between a failed attempt and the next one.
         shutdown_timeout: seconds that attempts in flight get after SIGTERM.
         remarks: what somebody should be told once about the settings.
@@ -113,7 +114,8 @@ class Config:
     auth: AuthConfig = AuthConfig()
     forward: ForwardConfig = ForwardConfig()
     log: LogConfig = LogConfig()
-    consumers: int = 100
+    consumers: int = 200
+    breaker_failures: int = 5
     requeue_delay: float = 5.0
     shutdown_timeout: float = 30.0
     remarks: tuple[str, ...] = ()

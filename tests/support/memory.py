@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 from gevent.event import Event
-from gevent.queue import Queue as Mailbox
 
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
+from mspc.lanes.lane import Lane
+from mspc.lanes.lanes import Lanes, OneLane
 from mspc.queues.base import Delivery
 from mspc.queues.clock import WaitingWindow
 
@@ -40,13 +42,15 @@ class MemoryQueue:
         refusing: why no calls are taken, though those stored are delivered.
     """
 
-    def __init__(self, store: MemoryStore | None = None) -> None:
+    def __init__(
+        self, store: MemoryStore | None = None, lanes: Lanes | None = None
+    ) -> None:
         self.store = store or MemoryStore()
         self.broken = ""
         self.refusing = ""
-        self._ready: Mailbox[MemoryDelivery | None] = Mailbox()
+        self._lanes = OneLane() if lanes is None else lanes
         self._waiting: WaitingWindow[MemoryDelivery] = WaitingWindow(
-            self._ready.put, time.monotonic
+            self._lanes.offer, time.monotonic
         )
         self._open = False
         self._cancelled = Event()
@@ -64,14 +68,16 @@ class MemoryQueue:
 
     def deliveries(self) -> Iterator[Delivery]:
         while not self._cancelled.is_set():
-            delivery = self._ready.get()
-            if delivery is not None and not self._cancelled.is_set():
+            delivery: Any = self._lanes.take()
+            if delivery is None:
+                self._lanes.wait()
+            elif not self._cancelled.is_set():
                 yield delivery
 
     def cancel(self) -> None:
         self._cancelled.set()
         self._waiting.clear()
-        self._ready.put(None)
+        self._lanes.changed.set()
 
     def close(self) -> None:
         self.cancel()
@@ -88,11 +94,11 @@ class MemoryQueue:
 
     def lend(self, row: int) -> None:
         call, due = self.store.rows[row]
-        delivery = MemoryDelivery(self, row, call)
+        delivery = MemoryDelivery(self, row, call, self._lanes.of(call.lane))
         if due > time.time():
             self._waiting.hold(delivery, time.monotonic() + due - time.time())
         else:
-            self._ready.put(delivery)
+            self._lanes.offer(delivery)
 
 
 class MemoryDelivery:
@@ -102,8 +108,9 @@ class MemoryDelivery:
         alive: set it to False for a delivery whose channel is gone.
     """
 
-    def __init__(self, queue: MemoryQueue, row: int, call: Call) -> None:
+    def __init__(self, queue: MemoryQueue, row: int, call: Call, lane: Lane) -> None:
         self.call = call
+        self.lane = lane
         self._queue = queue
         self._row = row
         self._settled = False

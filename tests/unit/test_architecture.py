@@ -19,12 +19,14 @@ ROOMS: dict[str, frozenset[str]] = {
     "__main__": frozenset({"main", "process"}),
     "main": BASEMENT | {"service", "process", "settings"},
     "service": BASEMENT
-    | {"serving", "api", "delivery", "forwarding", "queues", "process", "settings"},
+    | {"serving", "api", "delivery", "forwarding", "queues", "lanes", "process"}
+    | {"settings"},
     "serving": frozenset({"api", "process", "settings", "errors"}),
     "api": BASEMENT | {"queues", "process", "settings"},
-    "delivery": BASEMENT | {"queues", "process"},
+    "delivery": BASEMENT | {"queues", "lanes", "process"},
     "forwarding": BASEMENT | {"process", "settings"},
-    "queues": BASEMENT | {"process", "settings"},
+    "queues": BASEMENT | {"lanes", "process", "settings"},
+    "lanes": frozenset(),
     "process": frozenset({"settings"}),
     "settings": BASEMENT,
     "calls": frozenset({"errors"}),

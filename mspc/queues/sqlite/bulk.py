@@ -8,6 +8,7 @@ a transaction does to a hundred rows is done in a few statements.
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Row = tuple[object, ...]
 
@@ -35,6 +36,14 @@ class Bulk:
             last = done.lastrowid or 0
             numbers.extend(range(last - len(some) + 1, last + 1))
         return numbers
+
+    def fetch(self, db: sqlite3.Connection, rows: Sequence[Row]) -> list[Any]:
+        """What it gives for all rows, in no order."""
+        found: list[Any] = []
+        for some in _portions(rows):
+            text = f"{self.head}{', '.join([self.row] * len(some))}{self.tail}"
+            found += db.execute(text, [value for row in some for value in row])
+        return found
 
 
 def _portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

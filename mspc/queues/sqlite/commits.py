@@ -148,6 +148,7 @@ class Store:
         *also: tuple[Bulk, Row],
         grows: int = 0,
         adds: int = 0,
+        if_left: Callable[[int], None] | None = None,
     ) -> int:
         """Runs `bulk` for `row`, together with the rows of others; its number.
 
@@ -159,11 +160,18 @@ class Store:
             also: rows for other bulks, in the same transaction.
             grows: so many bytes are added: refuse when the disk is nearly full.
             adds: by how much it changes the number of calls.
+            if_left: gets the number, when whoever waits for it was ended meanwhile.
 
         Raises:
             QueueUnavailable, QueueFailed: as for run().
         """
-        return int(self._done(Job((bulk, row), also, grows, adds)))
+        job = Job((bulk, row), also, grows, adds)
+        try:
+            return int(self._done(job))
+        except BaseException:
+            if if_left is not None:
+                job.tell(if_left)
+            raise
 
     def run_alone(self, statements: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `statements` between two transactions: if they fail, nobody else does.

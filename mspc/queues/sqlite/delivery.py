@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mspc.calls.call import Call
+from mspc.lanes.lane import Lane
 from mspc.queues.sqlite import statements as sql
 
 Move = Callable[[sqlite3.Connection], int | None]
@@ -33,13 +34,13 @@ class Place:
 class Owner(Protocol):
     """The queue, as far as its deliveries need it."""
 
-    def delete(self, place: Place) -> None:
+    def delete(self, delivery: "SqliteDelivery") -> None:
         """Takes a call out of the queue."""
 
-    def bury(self, place: Place, move: Move) -> None:
+    def bury(self, delivery: "SqliteDelivery", move: Move) -> None:
         """Runs what takes a call to the dead letters."""
 
-    def wait(self, place: Place, move: Move) -> None:
+    def wait(self, delivery: "SqliteDelivery", move: Move) -> None:
         """Runs what lets a call wait and gives its due time, and wakes then."""
 
     def due_in(self, milliseconds: int) -> int:
@@ -52,11 +53,17 @@ class Owner(Protocol):
 class SqliteDelivery:
     """A row, lent out."""
 
-    __slots__ = ("_crc", "_owner", "_settled", "call", "place")
+    __slots__ = ("_crc", "_owner", "_settled", "call", "lane", "place")
 
     def __init__(
-        self, owner: Owner, place: Place, call: Call, crc: int | None = None
+        self,
+        owner: Owner,
+        place: Place,
+        call: Call,
+        lane: Lane,
+        crc: int | None = None,
     ) -> None:
+        self.lane = lane
         self.place = place
         self.call = call
         self._crc = crc
@@ -74,11 +81,11 @@ class SqliteDelivery:
 
     def ack(self) -> None:
         if self._settle_once():
-            self._owner.delete(self.place)
+            self._owner.delete(self)
 
     def retry(self, call: Call, delay: float) -> None:
         milliseconds = max(1, round(delay * 1000))
-        new = (call.attempts, call.last_error, checksum(call))
+        new = (call.attempts, call.last_error, checksum(call), lane_of_row(call))
 
         def move(db: sqlite3.Connection) -> int:
             self._move_body(db)
@@ -92,20 +99,24 @@ class SqliteDelivery:
             return due
 
         if self._settle_once():
-            self._owner.wait(self.place, move)
+            self._owner.wait(self, move)
 
     def bury(self, call: Call, reason: str) -> None:
         died = (time.time(), reason, call.attempts, call.last_error)
+        lane = lane_of_row(call)
         # A damaged row keeps the checksum that shows it.
         crc = checksum(call) if self.intact else self._crc
 
         def move(db: sqlite3.Connection) -> None:
             self._move_body(db)
-            db.execute(sql.DIE[self.place.table], (*died, crc, self.place.seq))
+            db.execute(
+                sql.DIE[self.place.table],
+                (*died, crc, lane, self.place.seq),
+            )
             self._delete_row(db)
 
         if self._settle_once():
-            self._owner.bury(self.place, move)
+            self._owner.bury(self, move)
 
     def _settle_once(self) -> bool:
         first, self._settled = not self._settled, True
@@ -131,3 +142,7 @@ def checksum(call: Call) -> int:
 
 def fields(call: Call) -> tuple[str, float, int, str]:
     return call.id, call.accepted_at, call.attempts, call.last_error
+
+
+def lane_of_row(call: Call) -> str | None:
+    return call.lane or None

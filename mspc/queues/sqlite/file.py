@@ -10,17 +10,19 @@ from mspc.errors import ConfigError
 from mspc.queues.sqlite.space import PAGE_BYTES, wal_pages
 
 APPLICATION_ID = 0x6D737063  # "mspc"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 LOCK_WAIT_SECONDS = 1.0
 
-# What every table has of a call. CRC: NULL when nobody took one.
+# What every table has of a call. CRC: NULL when nobody took one. LANE: whom it goes to,
+# not part of the CRC; NULL when nobody has read it.
 _CALL = """
     id TEXT NOT NULL,
     accepted_at REAL NOT NULL,
     attempts INTEGER NOT NULL,
     last_error TEXT NOT NULL,
     payload BLOB NOT NULL CHECK (typeof(payload) = 'blob'),
-    crc INTEGER
+    crc INTEGER,
+    lane TEXT
 """
 # The payloads that are too long for a row; rows refer to them (see statements.py).
 # AUTOINCREMENT: a number is never given again, whatever somebody deletes by hand.
@@ -157,6 +159,11 @@ def _upgrade(db: sqlite3.Connection) -> list[str]:
         ]
     if version < 3:  # long payloads were part of their rows, where they may stay
         statements.append(_BODIES)
+    if version < 4:  # what is in the older ones is looked at when it is read
+        statements += [
+            f"ALTER TABLE {table} ADD COLUMN lane TEXT"
+            for table in ("calls", "waiting", "dead")
+        ]
     return statements
 
 

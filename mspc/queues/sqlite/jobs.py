@@ -30,6 +30,15 @@ class Job:
     adds: int = 0
     done: "AsyncResult[Any]" = field(default_factory=AsyncResult)
 
+    def tell(self, stored: Callable[[int], None]) -> None:
+        """Calls `stored` with the number of the row, once there is one."""
+
+        def told(done: "AsyncResult[Any]") -> None:
+            if isinstance(done.value, int):
+                stored(done.value)
+
+        self.done.rawlink(told)
+
 
 def in_one_transaction(jobs: list[Job], most: int) -> tuple[list[Job], list[Job]]:
     """Those to do now, and the others: all and none, but for many large calls.

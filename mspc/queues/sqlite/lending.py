@@ -1,13 +1,19 @@
-"""What of the embedded queue is in memory: counted in bytes, not in calls.
+"""What of the embedded queue is in memory: counted in bytes, and lane by lane.
 
 A call is held from when it is read until it is settled, and a service that hangs
-settles nothing. So payloads beyond LARGEST_UNCOUNTED are read when there is room for
-them; until then only their places are known. The others pass them meanwhile: a thousand
-large calls to a service that hangs are in no small call's way.
+settles nothing. So of what is not about to be attempted only its place in the file is
+known, eight bytes of it: a million calls to a service that is down are in nobody's way,
+and none of them is written anew to get there. Payloads beyond LARGEST_UNCOUNTED are
+read when there is room for them; smaller ones pass them meanwhile.
 """
 
+from array import array
 from collections import deque
 
+from gevent.event import Event
+
+from mspc.lanes.lane import Item, Lane
+from mspc.lanes.lanes import Lanes
 from mspc.queues.sqlite.delivery import Place, SqliteDelivery
 from mspc.queues.sqlite.statements import LARGEST_UNCOUNTED
 
@@ -15,81 +21,229 @@ from mspc.queues.sqlite.statements import LARGEST_UNCOUNTED
 # body that was read from it, and what is on its way to the service.
 LARGE_BYTES = 32 * 1024 * 1024
 SMALL_BYTES = 16 * 1024 * 1024
-# So many large ones are known without being read; then nothing new is looked for.
-LARGE_PLACES = 10_000
+# So many large ones of a lane are known without being read; then it is left alone.
+LARGE_PLACES = 1000
 READ_BYTES = 4 * 1024 * 1024  # in one transaction
+LANES_AT_ONCE = 16
+ROWS_AT_ONCE = 200
+
+
+class Keys:
+    """The rows of one lane that are not in memory, in the order of their turns."""
+
+    def __init__(self) -> None:
+        self._first: list[int] = []  # what was given back, in reverse
+        self._rest = array("q")
+        self._taken = 0  # of the rest
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._rest) - self._taken
+
+    def add(self, key: int) -> None:
+        self._rest.append(key)
+
+    def take(self, most: int) -> list[int]:
+        taken = [self._first.pop() for _ in range(min(most, len(self._first)))]
+        end = self._taken + most - len(taken)
+        taken += self._rest[self._taken : end]
+        self._taken = min(end, len(self._rest))
+        if self._taken * 2 > len(self._rest):
+            del self._rest[: self._taken]
+            self._taken = 0
+        return taken
+
+    def give_back(self, keys: list[int]) -> None:
+        """They were taken, and come first again."""
+        self._first.extend(reversed(keys))
+
+
+class Stock:
+    """What a lane has besides what is ready."""
+
+    __slots__ = ("keys", "large", "large_held")
+
+    def __init__(self) -> None:
+        self.keys = Keys()
+        self.large: deque[Place] = deque()
+        self.large_held = 0  # bytes
+
+    def __len__(self) -> int:
+        return len(self.keys) + len(self.large)
 
 
 class Lending:
-    """What is ready to be lent, what is lent, and what waits for room."""
+    """What is ready, what is lent, and what waits for its lane or for room.
 
-    def __init__(self) -> None:
-        self._ready: deque[SqliteDelivery] = deque()
-        self._large: deque[Place] = deque()
+    Attributes:
+        news: set when something may be read.
+    """
+
+    def __init__(self, lanes: Lanes) -> None:
+        self.news = Event()
+        self._lanes = lanes
+        self._stocks: dict[Lane, Stock] = {}
+        self._hungry: dict[Lane, None] = {}
+        self._starved: dict[Lane, None] = {}  # for want of room
         self._small_held = 0
         self._large_held = 0
+        lanes.keeper = self
 
-    def __len__(self) -> int:
-        """How many can be lent at once."""
-        return len(self._ready)
+    def hungry(self, lane: Lane) -> None:
+        if lane in self._stocks and self._lanes.wants(lane):
+            self._hungry[lane] = None
+            self.news.set()
 
-    @property
-    def open(self) -> bool:
-        """Whether more may be looked for."""
-        return self._small_held < SMALL_BYTES and len(self._large) < LARGE_PLACES
+    def shut(self, lane: Lane) -> None:
+        """Lets go the payloads of what is ready; it is read again in its turn."""
+        if not lane.ready:
+            return
+        stock = self._stock(lane)
+        stock.keys.give_back([_key(self._let_go(item)) for item in lane.ready])
+        lane.ready.clear()
+        self._count(lane, stock)
 
     def add(self, delivery: SqliteDelivery) -> None:
-        """One that was read, or has just been put."""
+        """One that has just been put."""
+        lane, place = delivery.lane, delivery.place
+        prompt = not lane.aside and self._lanes.prompt(lane)
+        if prompt and self._fits(lane, place.size):
+            self._hold(delivery)
+            self._lanes.offer(delivery)
+        else:
+            self.found(lane, place.seq)
+
+    def found(self, lane: Lane, key: int) -> None:
+        """A row of the file: its seq in `calls`, or less than 0 in `waiting`."""
+        self._stock(lane).keys.add(key)
+        lane.aside += 1
+        self.hungry(lane)
+
+    def next_rows(self) -> list[tuple[Lane, list[int]]]:
+        """Lanes that may have more ready, and which of their rows; read() follows."""
+        rows: list[tuple[Lane, list[int]]] = []
+        left = ROWS_AT_ONCE
+        for lane in list(self._hungry):
+            if len(rows) >= LANES_AT_ONCE or left <= 0:
+                break
+            del self._hungry[lane]
+            stock = self._stocks.get(lane)
+            if stock is None or len(stock.large) >= LARGE_PLACES:
+                continue
+            if not self._fits(lane, 0):
+                self._starved[lane] = None
+                continue
+            keys = stock.keys.take(min(left, self._lanes.wants(lane)))
+            if keys:
+                rows.append((lane, keys))
+                left -= len(keys)
+        return rows
+
+    def next_large(self) -> list[tuple[Lane, Place]]:
+        """Large calls for which there is room now; they count from here on."""
+        found: list[tuple[Lane, Place]] = []
+        size = 0
+        for lane, stock in self._stocks.items():
+            if not stock.large:
+                continue
+            left = self._lanes.wants(lane)
+            while left > 0 and stock.large and self._fits(lane, stock.large[0].size):
+                if found and size + stock.large[0].size > READ_BYTES:
+                    return found
+                place = stock.large.popleft()
+                size += place.size
+                left -= 1
+                self._large_held += place.size
+                stock.large_held += place.size
+                found.append((lane, place))
+        return found
+
+    def not_read(self, lane: Lane, keys: list[int]) -> None:
+        """The rows of next_rows() could not be read."""
+        stock = self._stock(lane)
+        stock.keys.give_back(keys)
+        self._count(lane, stock)
+        self.hungry(lane)
+
+    def large_not_read(self, lane: Lane, place: Place) -> None:
+        stock = self._stock(lane)
+        stock.large.appendleft(place)
+        self._large_held -= place.size
+        stock.large_held -= place.size
+
+    def read(self, lane: Lane, rows: list[SqliteDelivery | Place]) -> None:
+        """What next_rows() gave: calls, or the places of those that are large."""
+        stock = self._stock(lane)
+        for row in rows:
+            if isinstance(row, Place):
+                stock.large.append(row)
+            else:
+                self._hold(row)
+                self._lanes.offer(row)
+        self._count(lane, stock)
+        if lane.shut and lane.ready and not self._probing(lane):
+            self.shut(lane)  # it was shut meanwhile
+        self.hungry(lane)
+
+    def read_large(self, delivery: SqliteDelivery) -> None:
+        """What next_large() gave."""
+        lane = delivery.lane
+        self._lanes.offer(delivery)
+        self._count(lane, self._stock(lane))
+
+    def settled(self, delivery: SqliteDelivery) -> None:
+        """It is held no more."""
+        self._let_go(delivery)
+        if self._starved:
+            starved, self._starved = self._starved, {}
+            for lane in starved:
+                self.hungry(lane)
+        elif delivery.place.size > LARGEST_UNCOUNTED:
+            self.news.set()
+
+    def _probing(self, lane: Lane) -> bool:
+        return not lane.paused and len(lane.ready) <= 1
+
+    def _stock(self, lane: Lane) -> Stock:
+        stock = self._stocks.get(lane)
+        if stock is None:
+            stock = self._stocks[lane] = Stock()
+        return stock
+
+    def _count(self, lane: Lane, stock: Stock) -> None:
+        lane.aside = len(stock)
+        if not lane.aside and not stock.large_held:
+            self._stocks.pop(lane, None)
+
+    def _fits(self, lane: Lane, size: int) -> bool:
+        if size <= LARGEST_UNCOUNTED:
+            return self._small_held < SMALL_BYTES or not lane.ready
+        stock = self._stocks.get(lane)
+        held = stock.large_held if stock else 0
+        left = LARGE_BYTES - self._large_held
+        # Large calls share as attempts do. One at a time always: a single call may be
+        # larger than all the room.
+        return held + size <= left or (not held and size <= left) or left == LARGE_BYTES
+
+    def _hold(self, delivery: SqliteDelivery) -> None:
         size = delivery.place.size
         if size <= LARGEST_UNCOUNTED:
             self._small_held += size
-        elif self._large or not self._fits(size):
-            self._large.append(delivery.place)  # and its payload is let go
-            return
         else:
             self._large_held += size
-        self._ready.append(delivery)
+            self._stock(delivery.lane).large_held += size
 
-    def add_unread(self, place: Place) -> None:
-        self._large.append(place)
+    def _let_go(self, item: Item) -> Place:
+        assert isinstance(item, SqliteDelivery)  # noqa: S101 - nothing else is offered
+        place = item.place
+        if place.size <= LARGEST_UNCOUNTED:
+            self._small_held -= place.size
+            return place
+        self._large_held -= place.size
+        stock = self._stock(item.lane)
+        stock.large_held -= place.size
+        self._count(item.lane, stock)
+        return place
 
-    def take(self) -> SqliteDelivery:
-        return self._ready.popleft()
 
-    def next_large(self) -> list[Place]:
-        """Those for which there is room now; they count from here on."""
-        places: list[Place] = []
-        size = 0
-        while self._large and self._fits(self._large[0].size):
-            size += self._large[0].size
-            if places and size > READ_BYTES:
-                break
-            self._large_held += self._large[0].size
-            places.append(self._large.popleft())
-        return places
-
-    def put_back(self, places: list[Place]) -> None:
-        """They could not be read."""
-        self._large.extendleft(reversed(places))
-        self._large_held -= sum(place.size for place in places)
-
-    def add_read(self, deliveries: list[SqliteDelivery]) -> None:
-        """Those of next_large()."""
-        self._ready.extend(deliveries)
-
-    def settled(self, place: Place) -> bool:
-        """It is held no more; whether that makes room for others."""
-        if place.size > LARGEST_UNCOUNTED:
-            self._large_held -= place.size
-            return bool(self._large)
-        full = self._small_held >= SMALL_BYTES
-        self._small_held -= place.size
-        return full
-
-    def clear(self) -> None:
-        self._ready.clear()
-        self._large.clear()
-
-    def _fits(self, size: int) -> bool:
-        # One at a time always: a single call may be larger than all the room.
-        return not self._large_held or self._large_held + size <= LARGE_BYTES
+def _key(place: Place) -> int:
+    return place.seq if place.table == "calls" else -place.seq

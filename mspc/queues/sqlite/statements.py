@@ -2,7 +2,8 @@
 
 from mspc.queues.sqlite.bulk import Bulk
 
-LOAD_ROWS = 100
+# Of what is found, and not yet read, in one look: some milliseconds.
+SCAN_ROWS = 2000
 
 # What is longer lies in `bodies`, where it stays until its call is done with; its row
 # has a reference instead. So a failed attempt, which writes the row anew, writes no
@@ -15,8 +16,8 @@ LARGEST_UNCOUNTED = 16_384
 _MARK = b"mspc:bodies/"
 _LONGEST_REFERENCE = len(_MARK) + 19  # digits of the largest number
 
-CALL = "id, accepted_at, attempts, last_error, payload, crc"
-PUT = Bulk(f"INSERT INTO calls ({CALL}) VALUES ", "(?, ?, ?, ?, ?, ?)")
+CALL = "id, accepted_at, attempts, last_error, payload, crc, lane"
+PUT = Bulk(f"INSERT INTO calls ({CALL}) VALUES ", "(?, ?, ?, ?, ?, ?, ?)")
 PUT_BODY = Bulk("INSERT INTO bodies (body, payload) VALUES ", "(?, ?)")
 DELETE = {
     table: Bulk(f"DELETE FROM {table} WHERE seq IN (", "?", ")")
@@ -36,37 +37,45 @@ _WITH_BODY = f"r LEFT JOIN bodies b ON b.body = {_REFERRED}"
 _SIZE = "coalesce(length(b.payload), length(r.payload))"
 _ROW = (
     "r.seq, r.id, r.accepted_at, r.attempts, r.last_error, r.crc, b.body,"
-    f" {_SIZE}, CASE WHEN {_SIZE} <= {LARGEST_UNCOUNTED}"
-    " THEN coalesce(b.payload, r.payload) END"
+    f" {_SIZE}, r.lane"
 )
-LOAD_NEW = (
-    f"SELECT {_ROW} FROM calls {_WITH_BODY} WHERE r.seq > ?"
-    f" ORDER BY r.seq LIMIT {LOAD_ROWS}"
+# Which rows there are, and whom they go to; NULL where no version has looked.
+SCAN_NEW = (
+    "SELECT seq, lane FROM calls WHERE seq > ? AND seq <= ?"
+    f" ORDER BY seq LIMIT {SCAN_ROWS}"
 )
-LOAD_DUE = (
-    f"SELECT r.due, {_ROW} FROM waiting {_WITH_BODY}"
-    f" WHERE (r.due, r.seq) > (?, ?) AND r.due <= ?"
-    f" ORDER BY r.due, r.seq LIMIT {LOAD_ROWS}"
+SCAN_DUE = (
+    "SELECT due, seq, lane FROM waiting WHERE (due, seq) > (?, ?) AND due <= ?"
+    f" ORDER BY due, seq LIMIT {SCAN_ROWS}"
 )
-# Whatever its size.
+# Large payloads are left out here, and read one by one.
+LOAD = {
+    table: Bulk(
+        f"SELECT {_ROW}, CASE WHEN {_SIZE} <= {LARGEST_UNCOUNTED}"
+        " THEN coalesce(b.payload, r.payload) END"
+        f" FROM {table} {_WITH_BODY} WHERE r.seq IN (",
+        "?",
+        ")",
+    )
+    for table in ("calls", "waiting")
+}
 LOAD_ONE = {
-    table: "SELECT r.seq, r.id, r.accepted_at, r.attempts, r.last_error, r.crc, b.body,"
-    f" {_SIZE}, coalesce(b.payload, r.payload) FROM {table} {_WITH_BODY}"
+    table: f"SELECT {_ROW}, coalesce(b.payload, r.payload) FROM {table} {_WITH_BODY}"
     " WHERE r.seq = ?"
     for table in ("calls", "waiting")
 }
 NEXT_DUE = "SELECT min(due) FROM waiting WHERE due > ?"
 WAIT = (
     f"INSERT INTO waiting (due, delay, {CALL})"
-    " SELECT ?, ?, id, accepted_at, ?, ?, payload, ? FROM calls WHERE seq = ?"
+    " SELECT ?, ?, id, accepted_at, ?, ?, payload, ?, ? FROM calls WHERE seq = ?"
 )
 WAIT_AGAIN = (
-    "UPDATE waiting SET due = ?, delay = ?, attempts = ?, last_error = ?, crc = ?"
-    " WHERE seq = ?"
+    "UPDATE waiting SET due = ?, delay = ?, attempts = ?, last_error = ?, crc = ?,"
+    " lane = ? WHERE seq = ?"
 )
 DIE = {
     table: f"INSERT INTO dead (died_at, reason, {CALL})"
-    f" SELECT ?, ?, id, accepted_at, ?, ?, payload, ? FROM {table} WHERE seq = ?"
+    f" SELECT ?, ?, id, accepted_at, ?, ?, payload, ?, ? FROM {table} WHERE seq = ?"
     for table in ("calls", "waiting")
 }
 # A long payload of an older layout leaves its row at the first failure.
@@ -84,6 +93,7 @@ COUNTS = (
     "SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM waiting),"
     " (SELECT count(*) FROM dead)"
 )
+LAST_NEW = "SELECT coalesce(max(seq), 0) FROM calls"
 LAST_BODY = "SELECT seq FROM sqlite_sequence WHERE name = 'bodies'"
 # Those whose rows somebody has deleted by hand. The body of a row that is damaged may
 # be all that is left of a call.

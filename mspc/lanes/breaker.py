@@ -1,0 +1,109 @@
+"""The circuit breaker of one lane. Pure: the clock and the random number come in.
+
+Closed while the service answers; open after some failures in a row, and then one call
+now and then asks whether it is back (a probe). After it, calls come slowly at first: a
+service that has just started is not to be trampled.
+"""
+
+from collections.abc import Callable
+
+FIRST_PROBE_SECONDS = 1.0
+# Less than a fifth, so that breakers that opened together spread out; never more, so
+# that a service is noticed as soon as a retry alone would have noticed it.
+JITTER = 0.2
+# How fast the ramp doubles: the cap is 1, then 2, 4, ...
+RAMP_SECONDS = 1.0
+
+
+class Breaker:
+    """Whether calls may be made, as far as the outcomes of the last ones tell.
+
+    Attributes:
+        open: whether only probes may be made.
+        next_probe: when the next of them may be made, in seconds of the clock.
+    """
+
+    __slots__ = (
+        "_closed_at",
+        "_failed",
+        "_failures",
+        "_interval",
+        "_longest",
+        "_random",
+        "next_probe",
+        "open",
+    )
+
+    def __init__(
+        self, failures: int, longest: float, random: Callable[[], float]
+    ) -> None:
+        """
+        Args:
+            failures: so many in a row open it; 0 for never.
+            longest: seconds between two probes at most, but for the first one.
+            random: uniform in [0, 1).
+        """
+        self.open = False
+        self.next_probe = 0.0
+        self._failures = failures
+        self._longest = max(FIRST_PROBE_SECONDS, longest)
+        self._random = random
+        self._failed = 0
+        self._interval = FIRST_PROBE_SECONDS
+        self._closed_at: float | None = None  # while the ramp lasts
+
+    @property
+    def untouched(self) -> bool:
+        """Whether it has nothing to remember."""
+        return not (self.open or self._failed or self._closed_at is not None)
+
+    def succeeded(self, now: float) -> bool:
+        """The service has given a sign of life; whether that closes an open breaker."""
+        self._failed = 0
+        if not self.open:
+            return False
+        self.open = False
+        self._closed_at = now
+        return True
+
+    def failed(self, now: float) -> bool:
+        """It has given none; whether that opens a closed breaker."""
+        self._failed += 1
+        if self.open or not self._failures or self._failed < self._failures:
+            return False
+        if self._closed_at is None:
+            self._interval = FIRST_PROBE_SECONDS
+        self._closed_at = None  # opened in the ramp: the interval is kept
+        self.open = True
+        self._wait(now)
+        return True
+
+    def may_probe(self, now: float) -> bool:
+        return now >= self.next_probe
+
+    def probed(self, now: float) -> None:
+        """A probe is on its way. The next one does not wait for its end: a service
+        that hangs would else be asked once in FORWARD_TIMEOUT_SECONDS.
+        """
+        self._interval = min(2 * self._interval, self._longest)
+        self._wait(now)
+
+    def cap(self, now: float) -> float:
+        """How many calls may be in flight while it is closed."""
+        if self._closed_at is None:
+            return float("inf")
+        return float(2.0 ** int((now - self._closed_at) / RAMP_SECONDS))
+
+    def next_step(self, now: float) -> float:
+        """When the cap grows next."""
+        if self._closed_at is None:
+            return float("inf")
+        steps = int((now - self._closed_at) / RAMP_SECONDS) + 1
+        return self._closed_at + steps * RAMP_SECONDS
+
+    def ramped(self) -> None:
+        """The cap is no bound any more: the trouble is over."""
+        self._closed_at = None
+
+    def _wait(self, now: float) -> None:
+        self.next_probe = now + self._interval * (1 - JITTER * self._random())

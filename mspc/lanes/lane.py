@@ -1,0 +1,118 @@
+"""What is known of one lane: the calls to one origin, and how it answers."""
+
+from collections import deque
+from enum import Enum
+from typing import Protocol
+
+from mspc.lanes.breaker import Breaker
+
+# A lane whose oldest attempt has been out for so long, or for so many times its usual
+# answer time, and that has answered nothing since, is a suspect: a service that hangs
+# would else show it only after FORWARD_TIMEOUT_SECONDS.
+SUSPECT_SECONDS = 2.0
+SUSPECT_TIMES = 10.0
+# What the latest answer counts in the usual answer time.
+LATEST = 0.1
+
+
+class Item(Protocol):
+    """What is ready to be attempted: a delivery of a queue. Hashable by identity."""
+
+    @property
+    def lane(self) -> "Lane": ...
+
+
+class Rank(Enum):
+    """Who goes first: those that have answered lately, new ones, and the bad."""
+
+    PROVEN = 0
+    NEW = 1
+    BAD = 2
+
+
+class Turn(Enum):
+    """Where a lane stands: in a ring, out of it until a slot is free, or not at all."""
+
+    NONE = 0
+    RING = 1
+    BLOCKED = 2
+
+
+class Lane:
+    """The calls to one origin.
+
+    Attributes:
+        key: what its calls have in common, `scheme://host:port`; for people, too.
+        ready: what can be taken, in order.
+        out: what was taken and has not ended, the oldest first, and since when.
+        aside: how many calls the queue knows of that are not ready.
+        breaker: whether the service answers.
+        paused: whether somebody wants its calls to wait.
+        proven: whether it has answered, and is no suspect since.
+    """
+
+    __slots__ = (
+        "_answered_at",
+        "_usual",
+        "alarm",
+        "aside",
+        "breaker",
+        "key",
+        "out",
+        "paused",
+        "proven",
+        "rank",
+        "ready",
+        "turn",
+    )
+
+    def __init__(self, key: str, breaker: Breaker) -> None:
+        self.key = key
+        self.ready: deque[Item] = deque()
+        self.out: dict[Item, float] = {}
+        self.aside = 0
+        self.breaker = breaker
+        self.paused = False
+        self.proven = False
+        # For Lanes alone: what it is counted as, where it stands, when to look again.
+        self.rank = Rank.NEW
+        self.turn = Turn.NONE
+        self.alarm = float("inf")
+        self._answered_at = float("-inf")
+        self._usual = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Calls that are known and not in flight."""
+        return len(self.ready) + self.aside
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is lost with it."""
+        busy = self.ready or self.out or self.aside or self.paused
+        return not busy and self.breaker.untouched
+
+    @property
+    def shut(self) -> bool:
+        """Whether none of its calls is made, but for a probe."""
+        return self.paused or self.breaker.open
+
+    def answered(self, now: float, seconds: float) -> None:
+        """The service has given a sign of life, after so many seconds."""
+        self._answered_at = now
+        if self.proven:
+            self._usual += LATEST * (seconds - self._usual)
+        else:
+            self.proven = True
+            self._usual = max(seconds, self._usual)
+
+    def suspect(self, now: float) -> bool:
+        """Whether it seems to hang; it is not proven any more then."""
+        if not self.out:
+            return False
+        oldest = next(iter(self.out.values()))
+        patience = max(SUSPECT_SECONDS, SUSPECT_TIMES * self._usual)
+        if now - oldest <= patience or self._answered_at >= oldest:
+            return False
+        self.proven = False
+        return True

@@ -1,0 +1,364 @@
+"""Whose turn it is: the calls of many origins share the consumers.
+
+Decided when a delivery is taken, not in the pool: there, calls to a service that hangs
+would hold every slot, and whatever is behind them would wait. Each lane may have so
+many attempts in flight as there are slots free (Choudhury and Hahne's dynamic
+threshold, IEEE/ACM Transactions on Networking 6(2), 1998): one busy lane gets half of
+the pool, two a third each, and something is always free for the next.
+"""
+
+import heapq
+import itertools
+import logging
+import random
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Protocol
+
+from gevent.event import Event
+
+from mspc.lanes.breaker import Breaker
+from mspc.lanes.lane import Item, Lane, Rank, Turn
+
+log = logging.getLogger(__name__)
+
+# What lanes that have not answered may hold of the pool: those that seem to be down or
+# to hang, each of which may have one call beyond it, and these with the new ones.
+BAD_SHARE = 1 / 4
+BAD_SHARE_OF_FIRST = 1 / 2
+UNPROVEN_SHARE = 3 / 4
+
+# Calls of one lane that are ready in memory at most; the queue is asked for more below
+# the lower number.
+MOST_READY = 200
+FEW_READY = 32
+MOST_READY_OF_A_SUSPECT = 2
+
+REMEMBERED_LANES = 10_000
+# Beyond them, unknown origins share these.
+SHARED_LANES = 256
+_LOOK_AT = 8  # of the oldest lanes, whether one can be forgotten
+
+TOLD_LANES = 5
+
+
+class Keeper(Protocol):
+    """The queue, as far as lanes ask it for something."""
+
+    def hungry(self, lane: Lane) -> None:
+        """`lane` has calls aside and may have more of them ready; see wants()."""
+
+    def shut(self, lane: Lane) -> None:
+        """What is ready in `lane` will not be taken for a while."""
+
+
+class _Nobody:
+    def hungry(self, lane: Lane) -> None:
+        """Has nothing aside."""
+
+    def shut(self, lane: Lane) -> None:
+        """Keeps it."""
+
+
+class Lanes:
+    """All lanes of one queue.
+
+    Attributes:
+        changed: set when there may be something to take.
+        keeper: told what to make ready.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        failures: int = 5,
+        longest_probe: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """
+        Args:
+            size: attempts in flight at once.
+            failures: so many in a row shut a lane; 0 for never.
+            longest_probe: seconds between two probes at most.
+            clock: seconds that never step back.
+            chance: uniform in [0, 1).
+        """
+        self.changed = Event()
+        self.keeper: Keeper = _Nobody()
+        self._size = size
+        self._failures = failures
+        self._longest_probe = longest_probe
+        self._clock = clock
+        self._chance = chance
+        self._lanes: OrderedDict[str, Lane] = OrderedDict()
+        self._rings: dict[Rank, deque[Lane]] = {rank: deque() for rank in Rank}
+        self._in_flight = dict.fromkeys(Rank, 0)
+        self._total = 0
+        self._blocked: list[Lane] = []
+        self._alarms: list[tuple[float, int, Lane]] = []
+        self._order = itertools.count()
+        self._open: dict[str, Lane] = {}
+
+    def of(self, key: str) -> Lane:
+        """The lane of that key; it is made when there is none."""
+        lane = self._lanes.get(key)
+        if lane is not None:
+            self._lanes.move_to_end(key)
+            return lane
+        if len(self._lanes) >= REMEMBERED_LANES and not self._forget_one():
+            shared = f"others, {hash(key) % SHARED_LANES}"
+            lane = self._lanes.get(shared)
+            if lane is not None:
+                return lane
+            key = shared
+        breaker = Breaker(self._failures, self._longest_probe, self._chance)
+        lane = self._lanes[key] = Lane(key, breaker)
+        return lane
+
+    def offer(self, item: Item) -> None:
+        """It can be taken as soon as its lane has its turn."""
+        lane = item.lane
+        lane.ready.append(item)
+        if lane.turn is Turn.NONE:
+            self._line_up(lane)
+        self.changed.set()
+
+    def prompt(self, lane: Lane) -> bool:
+        """Whether a new call may be ready at once, rather than set aside."""
+        if lane.paused or lane.breaker.open:
+            return False
+        most = MOST_READY_OF_A_SUSPECT if lane.rank is Rank.BAD else MOST_READY
+        return len(lane.ready) < most
+
+    def wants(self, lane: Lane) -> int:
+        """How many more of its calls may be made ready now."""
+        now = self._clock()
+        if lane.paused:
+            return 0
+        if lane.breaker.open:
+            return int(lane.breaker.may_probe(now) and not lane.ready)
+        if self._ranked(lane, now) is Rank.BAD:
+            return max(0, MOST_READY_OF_A_SUSPECT - len(lane.ready))
+        return MOST_READY - len(lane.ready) if len(lane.ready) < FEW_READY else 0
+
+    def take(self) -> Item | None:
+        """What is to be attempted next, None for nothing; ended() follows."""
+        now = self._clock()
+        if self._alarms and self._alarms[0][0] <= now:
+            self._ring(now)
+        for ring in self._rings.values():
+            while ring:
+                lane = ring.popleft()
+                lane.turn = Turn.NONE
+                if not lane.ready:
+                    continue
+                rank = self._ranked(lane, now)
+                if not self._admits(lane, rank, now):
+                    self._block(lane, now)
+                    continue
+                return self._taken(lane, now)
+        return None
+
+    def wait(self) -> None:
+        """Returns when there may be something to take."""
+        self.changed.clear()
+        left = self._alarms[0][0] - self._clock() if self._alarms else None
+        if left is None or left > 0:
+            self.changed.wait(left)
+
+    def ended(self, item: Item) -> None:
+        """The attempt of what was taken is over, and judged."""
+        lane = item.lane
+        if lane.out.pop(item, None) is None:
+            return
+        self._total -= 1
+        self._in_flight[lane.rank] -= 1
+        if self._blocked:
+            blocked, self._blocked = self._blocked, []
+            for one in blocked:
+                if one.turn is Turn.BLOCKED:
+                    self._line_up(one)
+            self.changed.set()
+
+    def judge(self, lane: Lane, reachable: bool | None, seconds: float) -> None:
+        """What an attempt tells of the service, before its delivery is settled.
+
+        Args:
+            lane: where it was taken from.
+            reachable: whether the service gave a sign of life; None when the attempt
+                says nothing of it.
+            seconds: how long the attempt took.
+        """
+        if reachable is None:
+            return
+        now = self._clock()
+        if not reachable:
+            if lane.breaker.failed(now):
+                self._shut(lane, now)
+            return
+        lane.answered(now, seconds)
+        if lane.breaker.succeeded(now):
+            self._reopen(lane)
+
+    def pause(self, key: str) -> None:
+        """None of its calls is made until resume()."""
+        lane = self.of(key)
+        if not lane.paused:
+            lane.paused = True
+            self.keeper.shut(lane)
+
+    def resume(self, key: str) -> None:
+        lane = self.of(key)
+        lane.paused = False
+        self._look_at(lane)
+
+    def remark(self) -> str | None:
+        """Which services do not answer, and what waits for them; None for none."""
+        if not self._open:
+            return None
+        lanes = sorted(self._open.values(), key=lambda lane: -lane.waiting)
+        told = [f"{lane.key} ({lane.waiting} calls wait)" for lane in lanes]
+        more = len(told) - TOLD_LANES
+        rest = f" and {more} more" if more > 0 else ""
+        return f"No answer from {', '.join(told[:TOLD_LANES])}{rest}."
+
+    def _taken(self, lane: Lane, now: float) -> Item:
+        item = lane.ready.popleft()
+        lane.out[item] = now
+        self._total += 1
+        self._in_flight[lane.rank] += 1
+        if lane.breaker.open:
+            lane.breaker.probed(now)
+            self._set_alarm(lane, lane.breaker.next_probe)
+        if lane.ready:
+            self._line_up(lane)
+        if lane.aside and len(lane.ready) < FEW_READY:
+            self.keeper.hungry(lane)
+        return item
+
+    def _admits(self, lane: Lane, rank: Rank, now: float) -> bool:
+        size, out = self._size, len(lane.out)
+        if lane.paused or self._total >= size:
+            return False
+        if rank is Rank.PROVEN:
+            return self._within_cap(lane, now) and (out < size - self._total or not out)
+        bad = self._in_flight[Rank.BAD]
+        if rank is Rank.BAD:
+            if lane.breaker.open and not lane.breaker.may_probe(now):
+                return False
+            if not out:
+                return bad < BAD_SHARE_OF_FIRST * size
+            return out < BAD_SHARE * size - bad
+        left = UNPROVEN_SHARE * size - bad - self._in_flight[Rank.NEW]
+        # A pool of one must make calls, too.
+        return self._within_cap(lane, now) and (
+            out < left or (not out and (left > 0 or not self._total))
+        )
+
+    def _within_cap(self, lane: Lane, now: float) -> bool:
+        cap = lane.breaker.cap(now)
+        if cap > self._size:
+            if cap != float("inf"):
+                lane.breaker.ramped()
+            return True
+        return len(lane.out) < cap
+
+    def _block(self, lane: Lane, now: float) -> None:
+        """Out of the ring until an attempt ends, or the time has come."""
+        lane.turn = Turn.BLOCKED
+        if lane.paused:
+            return
+        if lane.breaker.open and not lane.breaker.may_probe(now):
+            self._set_alarm(lane, lane.breaker.next_probe)
+            return
+        self._blocked.append(lane)
+        if len(lane.out) >= lane.breaker.cap(now):
+            self._set_alarm(lane, lane.breaker.next_step(now))
+
+    def _ranked(self, lane: Lane, now: float) -> Rank:
+        if lane.breaker.open or lane.suspect(now):
+            rank = Rank.BAD
+        else:
+            rank = Rank.PROVEN if lane.proven else Rank.NEW
+        if rank is not lane.rank:
+            self._in_flight[lane.rank] -= len(lane.out)
+            self._in_flight[rank] += len(lane.out)
+            lane.rank = rank
+        return rank
+
+    def _line_up(self, lane: Lane) -> None:
+        lane.turn = Turn.RING
+        self._rings[lane.rank].append(lane)
+
+    def _look_at(self, lane: Lane) -> None:
+        """Something about `lane` has changed: perhaps it has its turn."""
+        if lane.ready and lane.turn is not Turn.RING:
+            self._line_up(lane)
+        if lane.aside:
+            self.keeper.hungry(lane)
+        self.changed.set()
+
+    def _set_alarm(self, lane: Lane, at: float) -> None:
+        if at < lane.alarm:
+            lane.alarm = at
+            heapq.heappush(self._alarms, (at, next(self._order), lane))
+            self.changed.set()
+
+    def _ring(self, now: float) -> None:
+        while self._alarms and self._alarms[0][0] <= now:
+            at, _, lane = heapq.heappop(self._alarms)
+            if at == lane.alarm:
+                lane.alarm = float("inf")
+                self._look_at(lane)
+
+    def _shut(self, lane: Lane, now: float) -> None:
+        self._open[lane.key] = lane
+        lane.proven = False
+        self._ranked(lane, now)
+        log.warning(
+            "%s does not answer: its calls wait (%d now), one in %.1f s asks again",
+            lane.key,
+            lane.waiting,
+            lane.breaker.next_probe - now,
+        )
+        self._set_alarm(lane, lane.breaker.next_probe)
+        self.keeper.shut(lane)
+
+    def _reopen(self, lane: Lane) -> None:
+        self._open.pop(lane.key, None)
+        log.info("%s answers again: %d calls wait for it", lane.key, lane.waiting)
+        self._look_at(lane)
+
+    def _forget_one(self) -> bool:
+        for _ in range(_LOOK_AT):
+            key, lane = next(iter(self._lanes.items()))
+            if lane.idle:
+                del self._lanes[key]
+                return True
+            self._lanes.move_to_end(key)
+        return False
+
+
+class OneLane(Lanes):
+    """A queue without lanes: whatever is ready is taken, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(size=1, failures=0)
+        self._only = super().of("")
+
+    def of(self, key: str) -> Lane:
+        return self._only
+
+    def prompt(self, lane: Lane) -> bool:
+        return len(lane.ready) < MOST_READY
+
+    def take(self) -> Item | None:
+        lane = self._only
+        if not lane.ready:
+            return None
+        item = lane.ready.popleft()
+        if lane.aside and len(lane.ready) < FEW_READY:
+            self.keeper.hungry(lane)
+        return item
