@@ -114,10 +114,11 @@ def _members(payload: bytes, refused: BadRequest) -> _Members:
         return _decode(text)
     except (msgspec.DecodeError, RecursionError):
         pass
+    whole = _ESCAPE.sub(lambda found: found[1] or b"\\ufffd", text)
     try:
-        return _decode(_ESCAPE.sub(lambda found: found[1] or b"\\ufffd", text))
+        return _decode(whole)
     except (msgspec.DecodeError, RecursionError):
-        return _odd_members(text, refused)
+        return _odd_members(whole, refused)
 
 
 def _odd_members(text: bytes, refused: BadRequest) -> _Members:

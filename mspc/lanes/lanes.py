@@ -1,10 +1,7 @@
 """Whose turn it is: the calls of many origins share the consumers.
 
 Decided when a delivery is taken, not in the pool: there, calls to a service that hangs
-would hold every slot, and whatever is behind them would wait. Each lane may have so
-many attempts in flight as there are slots free (Choudhury and Hahne's dynamic
-threshold, IEEE/ACM Transactions on Networking 6(2), 1998): one busy lane gets half of
-the pool, two a third each, and something is always free for the next.
+would hold every slot, and whatever is behind them would wait.
 """
 
 import heapq
@@ -14,20 +11,15 @@ import random
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Protocol
 
 from gevent.event import Event
 
 from mspc.lanes.breaker import Breaker
+from mspc.lanes.keeper import Keeper, Nobody
 from mspc.lanes.lane import Item, Lane, Rank, Turn
+from mspc.lanes.slots import Slots
 
 log = logging.getLogger(__name__)
-
-# What lanes that have not answered may hold of the pool: those that seem to be down or
-# to hang, each of which may have one call beyond it, and these with the new ones.
-BAD_SHARE = 1 / 4
-BAD_SHARE_OF_FIRST = 1 / 2
-UNPROVEN_SHARE = 3 / 4
 
 # Calls of one lane that are ready in memory at most; the queue is asked for more below
 # the lower number.
@@ -41,24 +33,6 @@ SHARED_LANES = 256
 _LOOK_AT = 8  # of the oldest lanes, whether one can be forgotten
 
 TOLD_LANES = 5
-
-
-class Keeper(Protocol):
-    """The queue, as far as lanes ask it for something."""
-
-    def hungry(self, lane: Lane) -> None:
-        """`lane` has calls aside and may have more of them ready; see wants()."""
-
-    def shut(self, lane: Lane) -> None:
-        """What is ready in `lane` will not be taken for a while."""
-
-
-class _Nobody:
-    def hungry(self, lane: Lane) -> None:
-        """Has nothing aside."""
-
-    def shut(self, lane: Lane) -> None:
-        """Keeps it."""
 
 
 class Lanes:
@@ -86,16 +60,22 @@ class Lanes:
             chance: uniform in [0, 1).
         """
         self.changed = Event()
-        self.keeper: Keeper = _Nobody()
-        self._size = size
+        self.keeper: Keeper = Nobody()
+        self._slots = Slots(size)
         self._failures = failures
         self._longest_probe = longest_probe
         self._clock = clock
         self._chance = chance
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._rings: dict[Rank, deque[Lane]] = {rank: deque() for rank in Rank}
-        self._in_flight = dict.fromkeys(Rank, 0)
-        self._total = 0
+        proven, new, bad = self._rings.values()
+        # Who goes first does so most of the time: always, and busy ones would starve
+        # the others.
+        self._orders = 6 * [(proven, new, bad)] + [
+            (new, proven, bad),
+            (bad, new, proven),
+        ]
+        self._takes = 0
         self._blocked: list[Lane] = []
         self._alarms: list[tuple[float, int, Lane]] = []
         self._order = itertools.count()
@@ -139,7 +119,7 @@ class Lanes:
             return 0
         if lane.breaker.open:
             return int(lane.breaker.may_probe(now) and not lane.ready)
-        if self._ranked(lane, now) is Rank.BAD:
+        if self._slots.ranked(lane, now) is Rank.BAD:
             return max(0, MOST_READY_OF_A_SUSPECT - len(lane.ready))
         return MOST_READY - len(lane.ready) if len(lane.ready) < FEW_READY else 0
 
@@ -148,14 +128,15 @@ class Lanes:
         now = self._clock()
         if self._alarms and self._alarms[0][0] <= now:
             self._ring(now)
-        for ring in self._rings.values():
+        self._takes += 1
+        for ring in self._orders[self._takes % len(self._orders)]:
             while ring:
                 lane = ring.popleft()
                 lane.turn = Turn.NONE
                 if not lane.ready:
                     continue
-                rank = self._ranked(lane, now)
-                if not self._admits(lane, rank, now):
+                self._slots.ranked(lane, now)
+                if not self._slots.admits(lane, now):
                     self._block(lane, now)
                     continue
                 return self._taken(lane, now)
@@ -173,8 +154,7 @@ class Lanes:
         lane = item.lane
         if lane.out.pop(item, None) is None:
             return
-        self._total -= 1
-        self._in_flight[lane.rank] -= 1
+        self._slots.ended(lane)
         if self._blocked:
             blocked, self._blocked = self._blocked, []
             for one in blocked:
@@ -227,8 +207,7 @@ class Lanes:
     def _taken(self, lane: Lane, now: float) -> Item:
         item = lane.ready.popleft()
         lane.out[item] = now
-        self._total += 1
-        self._in_flight[lane.rank] += 1
+        self._slots.taken(lane)
         if lane.breaker.open:
             lane.breaker.probed(now)
             self._set_alarm(lane, lane.breaker.next_probe)
@@ -237,33 +216,6 @@ class Lanes:
         if lane.aside and len(lane.ready) < FEW_READY:
             self.keeper.hungry(lane)
         return item
-
-    def _admits(self, lane: Lane, rank: Rank, now: float) -> bool:
-        size, out = self._size, len(lane.out)
-        if lane.paused or self._total >= size:
-            return False
-        if rank is Rank.PROVEN:
-            return self._within_cap(lane, now) and (out < size - self._total or not out)
-        bad = self._in_flight[Rank.BAD]
-        if rank is Rank.BAD:
-            if lane.breaker.open and not lane.breaker.may_probe(now):
-                return False
-            if not out:
-                return bad < BAD_SHARE_OF_FIRST * size
-            return out < BAD_SHARE * size - bad
-        left = UNPROVEN_SHARE * size - bad - self._in_flight[Rank.NEW]
-        # A pool of one must make calls, too.
-        return self._within_cap(lane, now) and (
-            out < left or (not out and (left > 0 or not self._total))
-        )
-
-    def _within_cap(self, lane: Lane, now: float) -> bool:
-        cap = lane.breaker.cap(now)
-        if cap > self._size:
-            if cap != float("inf"):
-                lane.breaker.ramped()
-            return True
-        return len(lane.out) < cap
 
     def _block(self, lane: Lane, now: float) -> None:
         """Out of the ring until an attempt ends, or the time has come."""
@@ -276,17 +228,6 @@ class Lanes:
         self._blocked.append(lane)
         if len(lane.out) >= lane.breaker.cap(now):
             self._set_alarm(lane, lane.breaker.next_step(now))
-
-    def _ranked(self, lane: Lane, now: float) -> Rank:
-        if lane.breaker.open or lane.suspect(now):
-            rank = Rank.BAD
-        else:
-            rank = Rank.PROVEN if lane.proven else Rank.NEW
-        if rank is not lane.rank:
-            self._in_flight[lane.rank] -= len(lane.out)
-            self._in_flight[rank] += len(lane.out)
-            lane.rank = rank
-        return rank
 
     def _line_up(self, lane: Lane) -> None:
         lane.turn = Turn.RING
@@ -316,7 +257,7 @@ class Lanes:
     def _shut(self, lane: Lane, now: float) -> None:
         self._open[lane.key] = lane
         lane.proven = False
-        self._ranked(lane, now)
+        self._slots.ranked(lane, now)
         log.warning(
             "%s does not answer: its calls wait (%d now), one in %.1f s asks again",
             lane.key,
@@ -339,26 +280,3 @@ class Lanes:
                 return True
             self._lanes.move_to_end(key)
         return False
-
-
-class OneLane(Lanes):
-    """A queue without lanes: whatever is ready is taken, in order."""
-
-    def __init__(self) -> None:
-        super().__init__(size=1, failures=0)
-        self._only = super().of("")
-
-    def of(self, key: str) -> Lane:
-        return self._only
-
-    def prompt(self, lane: Lane) -> bool:
-        return len(lane.ready) < MOST_READY
-
-    def take(self) -> Item | None:
-        lane = self._only
-        if not lane.ready:
-            return None
-        item = lane.ready.popleft()
-        if lane.aside and len(lane.ready) < FEW_READY:
-            self.keeper.hungry(lane)
-        return item

@@ -10,7 +10,8 @@ from gevent.event import Event
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lane import Lane
-from mspc.lanes.lanes import Lanes, OneLane
+from mspc.lanes.lanes import Lanes
+from mspc.lanes.one import OneLane
 from mspc.queues.base import Delivery
 from mspc.queues.clock import WaitingWindow
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
+from mspc.lanes.lane import Lane
 from mspc.process import crash
 from mspc.queues.amqp.consuming import Consumer, Consuming
 
@@ -25,7 +26,15 @@ class Store(Protocol):
 class AmqpDelivery:
     """A message, delivered and not yet acknowledged."""
 
-    __slots__ = ("_consumer", "_consuming", "_settled", "_store", "_tag", "call")
+    __slots__ = (
+        "_consumer",
+        "_consuming",
+        "_settled",
+        "_store",
+        "_tag",
+        "call",
+        "lane",
+    )
 
     def __init__(
         self,
@@ -34,8 +43,10 @@ class AmqpDelivery:
         consumer: Consumer,
         tag: int,
         call: Call,
+        lane: Lane,
     ) -> None:
         self.call = call
+        self.lane = lane
         self._store = store
         self._consuming = consuming
         self._consumer = consumer

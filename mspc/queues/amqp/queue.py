@@ -17,6 +17,7 @@ from gevent.queue import Queue as Mailbox
 
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
+from mspc.lanes.one import OneLane
 from mspc.queues.amqp import message as amqp_message
 from mspc.queues.amqp.channel import Message, PipelinedChannel
 from mspc.queues.amqp.confirms import Unroutable
@@ -60,6 +61,7 @@ class AmqpQueue:
             lambda action: action(), time.monotonic
         )
         self._session: Consuming | None = None
+        self._lane = OneLane().of("")
         self._cancelled = False
 
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
@@ -195,7 +197,9 @@ class AmqpQueue:
 
     def _lend(self, consuming: Consuming, consumer: Consumer, message: Message) -> None:
         call, due = amqp_message.decode(message.properties, message.body)
-        delivery = AmqpDelivery(self, consuming, consumer, message.tag, call)
+        delivery = AmqpDelivery(
+            self, consuming, consumer, message.tag, call, self._lane
+        )
         source = consumer.source
         if source.level is None:
             self._ready.put(delivery)

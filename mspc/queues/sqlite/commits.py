@@ -24,7 +24,7 @@ from mspc.process.greenlets import Watched
 from mspc.process.lookout import Lookout
 from mspc.queues.sqlite.bulk import Bulk, Row
 from mspc.queues.sqlite.file import close_file, open_file, prepare
-from mspc.queues.sqlite.jobs import Job, in_one_transaction, refusals, work
+from mspc.queues.sqlite.jobs import Job, caught, in_one_transaction, refusals, work
 from mspc.queues.sqlite.space import (
     disk_problem,
     free_in,
@@ -90,7 +90,7 @@ class Store:
             ConfigError: it cannot be created, is in use, damaged, or not ours.
         """
         self._on_failure = on_failure
-        result = self._thread.apply(_caught, (open_file, self.path))
+        result = self._thread.apply(caught, (open_file, self.path))
         if isinstance(result, Exception):
             raise result
         self._file = result
@@ -106,7 +106,7 @@ class Store:
 
     def _prepare(self, first: Statements) -> None:
         assert self._file is not None  # noqa: S101 - it was opened
-        result = self._thread.apply(_caught, (prepare, self._file, self.path))
+        result = self._thread.apply(caught, (prepare, self._file, self.path))
         if result is None and not self._closing:
             self._db = self._file
             job = Job(first)
@@ -221,7 +221,7 @@ class Store:
         self._work.set()
         self._committer.stop()
         if self._file is not None:
-            result = self._thread.apply(_caught, (close_file, self._file))
+            result = self._thread.apply(caught, (close_file, self._file))
             if isinstance(result, Exception):
                 log.warning("%s was not closed cleanly: %s", self.path, result)
             self._file = self._db = None
@@ -313,11 +313,3 @@ class Store:
         except sqlite3.Error as rollback:
             self._failure = QueueFailed(f"{self.path} failed: {rollback}")
         return error
-
-
-def _caught(function: Callable[..., Any], *arguments: Any) -> Any:
-    # An exception that leaves a job of gevent's thread pool is printed by the hub.
-    try:
-        return function(*arguments)
-    except Exception as exc:  # noqa: BLE001 - raised again by the caller
-        return exc

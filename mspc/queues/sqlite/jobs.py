@@ -90,3 +90,11 @@ def work(
             if place >= 0:
                 results[place] = number
     return results
+
+
+def caught(function: Callable[..., Any], *arguments: Any) -> Any:
+    # An exception that leaves a job of gevent's thread pool is printed by the hub.
+    try:
+        return function(*arguments)
+    except Exception as exc:  # noqa: BLE001 - raised again by the caller
+        return exc

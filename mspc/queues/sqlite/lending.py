@@ -39,8 +39,8 @@ class Keys:
     def __len__(self) -> int:
         return len(self._first) + len(self._rest) - self._taken
 
-    def add(self, key: int) -> None:
-        self._rest.append(key)
+    def add(self, keys: list[int]) -> None:
+        self._rest.extend(keys)
 
     def take(self, most: int) -> list[int]:
         taken = [self._first.pop() for _ in range(min(most, len(self._first)))]
@@ -110,12 +110,12 @@ class Lending:
             self._hold(delivery)
             self._lanes.offer(delivery)
         else:
-            self.found(lane, place.seq)
+            self.found(lane, [place.seq])
 
-    def found(self, lane: Lane, key: int) -> None:
-        """A row of the file: its seq in `calls`, or less than 0 in `waiting`."""
-        self._stock(lane).keys.add(key)
-        lane.aside += 1
+    def found(self, lane: Lane, keys: list[int]) -> None:
+        """Rows of the file: a seq of `calls` each, or less than 0 one of `waiting`."""
+        self._stock(lane).keys.add(keys)
+        lane.aside += len(keys)
         self.hungry(lane)
 
     def next_rows(self) -> list[tuple[Lane, list[int]]]:

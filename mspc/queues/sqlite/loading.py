@@ -7,9 +7,11 @@ are found once, and read never, until it is back.
 
 import logging
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
+import gevent
 from gevent.event import Event
 
 from mspc.calls.call import Call
@@ -89,7 +91,7 @@ class Loading:
 
     def run(self) -> None:
         """Until stop(); the store is open."""
-        self._store.opened.wait()
+        gevent.wait((self._store.opened, self._stopping), count=1)
         while not self._stopping.is_set():
             self._lending.news.clear()  # before the look: what comes after rings again
             try:
@@ -120,8 +122,7 @@ class Loading:
             ).fetchall()
         )
         self._found_new = rows[-1][0] if rows else self._last_new
-        for seq, lane in rows:
-            self._found(seq, lane)
+        self._found(rows)
         return True
 
     def _find_due(self) -> bool:
@@ -141,17 +142,19 @@ class Loading:
         more = len(rows) == sql.SCAN_ROWS
         self._found_due = rows[-1][:2] if more else (now, _LAST_SEQ)
         self._due = self._due or more
-        for _, seq, lane in rows:
-            self._found(-seq, lane)
+        self._found([(-seq, lane) for _, seq, lane in rows])
         if next_due is not None and not self._stopping.is_set():
             self._wake_at(next_due / 1000)
         return True
 
-    def _found(self, key: int, lane: str | None) -> None:
-        if lane is None:
-            self._unsorted.append(key)
-        else:
-            self._lending.found(self._lanes.of(lane), key)
+    def _found(self, rows: list[tuple[int, str | None]]) -> None:
+        """Thousands of them, between two turns of the event loop."""
+        keys: dict[str | None, list[int]] = defaultdict(list)
+        for key, lane in rows:
+            keys[lane].append(key)
+        self._unsorted += keys.pop(None, [])
+        for lane, some in keys.items():
+            self._lending.found(self._lanes.of(lane or ""), some)
 
     def _sort(self) -> bool:
         """Reads some of those of which nobody knows whom they go to."""
@@ -161,7 +164,7 @@ class Loading:
         for key in keys:
             if key in rows:
                 call = self._call(rows[key])
-                self._lending.found(self._lanes.of(self._lane_of(call)), key)
+                self._lending.found(self._lanes.of(self._lane_of(call)), [key])
         return True
 
     def _read(self) -> bool:

@@ -18,7 +18,8 @@ from gevent.event import Event
 
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
-from mspc.lanes.lanes import Lanes, OneLane
+from mspc.lanes.lanes import Lanes
+from mspc.lanes.one import OneLane
 from mspc.process.greenlets import Watched
 from mspc.queues.base import Delivery, unread
 from mspc.queues.clock import Alarm
@@ -116,7 +117,7 @@ class SqliteQueue:
         row = (*fields(call), stored, checksum(call), lane_of_row(call))
 
         def found(seq: int) -> None:
-            self._lending.found(lane, seq)
+            self._lending.found(lane, [seq])
 
         grown = {"grows": size, "adds": 1}
         seq = self._store.run_for(sql.PUT, row, *also, **grown, if_left=found)

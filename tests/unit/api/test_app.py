@@ -15,7 +15,7 @@ from falcon.testing import create_environ
 from mspc.api.app import create_app
 from mspc.calls.accepted import Accepted
 from mspc.calls.networks import NetworkRules
-from mspc.queues.base import Queue
+from mspc.queues.base import Queue, unread
 from mspc.settings.config import AuthConfig, HttpConfig
 from tests.support.memory import MemoryQueue
 
@@ -54,7 +54,9 @@ class Client:
             NetworkRules(),
             self.queue,
             self.accepted,
+            unread,
             self.problem,
+            self.queue.remark,
         )
 
     def request(

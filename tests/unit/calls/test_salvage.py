@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mspc.calls import json_text
@@ -217,6 +217,9 @@ json_values = st.recursive(
         ),
     ).map(lambda properties: json.dumps(properties).encode())
 )
+@example(b'{"url": "\\ud800", "x": Infinity}')
+@example(b'{"url": "http://a/", "headers": {"X-A": ["\\udfff"]}, "x": NaN}')
+@example(b'{"url": "http://a/", "body": "\\ud800\\ud800\\udc00", "x": NaN}')
 def test_anything_is_sent_or_refused(payload: bytes) -> None:
     try:
         request = salvage(payload, NETWORKS, REFUSED)

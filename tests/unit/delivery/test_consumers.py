@@ -10,9 +10,11 @@ from gevent.event import Event
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.networks import NetworkRules
+from mspc.calls.requests import Requests
 from mspc.delivery.consumers import Consumers
 from mspc.delivery.retry import RetryPolicy
 from mspc.errors import QueueFailed
+from mspc.lanes.one import OneLane
 from mspc.process import greenlets
 from mspc.queues.base import Delivery
 from tests.support.memory import MemoryDelivery, MemoryQueue
@@ -27,6 +29,10 @@ SECRETS = b"""{
     "headers": {"X-Token": "hidden-value"},
     "body": "{\\"hidden\\": \\"body\\"}"
 }"""
+
+
+def read_anew() -> Requests:
+    return Requests(NetworkRules(), Accepted())
 
 
 class Attempts:
@@ -116,7 +122,7 @@ def start(
 
     def start(size: int = 2) -> Consumers:
         policy = RetryPolicy(DELAY_SECONDS)
-        consumers = Consumers(size, queue, attempts, policy, NetworkRules(), Accepted())
+        consumers = Consumers(size, queue, OneLane(), attempts, policy, read_anew())
         started.append(consumers)
         consumers.start()
         return consumers
@@ -332,9 +338,7 @@ class TestStop:
         consumers.stop(timeout=5)
         consumers.stop(timeout=5)
         policy = RetryPolicy(DELAY_SECONDS)
-        Consumers(1, queue, attempts, policy, NetworkRules(), Accepted()).stop(
-            timeout=5
-        )
+        Consumers(1, queue, OneLane(), attempts, policy, read_anew()).stop(timeout=5)
 
 
 class TestTrouble:
@@ -521,7 +525,7 @@ class TestProblem:
 
     def test_before_start(self, queue: Queue, attempts: Attempts) -> None:
         policy = RetryPolicy(DELAY_SECONDS)
-        consumers = Consumers(1, queue, attempts, policy, NetworkRules(), Accepted())
+        consumers = Consumers(1, queue, OneLane(), attempts, policy, read_anew())
         assert consumers.problem() == f"The {DISPATCHER} does not run."
 
     def test_after_stop(self, start: Start) -> None:

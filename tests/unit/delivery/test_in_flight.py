@@ -11,13 +11,19 @@ from gevent.queue import Queue as Mailbox
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.networks import NetworkRules
+from mspc.calls.requests import Requests
 from mspc.delivery.consumers import Consumers
 from mspc.delivery.in_flight import REMEMBERED_CALLS, REMEMBERED_SECONDS, InFlight
 from mspc.delivery.retry import RetryPolicy
 from mspc.errors import MspcError, QueueUnavailable
+from mspc.lanes.lane import Lane
+from mspc.lanes.one import OneLane
 from tests.support.clock import Clock
 
 PAYLOAD = b'{"url": "http://service.test/"}'
+
+
+ONLY: Lane = OneLane().of("")
 
 
 class Lent:
@@ -25,6 +31,7 @@ class Lent:
 
     def __init__(self, call: Call, *, alive: bool = True) -> None:
         self.call = call
+        self.lane = ONLY
         self.alive = alive
         self.acked = False
 
@@ -227,6 +234,7 @@ class Held:
 
     def __init__(self, broker: Whims, number: int, call: Call) -> None:
         self.call = call
+        self.lane = ONLY
         self.alive = True
         self._broker = broker
         self._number = number
@@ -272,7 +280,14 @@ def test_no_interleaving_loses_the_call(seed: int) -> None:
     chance = random.Random(seed)
     broker = Whims(chance)
     policy = RetryPolicy(1.0)
-    consumers = Consumers(5, broker, broker.attempt, policy, NetworkRules(), Accepted())
+    consumers = Consumers(
+        5,
+        broker,
+        OneLane(),
+        broker.attempt,
+        policy,
+        Requests(NetworkRules(), Accepted()),
+    )
     consumers.start()
     usual = [broker.deliver, broker.deliver, broker.answer, broker.confirm]
     rare = [broker.lose_the_channel, broker.lose_sight]

@@ -65,7 +65,7 @@ def test_a_failed_attempt_writes_as_much_as_for_a_small_call(
     assert max(amounts.values()) < 8 * PAGE_BYTES, amounts
 
 
-@pytest.mark.parametrize("layout", [1, 2])
+@pytest.mark.parametrize("layout", [1, 2, 3])
 def test_a_file_of_an_older_layout_is_brought_up_to_date(
     path: Path, layout: int
 ) -> None:
@@ -77,7 +77,7 @@ def test_a_file_of_an_older_layout_is_brought_up_to_date(
         opened = open_at(path)
         opened.close()
         assert path.stat().st_size < size + 10 * PAGE_BYTES
-        assert rows(path, "PRAGMA user_version") == [(3,)]
+        assert rows(path, "PRAGMA user_version") == [(4,)]
         assert rows(path, "PRAGMA quick_check") == [("ok",)]
     opened = open_at(path)
     amounts = []
@@ -209,7 +209,8 @@ def _make_old(path: Path, layout: int, payloads: dict[bytes, bytes]) -> None:
     opened = open_at(path)
     opened.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("DROP TABLE bodies")
+        if layout < 3:
+            db.execute("DROP TABLE bodies")
         for name, payload in payloads.items():
             call = ("calls-" + name.decode(), 5.0, 0, "", payload)
             fields = "id, accepted_at, attempts, last_error, payload"
@@ -220,8 +221,9 @@ def _make_old(path: Path, layout: int, payloads: dict[bytes, bytes]) -> None:
                 " VALUES (1, 1, ?, ?, ?, ?, ?)",
                 call,
             )
-        if layout == 1:
-            for table in ("calls", "waiting", "dead"):
+        for table in ("calls", "waiting", "dead"):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN lane")
+            if layout == 1:
                 db.execute(f"ALTER TABLE {table} DROP COLUMN crc")
         db.execute(f"PRAGMA user_version={layout}")
 

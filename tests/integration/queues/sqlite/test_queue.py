@@ -17,10 +17,10 @@ from gevent.pool import Pool
 
 from mspc.calls.call import Call
 from mspc.errors import ConfigError, QueueUnavailable
+from mspc.lanes.lanes import MOST_READY
 from mspc.queues.sqlite.bulk import Bulk
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.queue import SqliteQueue
-from mspc.queues.sqlite.statements import LOAD_ROWS
 from mspc.settings.config import SqliteConfig
 from tests.conftest import StartMspc
 from tests.support.opened import Opened
@@ -125,7 +125,7 @@ def test_a_bulk_is_one_statement_for_all_who_wait(path: Path) -> None:
 
 def test_each_call_is_lent_once_however_it_gets_there(opened: Opened) -> None:
     """From the file, where more have gathered than are lent at once, or as it came."""
-    early = [Call(b"early") for _ in range(3 * LOAD_ROWS)]
+    early = [Call(b"early") for _ in range(3 * MOST_READY)]
     for call in early:
         opened.queue.put(call)
     late = [Call(b"late") for _ in range(1000)]
@@ -266,6 +266,7 @@ def test_a_file_of_the_first_layout_is_brought_up_to_date(path: Path) -> None:
     opened.close()
     for table in ("calls", "waiting", "dead"):
         _run(path, f"ALTER TABLE {table} DROP COLUMN crc")
+        _run(path, f"ALTER TABLE {table} DROP COLUMN lane")
     _run(path, "DROP TABLE bodies")
     _run(path, "PRAGMA user_version=1")
     for _ in range(2):  # the second time it is up to date
@@ -273,7 +274,7 @@ def test_a_file_of_the_first_layout_is_brought_up_to_date(path: Path) -> None:
         lent = {opened.take().call.payload for _ in range(2)}
         assert lent == {b"failed", b"new"}
         opened.close()
-    assert _run(path, "PRAGMA user_version") == [(3,)]
+    assert _run(path, "PRAGMA user_version") == [(4,)]
 
 
 def test_a_write_error_ends_the_process_and_loses_nothing(

@@ -1,0 +1,239 @@
+"""What every queue with lanes promises: a bad target is nobody else's problem.
+
+The gates are opened and shut by the tests: what shuts them in service is the breaker.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from gevent.pool import Pool
+
+from mspc.calls.call import Call
+from mspc.lanes.lanes import Lanes
+from mspc.queues.base import Delivery, Queue
+from mspc.queues.opening import open_queue
+from mspc.settings.config import SqliteConfig
+from tests.support.memory import MemoryQueue, MemoryStore
+from tests.support.opened import Opened
+from tests.support.waiting import eventually
+
+BAD, GOOD = "http://bad.test:80", "http://good.test:80"
+DELAY_SECONDS = 0.4
+BACKLOG = 1000
+
+Reopen = Callable[[Lanes], Opened]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Lanes], Queue]:
+    """Makes a queue, again and again on the same store."""
+    if request.param == "memory":
+        store = MemoryStore()
+        return lambda lanes: MemoryQueue(store, lanes)
+    path = tmp_path / "queue.db"
+    return lambda lanes: open_queue(SqliteConfig(path), lanes)
+
+
+@pytest.fixture
+def reopen(make: Callable[[Lanes], Queue]) -> Iterator[Reopen]:
+    opened: list[Opened] = []
+
+    def again(lanes: Lanes) -> Opened:
+        if opened:
+            opened[-1].close()
+        opened.append(Opened(make(lanes)))
+        return opened[-1]
+
+    yield again
+    if opened:
+        opened[-1].close()
+
+
+@pytest.fixture
+def lanes() -> Lanes:
+    return Lanes(size=10_000)
+
+
+def shut(lane: str) -> Lanes:
+    lanes = Lanes(size=10_000)
+    lanes.pause(lane)
+    return lanes
+
+
+def put(opened: Opened, lane: str, count: int) -> list[str]:
+    calls = [Call(str(number).encode(), lane=lane) for number in range(count)]
+    Pool(50).map(opened.queue.put, calls)
+    return [call.id for call in calls]
+
+
+def take(opened: Opened, count: int) -> list[Delivery]:
+    return [opened.take() for _ in range(count)]
+
+
+def test_a_shut_lane_is_in_nobodys_way(reopen: Reopen, lanes: Lanes) -> None:
+    opened = reopen(lanes)
+    lanes.pause(BAD)
+    bad = put(opened, BAD, BACKLOG)
+    for _ in range(3):
+        (good,) = put(opened, GOOD, 1)
+        delivery = opened.take()
+        assert delivery.call.id == good
+        delivery.ack()
+    opened.expect_nothing()
+    lanes.resume(BAD)
+    deliveries = take(opened, BACKLOG)
+    assert sorted(one.call.id for one in deliveries) == sorted(bad)
+    assert {one.call.attempts for one in deliveries} == {0}
+    for one in deliveries:
+        one.ack()
+    opened.expect_nothing()
+
+
+def test_so_it_is_after_a_restart(reopen: Reopen) -> None:
+    opened = reopen(shut(BAD))
+    bad = put(opened, BAD, BACKLOG)
+    again = shut(BAD)
+    opened = reopen(again)
+    (good,) = put(opened, GOOD, 1)
+    delivery = opened.take()
+    assert delivery.call.id == good
+    delivery.ack()
+    opened.expect_nothing()
+    again.resume(BAD)
+    deliveries = take(opened, BACKLOG)
+    assert sorted(one.call.id for one in deliveries) == sorted(bad)
+    assert {one.call.attempts for one in deliveries} == {0}
+
+
+def test_a_lane_that_was_shut_before_a_restart_need_not_be_after_it(
+    reopen: Reopen, lanes: Lanes
+) -> None:
+    bad = put(reopen(shut(BAD)), BAD, 300)
+    deliveries = take(reopen(lanes), 300)
+    assert sorted(one.call.id for one in deliveries) == sorted(bad)
+
+
+def test_a_retry_under_a_shut_gate_waits_for_both(reopen: Reopen) -> None:
+    lanes = shut("http://other.test:80")
+    opened = reopen(lanes)
+    put(opened, BAD, 1)
+    delivery = opened.take()
+    lanes.pause(BAD)
+    delivery.retry(delivery.call.next_attempt("no"), DELAY_SECONDS)
+    opened.expect_nothing(2 * DELAY_SECONDS)
+    lanes.resume(BAD)
+    delivery = opened.take()
+    assert delivery.call.attempts == 1
+    lanes.pause(BAD)
+    delivery.retry(delivery.call.next_attempt("no"), 5 * DELAY_SECONDS)
+    lanes.resume(BAD)
+    opened.expect_nothing(2 * DELAY_SECONDS)
+    assert opened.take().call.attempts == 2
+
+
+@pytest.mark.parametrize("settle", ["ack", "bury", "retry"])
+def test_what_was_taken_can_be_settled_though_its_lane_is_shut(
+    reopen: Reopen, lanes: Lanes, settle: str
+) -> None:
+    opened = reopen(lanes)
+    put(opened, BAD, 1)
+    delivery = opened.take()
+    lanes.pause(BAD)
+    failed = delivery.call.next_attempt("no")
+    match settle:
+        case "ack":
+            delivery.ack()
+        case "bury":
+            delivery.bury(failed, "no")
+        case _:
+            delivery.retry(failed, 0.01)
+    again = Lanes(size=10)
+    opened = reopen(again)
+    if settle == "retry":
+        assert opened.take().call.attempts == 1
+    opened.expect_nothing()
+
+
+def test_a_lane_has_no_more_in_flight_than_it_may(reopen: Reopen) -> None:
+    """One lane alone: as many as are left for others."""
+    lanes = Lanes(size=20)
+    opened = reopen(lanes)
+    put(opened, BAD, 100)
+    first = opened.take()
+    lanes.judge(first.lane, reachable=True, seconds=0.01)
+    first.ack()
+    lanes.ended(first)
+    held = take(opened, 10)
+    opened.expect_nothing()
+    (good,) = put(opened, GOOD, 1)
+    assert opened.take().call.id == good
+    for one in held:
+        one.ack()
+        lanes.ended(one)
+    assert len(take(opened, 9)) == 9
+
+
+def test_lanes_with_a_backlog_take_turns(reopen: Reopen) -> None:
+    lanes = Lanes(size=1)
+    lanes.pause(BAD)
+    lanes.pause(GOOD)
+    opened = reopen(lanes)
+    put(opened, BAD, 500)
+    put(opened, GOOD, 500)
+    lanes.resume(BAD)
+    lanes.resume(GOOD)
+    came = []
+    for _ in range(1000):
+        delivery = opened.take()
+        came.append(delivery.lane.key)
+        delivery.ack()
+        lanes.judge(delivery.lane, reachable=True, seconds=0.01)
+        lanes.ended(delivery)
+    # The first ones may have come while the second lane was still being read.
+    for start in range(100, 700, 100):
+        counts = Counter(came[start : start + 100])
+        assert 40 <= counts[BAD] <= 60, counts
+
+
+def test_one_of_two_shut_lanes_opens(reopen: Reopen) -> None:
+    lanes = shut(BAD)
+    lanes.pause(GOOD)
+    opened = reopen(lanes)
+    put(opened, BAD, 300)
+    good = put(opened, GOOD, 300)
+    lanes.resume(GOOD)
+    deliveries = take(opened, 300)
+    assert sorted(one.call.id for one in deliveries) == sorted(good)
+    opened.expect_nothing()
+
+
+def test_a_probe_asks_for_one_call_at_a_time(reopen: Reopen) -> None:
+    lanes = Lanes(size=100, failures=2, longest_probe=1.0)
+    opened = reopen(lanes)
+    lanes.pause(BAD)
+    put(opened, BAD, 500)
+    lane = lanes.of(BAD)
+    for _ in range(2):
+        lanes.judge(lane, reachable=False, seconds=0.01)
+    lanes.resume(BAD)
+    opened.expect_nothing()
+    for _ in range(2):
+        probe = opened.take(timeout=5)
+        probe.retry(probe.call.next_attempt("no"), 60)
+        lanes.judge(lane, reachable=False, seconds=0.01)
+        lanes.ended(probe)
+        opened.expect_nothing()
+    probe = opened.take(timeout=5)
+    probe.ack()
+    lanes.judge(lane, reachable=True, seconds=0.01)
+    lanes.ended(probe)
+    came = 0
+    while came < 497:
+        delivery = opened.take(timeout=5)
+        delivery.ack()
+        lanes.judge(lane, reachable=True, seconds=0.01)
+        lanes.ended(delivery)
+        came += 1
+    eventually(lambda: lane.waiting == 0)
