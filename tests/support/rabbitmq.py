@@ -68,6 +68,14 @@ class Broker:
         assert message is None or isinstance(message, Message)
         return message
 
+    def ready(self, *queues: str) -> int:
+        """How many messages wait there in all, those that are delivered not counted."""
+        with self.connect() as connection, connection.channel() as channel:
+            return sum(
+                int(channel.queue.declare(queue, passive=True)["message_count"])
+                for queue in queues
+            )
+
     def delete_queues(self, name: str) -> None:
         """Removes every queue that belongs to the queue `name`, if it exists."""
         waiting = [f"{name}.retry.{level}" for level in range(RETRY_LEVELS)]

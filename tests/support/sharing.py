@@ -14,20 +14,25 @@ import pytest
 # Those that take longest, first: else one would still run when the others have ended.
 LONGEST = (
     "tests/contract/test_queue_contract.py",
-    "tests/system/test_memory_embedded.py",
-    "tests/integration/queues/amqp/test_held.py",
-    "tests/system/test_package.py",
+    "tests/system/test_memory_rabbitmq.py",
+    "tests/system/test_unread_log.py",
+    "tests/system/test_broker_links.py",
     "tests/integration/queues/amqp/test_queue.py",
+    "tests/system/test_retrying.py",
     "tests/integration/queues/sqlite/test_space.py",
     "tests/system/test_documents.py",
     "tests/faults/test_selection.py",
+    "tests/system/test_memory_embedded.py",
+    "tests/system/test_package.py",
+    "tests/integration/queues/amqp/test_held.py",
+    "tests/system/test_names.py",
+    "tests/system/test_deploy_proxies.py",
+    "tests/system/test_crashing.py",
     "tests/unit/forwarding/test_answer_oracle.py",
     "tests/integration/queues/test_spooled.py",
     "tests/integration/forwarding/test_forwarder.py",
     "tests/integration/queues/sqlite/test_opening.py",
-    "tests/integration/forwarding/test_early_answers.py",
-    "tests/integration/forwarding/test_reuse.py",
-    "tests/integration/forwarding/test_status_decides.py",
+    "tests/system/test_signals.py",
 )
 # Whoever asks for one of these fixtures may get a RabbitMQ.
 BROKER = {"rabbitmq", "queue_kind", "backend", "nodes"}

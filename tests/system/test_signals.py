@@ -16,6 +16,13 @@ from tests.support.target import Target
 from tests.support.waiting import eventually
 
 ENDS_SECONDS = 20
+START_SECONDS = 0.8  # as long as a signal may come in the middle of the start
+
+
+def moments(count: int) -> list[float]:
+    """One somewhere in each part of the start, others in every run of the tests."""
+    part = START_SECONDS / count
+    return [part * random.uniform(number, number + 1) for number in range(count)]
 
 
 def can_have_a_pid_namespace() -> bool:
@@ -68,13 +75,11 @@ BLOCKED = ("env", "--block-signal=TERM", "--block-signal=INT")
 def test_process_one_heeds_a_signal_at_any_moment_of_its_start(
     tmp_path: Path, number: int
 ) -> None:
-    moments = random.Random(f"start {number}")
-    for count in range(12):
+    for count, delay in enumerate([0.0, *moments(7)]):
         mspc = ProcessOne(tmp_path / f"mspc-{count}", *BLOCKED)
         mspc.start()
         try:
             inner = mspc.wait_until_it_runs()
-            delay = moments.uniform(0, 0.8) if count else 0.0
             time.sleep(delay)
             os.kill(inner, number)
             assert mspc.wait(ENDS_SECONDS) == 0, f"after {delay} s"
@@ -90,13 +95,12 @@ def test_process_one_heeds_a_signal_at_any_moment_of_its_start(
 def test_a_signal_at_any_moment_of_the_start_ends_it_in_order(
     mspc_process: StartMspc, number: int
 ) -> None:
-    moments = random.Random(f"start {number}")
-    for _ in range(6):
+    for delay in moments(4):
         mspc = mspc_process(wait=False)
         eventually(lambda: caught(mspc.pid, number))  # noqa: B023 - at once
-        time.sleep(moments.uniform(0, 0.8))
+        time.sleep(delay)
         mspc.signal(number)
-        assert mspc.wait(ENDS_SECONDS) == 0
+        assert mspc.wait(ENDS_SECONDS) == 0, f"after {delay} s"
         assert mspc.output.rstrip().endswith(
             ("mspc has stopped", "told to stop before it had started")
         ), mspc.output

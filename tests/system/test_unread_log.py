@@ -22,9 +22,9 @@ from tests.support.silent_disk import SilentDisk
 from tests.support.target import Target
 from tests.support.waiting import eventually
 
-# Of the buffer's 4 MiB, a call with a URL like this takes two lines of 7 kB.
-LONG = "/" + "x" * 7000
-CALLS = 400
+# Of the buffer's 4 MiB, a call with a URL like this takes two lines of 8 kB.
+LONG = "/" + "x" * 7900
+CALLS = 320
 SHUTDOWN_SECONDS = 4
 
 close = get_original("os", "close")  # at once

@@ -1,6 +1,5 @@
 """How much an instance holds of a real RabbitMQ's, over all of its queues."""
 
-import re
 import time
 from collections.abc import Iterator
 
@@ -12,7 +11,7 @@ from mspc.queues.amqp import message as amqp_message
 from mspc.queues.amqp.queue import AmqpQueue
 from mspc.settings.config import AmqpConfig
 from tests.support.opened import Opened
-from tests.support.rabbitmq import RETRY_LEVELS, Broker, RabbitNode
+from tests.support.rabbitmq import RETRY_LEVELS, Broker
 from tests.support.waiting import eventually
 
 MIB = 2**20
@@ -44,39 +43,32 @@ def publish(broker: Broker, queue: str, count: int, size: int, due: float) -> No
             assert channel.basic.publish(payload, queue, properties=headers)
 
 
-def unsettled(node: RabbitNode, name: str) -> list[int]:
-    printed = node.ctl("list_queues", "name", "messages_unacknowledged")
-    found = re.findall(rf"^{re.escape(name)}\S*\s+(\d+)$", printed, re.MULTILINE)
-    return [int(one) for one in found]
-
-
 def test_calls_of_all_queues_together(
-    rabbitmq_node: RabbitNode, opened: Opened, config: AmqpConfig
+    rabbitmq: Broker, opened: Opened, config: AmqpConfig
 ) -> None:
-    queues = [f"{config.name}.retry.{level}" for level in range(RETRY_LEVELS)]
+    levels = [f"{config.name}.retry.{level}" for level in range(RETRY_LEVELS)]
+    queues = [*levels[4:], config.name]
     due = time.time() + 60
-    jobs = [
-        gevent.spawn(publish, rabbitmq_node, queue, 150, 100, due)
-        for queue in [*queues[4:], config.name]
-    ]
+    jobs = [gevent.spawn(publish, rabbitmq, queue, 150, 100, due) for queue in queues]
     gevent.joinall(jobs, timeout=60, raise_error=True)
-    eventually(lambda: sum(unsettled(rabbitmq_node, config.name)) > 200)
-    for _ in range(5):
-        held = unsettled(rabbitmq_node, config.name)
-        assert sum(held) <= config.held_calls
+
+    def held() -> int:
+        return 150 * len(queues) - rabbitmq.ready(*queues)
+
+    eventually(lambda: held() > 200)
+    for _ in range(20):
+        assert held() <= config.held_calls
     assert len(opened.arrived) == config.prefetch
 
 
 def test_bytes_of_all_queues_together(
-    rabbitmq_node: RabbitNode, opened: Opened, config: AmqpConfig
+    rabbitmq: Broker, opened: Opened, config: AmqpConfig
 ) -> None:
     queues = [config.name, f"{config.name}.retry.2", f"{config.name}.retry.5"]
-    jobs = [
-        gevent.spawn(publish, rabbitmq_node, queue, 60, MIB, 0.0) for queue in queues
-    ]
+    jobs = [gevent.spawn(publish, rabbitmq, queue, 30, MIB, 0.0) for queue in queues]
     gevent.joinall(jobs, timeout=60, raise_error=True)
     made = 0
-    while made < 60 * len(queues):
+    while made < 30 * len(queues):
         delivery = opened.take()
         assert (len(opened.arrived) + 1) * MIB <= config.held_bytes
         delivery.ack()
@@ -85,12 +77,12 @@ def test_bytes_of_all_queues_together(
 
 
 def test_calls_too_large_to_be_held_until_they_are_due_are_in_time(
-    rabbitmq_node: RabbitNode, opened: Opened, config: AmqpConfig
+    rabbitmq: Broker, opened: Opened, config: AmqpConfig
 ) -> None:
     due = time.time() + 5
-    publish(rabbitmq_node, f"{config.name}.retry.2", 20, MIB, due)
+    publish(rabbitmq, f"{config.name}.retry.2", 20, MIB, due)
     # Meanwhile they are not in the way of others that are large and due.
-    publish(rabbitmq_node, config.name, 20, MIB, 0.0)
+    publish(rabbitmq, config.name, 20, MIB, 0.0)
     for _ in range(20):
         opened.take(timeout=3).ack()
     for _ in range(20):
