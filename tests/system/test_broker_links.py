@@ -2,12 +2,12 @@
 
 import http.client
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import gevent
 import pytest
 
 from tests.conftest import StartMspc
@@ -18,6 +18,8 @@ from tests.support.waiting import eventually
 from tests.system.test_health import Door
 
 CLIENTS = 4
+PAUSE_SECONDS = 0.005
+END_SECONDS = 65  # a client waits for 30 s to be connected, and for 30 s to be answered
 RESTARTS = 3
 
 
@@ -43,31 +45,33 @@ class Clients:
 def posting(mspc: MspcProcess, url: str) -> Iterator[Clients]:
     """Clients that post one call after the other; a closed port is tried again."""
     clients = Clients()
-    enough = threading.Event()
+    enough = False
 
     def post() -> None:
-        while not enough.wait(0.005):
+        while not enough:
             began = time.monotonic()
             try:
                 response = mspc.post({"url": url})
             except (OSError, http.client.HTTPException):
+                gevent.sleep(PAUSE_SECONDS)
                 continue  # the port is closed: a balancer tries another instance
             clients.answers.append(response.status)
             clients.slowest = max(clients.slowest, time.monotonic() - began)
             if response.status == 202:
                 clients.ids.add(response.json["id"])
+            gevent.sleep(PAUSE_SECONDS)
 
-    # One that hangs fails the test, but does not hold up the end of the run.
-    threads = [threading.Thread(target=post, daemon=True) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
+    # No threads: one that hung would hold up the end of the whole run.
+    greenlets = [gevent.spawn(post) for _ in range(CLIENTS)]
     try:
         yield clients
     finally:
-        enough.set()
-        for thread in threads:
-            thread.join(40)
-    assert not any(thread.is_alive() for thread in threads)
+        enough = True
+        gevent.joinall(greenlets, END_SECONDS)
+        hanging = [client for client in greenlets if not client.dead]
+        gevent.killall(hanging)
+    assert not hanging, "a client has no answer"
+    gevent.joinall(greenlets, raise_error=True)
 
 
 def more(clients: Clients, count: int = 50) -> None:
