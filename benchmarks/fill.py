@@ -1,8 +1,9 @@
 """Stores calls that wait, straight into a queue that mspc has made and left.
 
-`python -m benchmarks.fill sqlite FILE COUNT`, or `... amqp HOST PORT QUEUE COUNT`.
-They are due in an hour, so nothing happens to them while something else is measured.
-Prints how many wait then, as the queue itself counts them.
+`python -m benchmarks.fill sqlite FILE COUNT [ORIGIN]`, or `... amqp HOST PORT QUEUE
+COUNT [ORIGIN]`. They are due in an hour, so nothing happens to them while something
+else is measured; with an origin they are new calls to it, with a path each. Prints how
+many wait then, as the queue itself counts them.
 """
 
 from gevent import monkey
@@ -32,33 +33,49 @@ _INSERT = (
     "INSERT INTO waiting (due, delay, id, accepted_at, attempts, last_error, payload)"
     " VALUES (?, ?, ?, ?, 1, '503', ?)"
 )
+_INSERT_NEW = (
+    "INSERT INTO calls (id, accepted_at, attempts, last_error, payload)"
+    " VALUES (?, ?, 0, '', ?)"
+)
 
 
-def fill_sqlite(path: str, count: int) -> None:
+def payload(origin: str, number: int) -> bytes:
+    return body(f"{origin}/stored/{number}") if origin else PAYLOAD
+
+
+def fill_sqlite(path: str, count: int, origin: str) -> None:
     now = time.time()
     due = round((now + DELAY_SECONDS) * 1000)
-    rows = (
-        (due + number // 100, DELAY_SECONDS * 1000, uuid.uuid4().hex, now, PAYLOAD)
-        for number in range(count)
+    calls = ((uuid.uuid4().hex, now, payload(origin, n)) for n in range(count))
+    waiting = (
+        (due + number // 100, DELAY_SECONDS * 1000, *call)
+        for number, call in enumerate(calls)
     )
     with closing(sqlite3.connect(path)) as db:
         with db:
-            db.executemany(_INSERT, rows)
-        print(db.execute("SELECT count(*) FROM waiting").fetchone()[0])
+            if origin:
+                db.executemany(_INSERT_NEW, calls)
+            else:
+                db.executemany(_INSERT, waiting)
+        table = "calls" if origin else "waiting"
+        print(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-def fill_amqp(host: str, port: int, queue: str, count: int) -> None:
+def fill_amqp(host: str, port: int, queue: str, count: int, origin: str) -> None:
     """Each message is confirmed."""
-    retry_queue = f"{queue}.retry.{LEVEL}"
+    place = queue if origin else f"{queue}.retry.{LEVEL}"
     channel = open_channel(host, port)
     channel.select_confirms()
     left = iter(range(count))
 
     def work() -> None:
-        for _ in left:
-            call = Call(PAYLOAD, attempts=1, last_error="503")
-            properties = amqp_message.encode(call, due=time.time() + DELAY_SECONDS)
-            channel.publish(retry_queue, properties, PAYLOAD)
+        for number in left:
+            content, due = payload(origin, number), None
+            call = Call(content)
+            if not origin:
+                call = Call(content, attempts=1, last_error="503")
+                due = time.time() + DELAY_SECONDS
+            channel.publish(place, amqp_message.encode(call, due=due), content)
 
     pool = Pool(IN_FLIGHT)
     workers = [pool.spawn(work) for _ in range(IN_FLIGHT)]
@@ -66,15 +83,15 @@ def fill_amqp(host: str, port: int, queue: str, count: int) -> None:
     for worker in workers:
         worker.get()
     with channel.connection.channel() as other:
-        print(other.queue.declare(retry_queue, passive=True)["message_count"])
+        print(other.queue.declare(place, passive=True)["message_count"])
     channel.connection.close()
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["sqlite", file, number]:
-            fill_sqlite(file, int(number))
-        case ["amqp", where, at, name, number]:
-            fill_amqp(where, int(at), name, int(number))
+        case ["sqlite", file, number, *origins]:
+            fill_sqlite(file, int(number), "".join(origins))
+        case ["amqp", where, at, name, number, *origins]:
+            fill_amqp(where, int(at), name, int(number), "".join(origins))
         case _:
             raise SystemExit(__doc__)

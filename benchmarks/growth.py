@@ -1,18 +1,17 @@
 """What waiting calls cost: the same work beside 0 to a million of them."""
 
-import sys
 import time
 from collections.abc import Iterator
 
+from benchmarks.backlog import store_calls
 from benchmarks.end_to_end import MEBIBYTE, deliver
 from benchmarks.measure import median
-from benchmarks.processes import Child, Failed
+from benchmarks.processes import Failed
 from benchmarks.stage import Stage
 from benchmarks.subjects import Place, Service, Subject
 
 SIZES = (0, 1_000, 10_000, 100_000, 1_000_000)
 TIMES = 3
-FILL_SECONDS = 600.0
 
 
 def run(
@@ -25,7 +24,7 @@ def run(
         filled = 0
         for size in sizes:
             if size > filled:
-                waiting = _fill(stage, place, size - filled)
+                waiting = store_calls(stage, place, size - filled)
                 if waiting != size:
                     raise Failed(f"{waiting} calls wait, not {size}")
             filled = size
@@ -44,17 +43,3 @@ def _measure(
     names = ("calls_per_s", "accept_p99_ms", "cpu_s_per_1000")
     medians = {name: median([run[name] for run in runs]) for name in names}
     return {"start_up_s": start_up, "rss_mib": rss, **medians}
-
-
-def _fill(stage: Stage, place: Place, count: int) -> int:
-    """Adds `count` waiting calls; how many there are then."""
-    if place.node is None:
-        where = ["sqlite", str(place.directory / "data" / "queue.db")]
-    else:
-        where = ["amqp", place.node.host, str(place.node.port), place.queue]
-    command = [sys.executable, "-m", "benchmarks.fill", *where, str(count)]
-    child = Child(command, stage.directory / "fill.log")
-    try:
-        return int(child.finish(FILL_SECONDS).split()[-1])
-    finally:
-        child.stop()

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from benchmarks import end_to_end, fairness, growth, limits, machine, plots, report
 from benchmarks.end_to_end import Counts
-from benchmarks.fairness import Span
+from benchmarks.fairness import CASES, Scope
 from benchmarks.goals import judge
 from benchmarks.processes import ROOT
 from benchmarks.stage import Stage, missing
@@ -31,8 +32,6 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 REPORT = "report"
 # Huey's calls/s are a fraction of the others': fewer calls tell as much.
 FEWER = {"huey": 5}
-# Whose healthy targets are watched: one queue of each implementation.
-WATCHED = ("mspc-sqlite", "mspc-quorum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +43,42 @@ class Scale:
     limit_operations: int
     sizes: tuple[int, ...]
     growth_calls: int
-    span: Span
+    scope: Scope
 
 
-FULL = Scale(3, Counts(), 20_000, growth.SIZES, 3_000, Span())
-QUICK = Scale(1, Counts(1_000, 200, 2, 2), 2_000, growth.SIZES[:3], 500, Span(3, 6))
+FULL = Scale(3, Counts(), 20_000, growth.SIZES, 3_000, Scope())
+QUICK = Scale(
+    1,
+    Counts(1_000, 200, 2, 2),
+    2_000,
+    growth.SIZES[:3],
+    500,
+    Scope(
+        alone=1.5,
+        beside=3.0,
+        late=False,
+        patience=5.0,
+        waiting=(1_000, 10_000),
+        neighbour=2_000,
+        returning=1_000,
+        dead=6.0,
+        recovery=30.0,
+    ),
+)
 
 
 class Bench:
     """One run of the chosen sections."""
 
-    def __init__(self, stage: Stage, scale: Scale, subjects: list[Subject]) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        scale: Scale,
+        subjects: list[Subject],
+        cases: Sequence[str] = CASES,
+    ) -> None:
         self.results = Store()
+        self._cases = cases
         self._stage = stage
         self._scale = scale
         self._subjects = subjects
@@ -73,10 +96,11 @@ class Bench:
         for subject in self._ours:
             if GROWTH in sections:
                 self._try(GROWTH, f"{subject.title}, growth", self._growth, subject)
-        for subject in self._ours:
-            if FAIRNESS in sections and subject.key in WATCHED:
-                what = f"{subject.title}, fairness"
-                self._try(FAIRNESS, what, self._fairness, subject)
+        for case in self._cases if FAIRNESS in sections else ():
+            for subject in self._ours:
+                what = f"{subject.title}, fairness, {case}"
+                step = partial(self._fairness, case)
+                self._try(FAIRNESS, what, step, subject)
 
     def _limits(self) -> None:
         parts = limits.run(self._stage, self._scale.limit_operations)
@@ -96,9 +120,11 @@ class Bench:
         for size, figures in rows:
             self._note(GROWTH, f"{subject.key} {size}", figures)
 
-    def _fairness(self, subject: Subject) -> None:
-        for case, figures in fairness.run(self._stage, subject, self._scale.span):
-            self._note(FAIRNESS, f"{subject.key} {case}", figures)
+    def _fairness(self, case: str, subject: Subject) -> None:
+        scale = self._scale
+        rows = fairness.run(self._stage, subject, scale.scope, case, scale.rounds)
+        for name, figures in rows:
+            self._note(FAIRNESS, f"{subject.key} {name}", figures)
 
     def _note(self, section: str, name: str, figures: Figures) -> None:
         self.results.add(section, name, figures)
@@ -116,7 +142,9 @@ class Bench:
             problem = f"{type(exc).__name__}: {exc}"
             self._stage.say(f"  FAILED: {problem}")
             key = "/".join([section, *(subject.key for subject in subjects)])
-            self.results.failures[key] = f"{what}: {problem}"
+            known = self.results.failures.get(key)
+            said = [*([known] if known else []), f"{what}: {problem}"]
+            self.results.failures[key] = "; ".join(said)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -157,7 +185,7 @@ def _measure(options: argparse.Namespace, scale: Scale) -> tuple[Bench, RunInfo]
         print(f"{time.monotonic() - began:6.0f} s  {line}", flush=True)
 
     with Stage(say) as stage:
-        bench = Bench(stage, scale, choose(options.subjects))
+        bench = Bench(stage, scale, choose(options.subjects), options.cases)
         bench.run(options.only)
         run = RunInfo(
             _as_typed(options),
@@ -181,6 +209,8 @@ def _as_typed(options: argparse.Namespace) -> str:
         words.append(f"--only {','.join(options.only)}")
     if options.subjects:
         words.append(f"--subjects {','.join(options.subjects)}")
+    if tuple(options.cases) != CASES:
+        words.append(f"--cases {','.join(options.cases)}")
     if options.rounds:
         words.append(f"--rounds {options.rounds}")
     if options.quick:
@@ -205,6 +235,13 @@ def _parser() -> argparse.ArgumentParser:
         type=lambda text: _names(text, tuple(s.key for s in SUBJECTS)),
         default=[],
         help=f"of {','.join(s.key for s in SUBJECTS)}; default: all",
+    )
+    parser.add_argument(
+        "--cases",
+        type=lambda text: _names(text, CASES),
+        default=CASES,
+        metavar="CASES",
+        help=f"of the fairness section, of {','.join(CASES)}; default: all",
     )
     parser.add_argument("--rounds", type=int, help=f"default: {FULL.rounds}")
     parser.add_argument(

@@ -1,0 +1,79 @@
+"""What the probes of the fairness section are told, as JSON on their command line."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Fault = Literal["none", "down", "hang", "slow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Seconds since trouble began, from and to, whose healthy calls are timed."""
+
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `benchmarks.probe` does.
+
+    Attributes:
+        url: mspc's.
+        rate: healthy calls a second.
+        warm_up, alone: seconds of healthy calls before the trouble, timed after
+            `warm_up`.
+        windows: what is timed beside the trouble, which lasts until the last one ends.
+        patience: seconds that calls are waited for at the end.
+        fault: what the ports of the trouble do.
+        ports: the origins of the trouble.
+        answers_after: seconds, of a slow origin.
+        posted: whether calls to those ports are posted too, as many as healthy ones;
+            otherwise such calls lie in the queue already.
+    """
+
+    url: str
+    rate: float
+    warm_up: float
+    alone: float
+    windows: tuple[Window, ...]
+    patience: float
+    fault: Fault = "none"
+    ports: tuple[int, ...] = ()
+    answers_after: float = 0.0
+    posted: bool = True
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of_json(cls, text: str) -> "Plan":
+        content = json.loads(text)
+        windows = tuple(Window(**window) for window in content.pop("windows"))
+        return cls(windows=windows, ports=tuple(content.pop("ports")), **content)
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What `benchmarks.recovery` does.
+
+    Attributes:
+        port: of the origin that is down for `dead` seconds and then comes back.
+        calls: how many wait for it.
+        answers_after: seconds that it takes for each.
+        patience: seconds that they are waited for.
+    """
+
+    port: int
+    calls: int
+    dead: float
+    answers_after: float
+    patience: float
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of_json(cls, text: str) -> "Return":
+        return cls(**json.loads(text))
