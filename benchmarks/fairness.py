@@ -1,6 +1,7 @@
 """How long healthy targets wait while others are down, hang, are slow, or come back."""
 
 import json
+import random
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from benchmarks.backlog import store_calls
 from benchmarks.probing import Fault, Plan, Return, Window
 from benchmarks.processes import Child, wait_until
 from benchmarks.stage import Stage
-from benchmarks.store import Figures
+from benchmarks.store import FAIRNESS, Figures, Store
 from benchmarks.subjects import Place, Service, Subject
 from tests.support.children import free_port
 
@@ -23,6 +24,8 @@ SLOW_SECONDS = 30.0
 TIMEOUT_SECONDS = 60.0
 NEIGHBOUR_SECONDS = 0.5
 RECOVERED_SECONDS = 0.05
+# The default of REQUEUE_FAILED_AFTER_MILLISECONDS.
+RETRY_SECONDS = 5.0
 RECOVERY = "recovery"
 _SETTINGS = {"SHUTDOWN_TIMEOUT_SECONDS": "1"}
 _LISTEN_SECONDS = 20.0
@@ -43,7 +46,7 @@ class Scope:
         waiting: how many hanging calls lie in the queue.
         neighbour: how many calls of a slow origin do.
         returning: how many calls of an origin that comes back do.
-        dead: seconds that it is down, while mspc runs.
+        dead: seconds that it is down at least, while mspc runs.
         recovery: seconds that they are waited for.
     """
 
@@ -120,7 +123,9 @@ def waiting(stage: Stage, subject: Subject, scope: Scope, rounds: int) -> Rows:
 
 def recovery(stage: Stage, subject: Subject, scope: Scope) -> Rows:
     port = free_port()
-    plan = Return(port, scope.returning, scope.dead, RECOVERED_SECONDS, scope.recovery)
+    # It does not come back in step with mspc's looking for it.
+    dead = scope.dead + random.uniform(0.0, RETRY_SECONDS)
+    plan = Return(port, scope.returning, dead, RECOVERED_SECONDS, scope.recovery)
     with _made(stage, subject) as place:
         store_calls(stage, place, scope.returning, _origin(port))
         with Service(subject, place):
@@ -140,6 +145,18 @@ _CASES: dict[str, Case] = {
 CASES = (*_CASES, "waiting")
 
 
+_TITLES = {
+    "down": "half are refused a connection",
+    "hang": "half hang",
+    "timeouts": f"half hang, when attempts end after {TIMEOUT_SECONDS:.0f} s",
+    "waiting": "half hang, {size:,} of them waiting",
+    "origins": f"half go to {MANY_ORIGINS} origins that hang",
+    "slow": f"half are answered after {SLOW_SECONDS:.0f} s",
+    "neighbour": f"a backlog of an origin that takes {NEIGHBOUR_SECONDS:g} s a call",
+    RECOVERY: "an origin that was down comes back",
+}
+
+
 def run(stage: Stage, subject: Subject, scope: Scope, case: str, rounds: int) -> Rows:
     """Each round of one of CASES: the name of what was timed, and its figures."""
     if case == "waiting":
@@ -152,23 +169,24 @@ def run(stage: Stage, subject: Subject, scope: Scope, case: str, rounds: int) ->
 def title(name: str) -> str:
     """What the calls that are not healthy meet, for people to read."""
     kind, _, size = name.partition("-")
-    return {
-        "down": "half are refused a connection",
-        "hang": "half hang",
-        "timeouts": f"the same, when attempts end after {TIMEOUT_SECONDS:.0f} s",
-        "waiting": f"half hang, {int(size or 0):,} of them waiting",
-        "origins": f"half go to {MANY_ORIGINS} origins that hang",
-        "slow": f"half are answered after {SLOW_SECONDS:.0f} s",
-        "neighbour": f"a backlog of an origin that takes {NEIGHBOUR_SECONDS:g} s",
-        RECOVERY: "an origin that was down comes back",
-    }[kind]
+    return _TITLES[kind].format(size=int(size or 0))
+
+
+def known(name: str) -> bool:
+    return name.partition("-")[0] in _TITLES
+
+
+def measured(store: Store, queue: str) -> list[str]:
+    """The names that a queue has results of, in the order of a table."""
+    found = (name.split(" ", 1) for name in store.names(FAIRNESS))
+    mine = (name for subject, name in found if subject == f"mspc-{queue}")
+    return sorted(filter(known, mine), key=order)
 
 
 def order(name: str) -> tuple[int, int]:
     """Where a name stands in a table."""
     kind, _, size = name.partition("-")
-    kinds = ("down", "hang", "timeouts", "waiting", "origins", "slow", "neighbour")
-    return (*kinds, RECOVERY).index(kind), int(size or 0)
+    return [*_TITLES].index(kind), int(size or 0)
 
 
 def _plan(scope: Scope, fault: Fault, count: int = 1) -> Plan:

@@ -3,13 +3,20 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from benchmarks import fairness
+from benchmarks.fairness import RECOVERY
 from benchmarks.limits import QUEUES, floor_parts
-from benchmarks.store import END_TO_END, GROWTH, Store
+from benchmarks.store import END_TO_END, FAIRNESS, GROWTH, Store
 
 AMQP = ("mspc-classic", "mspc-quorum")
 AMQP_PEERS = ("celery", "dramatiq")
 MILLION = 1_000_000
 MEGABYTES = 1.048576  # in one MiB
+# A p99 below half of this is noise.
+NOISE_MS = 20
+NOTICED_SECONDS = 5
+# Seconds are not cut where mspc cuts them.
+DOUBLING = 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,47 @@ def _verdicts(store: Store) -> Iterator[Verdict]:
     for queue in QUEUES:
         yield from _million(store, queue)
     yield from _each(store, "Idle below 1 % of a core", "idle_percent", 1, "%")
+    for queue in QUEUES:
+        yield from _fair(store, queue)
+        yield from _recovered(store, queue)
+
+
+def _fair(store: Store, queue: str) -> Iterator[Verdict]:
+    """One verdict for each case: the worst of what it must hold decides."""
+    for case in fairness.measured(store, queue):
+        if case == RECOVERY:
+            continue
+        name = f"mspc-{queue} {case}"
+        p50, p99, alone_p50, alone_p99 = (
+            store.median(FAIRNESS, name, figure) or 0.0
+            for figure in ("p50_ms", "p99_ms", "alone_p50_ms", "alone_p99_ms")
+        )
+        lost, twice = (store.total(FAIRNESS, name, f) for f in ("missing", "twice"))
+        most = max(2 * alone_p99, NOISE_MS)
+        yield Verdict(
+            f"{queue}, {fairness.title(case)}: p50 of healthy calls at most 1.5"
+            f" times, p99 at most 2 times (or {NOISE_MS} ms) of what they are alone,"
+            " none missing, none twice",
+            f"p50 {_short(p50)} ms, alone {_short(alone_p50)}; p99 {_short(p99)} ms,"
+            f" alone {_short(alone_p99)}; {lost:,.0f} missing, {twice:,.0f} twice",
+            p50 <= 1.5 * alone_p50 and p99 <= most and not lost and not twice,
+        )
+
+
+def _recovered(store: Store, queue: str) -> Iterator[Verdict]:
+    name = f"mspc-{queue} {RECOVERY}"
+    noticed = store.median(FAIRNESS, name, "noticed_s")
+    steepest = store.median(FAIRNESS, name, "steepest")
+    if noticed is None or steepest is None:
+        return
+    lost, twice = (store.total(FAIRNESS, name, f) for f in ("missing", "twice"))
+    yield Verdict(
+        f"{queue}, {fairness.title(RECOVERY)}: noticed within {NOTICED_SECONDS} s,"
+        " calls a second never more than doubling, none missing, none twice",
+        f"{_short(noticed)} s, {_short(steepest)} times; {lost:,.0f} missing,"
+        f" {twice:,.0f} twice",
+        noticed <= NOTICED_SECONDS and steepest <= DOUBLING and not lost and not twice,
+    )
 
 
 def _of(store: Store, figure: str) -> Callable[..., dict[str, float] | None]:

@@ -7,21 +7,29 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from benchmarks import fairness_plot
+from benchmarks.fairness_plot import COLOURS
 from benchmarks.growth import SIZES
 from benchmarks.limits import QUEUES
-from benchmarks.store import END_TO_END, GROWTH, Store
+from benchmarks.store import END_TO_END, FAIRNESS, GROWTH, Store
 from benchmarks.subjects import SUBJECTS
 
 OURS, PEER = "#1f6feb", "#9aa4b1"
-COLOURS = {"sqlite": "#1a7f37", "classic": "#bf8700", "quorum": "#1f6feb"}
 
 # The same figures give the same file.
 mpl.rcParams.update({"svg.hashsalt": "mspc", "svg.fonttype": "none", "font.size": 9})
 
 
-def draw(store: Store, stem: Path) -> list[tuple[str, Path]]:
-    """Writes a file for each plot that there are figures for: titles and files."""
-    drawn = []
+Plots = dict[str, list[tuple[str, Path]]]
+
+
+def draw(store: Store, stem: Path) -> Plots:
+    """Writes a file for each plot that there are figures for.
+
+    Returns:
+        Titles and files, by section.
+    """
+    drawn: Plots = {}
     bars = (
         ("throughput", "calls_per_s", "Calls a second, end to end"),
         ("cpu", "cpu_s_per_1000", "CPU seconds for 1,000 calls"),
@@ -30,11 +38,15 @@ def draw(store: Store, stem: Path) -> list[tuple[str, Path]]:
         if store.names(END_TO_END):
             file = stem.with_name(f"{stem.name}-{name}.svg")
             _save(_bars(store, figure, title), file)
-            drawn.append((title, file))
+            drawn.setdefault(END_TO_END, []).append((title, file))
     if store.names(GROWTH):
         file = stem.with_name(f"{stem.name}-growth.svg")
         _save(_growth(store), file)
-        drawn.append(("Beside waiting calls", file))
+        drawn[GROWTH] = [("Beside waiting calls", file)]
+    if store.names(FAIRNESS):
+        file = stem.with_name(f"{stem.name}-fairness.svg")
+        _save(fairness_plot.draw(store), file)
+        drawn[FAIRNESS] = [("Healthy calls beside trouble, and a recovery", file)]
     return drawn
 
 

@@ -1,8 +1,12 @@
-"""What the probes of the fairness section are told, as JSON on their command line."""
+"""What the probes of the fairness section are told, as JSON, and what they judge by."""
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Literal
+
+# Fewer calls in a second than this are no load: they count as so many.
+FEW = 50
 
 Fault = Literal["none", "down", "hang", "slow"]
 
@@ -77,3 +81,18 @@ class Return:
     @classmethod
     def of_json(cls, text: str) -> "Return":
         return cls(**json.loads(text))
+
+
+def each_second(moments: list[float]) -> list[int]:
+    """How many fell into each second, from the first one on."""
+    counts = Counter(map(int, moments))
+    return [counts[number] for number in range(max(counts, default=-1) + 1)]
+
+
+def steepest(seconds: list[int]) -> float:
+    """The greatest factor from one second to the next."""
+    before = [0, *seconds]
+    return max(
+        (now / max(was, FEW) for was, now in zip(before, seconds, strict=False)),
+        default=0.0,
+    )

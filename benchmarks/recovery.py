@@ -13,17 +13,14 @@ import gc
 import json
 import sys
 import time
-from collections import Counter
 
 import gevent
 
 from benchmarks.origins import Origin, bound, listen
-from benchmarks.probing import Return
+from benchmarks.probing import Return, each_second, steepest
 
 # For calls that come again.
 AFTERWARDS_SECONDS = 1.0
-# Fewer calls in a second than this are no load: they count as so many.
-FEW = 50
 
 
 def main(plan: Return) -> dict[str, float]:
@@ -49,21 +46,6 @@ def main(plan: Return) -> dict[str, float]:
         "steepest": steepest(seconds),
         **{f"second_{number}": count for number, count in enumerate(seconds, 1)},
     }
-
-
-def each_second(moments: list[float]) -> list[int]:
-    """How many fell into each second, from the first one on."""
-    counts = Counter(map(int, moments))
-    return [counts[number] for number in range(max(counts, default=-1) + 1)]
-
-
-def steepest(seconds: list[int]) -> float:
-    """The greatest factor from one second to the next."""
-    before = [0, *seconds]
-    return max(
-        (now / max(was, FEW) for was, now in zip(before, seconds, strict=False)),
-        default=0.0,
-    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Writes docs/benchmarks.md from the results."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import fairness, growth, limits, load
+from benchmarks import fairness_page, growth, limits, load
 from benchmarks.goals import judge
 from benchmarks.machine import listed
-from benchmarks.store import END_TO_END, FAIRNESS, GROWTH, LIMITS, Spread, Store
+from benchmarks.plots import Plots
+from benchmarks.store import END_TO_END, FAIRNESS, GROWTH, LIMITS, Store
 from benchmarks.subjects import GREENLETS, SUBJECTS
+from benchmarks.tables import Row, number, spread, table
 
 INTRODUCTION = """\
 # Benchmarks
@@ -47,23 +49,25 @@ each round starting every one of them anew.
   rounds.
 """
 
-Row = Sequence[str]
 
-
-def write(store: Store, path: Path, plots: list[tuple[str, Path]]) -> None:
+def write(store: Store, path: Path, plots: Plots) -> None:
     """The whole page."""
     json_name = path.with_suffix(".json").name
-    pictures = [f"![{title}]({file.name})" for title, file in plots]
+    pictures = {
+        section: [f"![{title}]({file.name})" for title, file in drawn]
+        for section, drawn in plots.items()
+    }
     parts = [
         INTRODUCTION.format(json=json_name),
         *_warnings(store),
         *_goals(store),
         *_end_to_end(store),
-        *pictures[:2],
+        *pictures.get(END_TO_END, ()),
         *_limits(store),
         *_growth(store),
-        *pictures[2:],
-        *_fairness(store),
+        *pictures.get(GROWTH, ()),
+        *fairness_page.parts(store),
+        *pictures.get(FAIRNESS, ()),
         HOW.rstrip(),
         *_settings(),
         *_runs(store),
@@ -90,7 +94,7 @@ def _goals(store: Store) -> Iterator[str]:
     words = {True: "met", False: "**missed**", None: "-"}
     rows = [(v.goal, v.measured, words[v.met]) for v in judge(store)]
     yield "## What it must show"
-    yield _table(("goal", "measured", ""), rows)
+    yield table(("goal", "measured", ""), rows)
 
 
 def _end_to_end(store: Store) -> Iterator[str]:
@@ -123,11 +127,11 @@ def _figures(store: Store, columns: Sequence[tuple[str, str]]) -> str:
     for subject in SUBJECTS:
         if subject.key in store.names(END_TO_END):
             cells = [
-                _spread(store.spread(END_TO_END, subject.key, figure))
+                spread(store.spread(END_TO_END, subject.key, figure))
                 for _, figure in columns
             ]
             rows.append((subject.title, subject.queue, *cells))
-    return _table(("", "queue", *(title for title, _ in columns)), rows)
+    return table(("", "queue", *(title for title, _ in columns)), rows)
 
 
 def _rounds(store: Store) -> Iterator[str]:
@@ -155,13 +159,13 @@ def _limits(store: Store) -> Iterator[str]:
         (
             part,
             what,
-            _spread(store.spread(LIMITS, part, "per_s")),
-            _spread(store.spread(LIMITS, part, "cpu_us")),
+            spread(store.spread(LIMITS, part, "per_s")),
+            spread(store.spread(LIMITS, part, "cpu_us")),
         )
         for part, what in limits.PARTS.items()
     ]
-    yield _table(("part", "what", "a second", "CPU µs"), rows)
-    yield _table(
+    yield table(("part", "what", "a second", "CPU µs"), rows)
+    yield table(
         ("queue", "floor: CPU µs a call", "mspc: CPU µs a call", "times"),
         [_ratio(store, queue) for queue in limits.QUEUES],
     )
@@ -172,7 +176,7 @@ def _ratio(store: Store, queue: str) -> Row:
     cpu = store.median(END_TO_END, f"mspc-{queue}", "cpu_s_per_1000")
     times = f"{cpu * 1000 / floor:.2f}" if cpu and floor else "-"
     micro = None if cpu is None else cpu * 1000
-    return queue, _number(floor), _number(micro), times
+    return queue, number(floor), number(micro), times
 
 
 def _growth(store: Store) -> Iterator[str]:
@@ -195,39 +199,13 @@ def _growth(store: Store) -> Iterator[str]:
         (
             queue,
             f"{size:,}",
-            *(_number(store.median(GROWTH, name, f)) for _, f in columns),
+            *(number(store.median(GROWTH, name, f)) for _, f in columns),
         )
         for queue in limits.QUEUES
         for size in growth.SIZES
         if (name := f"mspc-{queue} {size}") in store.names(GROWTH)
     ]
-    yield _table(("queue", "waiting", *(title for title, _ in columns)), rows)
-
-
-def _fairness(store: Store) -> Iterator[str]:
-    if not store.names(FAIRNESS):
-        return
-    yield "## Fairness"
-    yield (
-        "How long calls to a healthy target take from their POST to their arrival while"
-        f" other targets are down (connections refused) or hang. {fairness.RATE:.0f}"
-        f" calls/s, {GREENLETS} consumers, FORWARD_TIMEOUT_SECONDS"
-        f" {fairness.FORWARD_TIMEOUT_SECONDS} (the default is 60). Measured as it is,"
-        " without a goal. Calls that had not arrived when the wait for them ended"
-        " count with the time that they had waited until then, so that p99 is a lower"
-        " bound where there are any."
-    )
-    rows = []
-    for queue in limits.QUEUES:
-        for fault, share in fairness.CASES:
-            name = f"mspc-{queue} {fault} {share}"
-            if name in store.names(FAIRNESS):
-                figures = store.results[FAIRNESS][name][0]
-                late = f"{figures['undelivered']:,.0f} of {figures['healthy']:,.0f}"
-                waits = (_number(figures["p50_ms"]), _number(figures["p99_ms"]))
-                met = f"{share} % {fault}" if share else "none"
-                rows.append((queue, met, *waits, late))
-    yield _table(("queue", "bad calls", "p50, ms", "p99, ms", "not arrived"), rows)
+    yield table(("queue", "waiting", *(title for title, _ in columns)), rows)
 
 
 def _settings() -> Iterator[str]:
@@ -244,25 +222,3 @@ def _runs(store: Store) -> Iterator[str]:
             f"`{run.command}`, {run.date}\n\n- {listed(run.machine)}\n"
             f"- {listed(run.versions)}"
         )
-
-
-def _table(titles: Row, rows: Iterable[Row]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def _spread(spread: Spread | None) -> str:
-    if spread is None:
-        return "-"
-    text = _number(spread.median)
-    if spread.least == spread.greatest:
-        return text
-    return f"{text} ({_number(spread.least)} to {_number(spread.greatest)})"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

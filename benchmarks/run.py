@@ -168,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     store = Store()
     if page is not None:
         store = Store.load(page.with_suffix(".json"))
+        store.forget_others(FAIRNESS, fairness.known)
     store.take_over(bench.results, run)
     if page is not None:
         store.save(page.with_suffix(".json"))

@@ -1,6 +1,7 @@
 """The results of several runs, as JSON: a part that ran again replaces itself."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,13 @@ class Store:
         used = set(self.run_of.values())
         self.runs = {date: each for date, each in self.runs.items() if date in used}
 
+    def forget_others(self, section: str, known: Callable[[str], bool]) -> None:
+        """Drops results of a section that have another name today."""
+        results = self.results.get(section, {})
+        for name in [name for name in results if not known(name.partition(" ")[2])]:
+            del results[name]
+            self.run_of.pop(f"{section}/{name}", None)
+
     def spread(self, section: str, name: str, figure: str) -> Spread | None:
         """None when it was not measured."""
         rounds = self.results.get(section, {}).get(name, [])
@@ -97,6 +105,11 @@ class Store:
     def median(self, section: str, name: str, figure: str) -> float | None:
         spread = self.spread(section, name, figure)
         return None if spread is None else spread.median
+
+    def total(self, section: str, name: str, figure: str) -> float:
+        """The sum of all rounds."""
+        rounds = self.results.get(section, {}).get(name, [])
+        return sum(one.get(figure, 0.0) for one in rounds)
 
     def runs_of(self, section: str) -> set[str]:
         """The runs whose results are shown beside each other."""
