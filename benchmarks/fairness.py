@@ -103,7 +103,8 @@ def neighbour(stage: Stage, subject: Subject, scope: Scope) -> Rows:
     plan = _plan(scope, "slow")
     plan = replace(plan, answers_after=NEIGHBOUR_SECONDS, posted=False)
     with _made(stage, subject) as place:
-        store_calls(stage, place, scope.neighbour, _origin(plan.ports[0]))
+        origin = _origin(plan.ports[0])
+        store_calls(stage, place, scope.neighbour, origin, answers=True)
         yield "neighbour", _beside_stored(stage, subject, place, plan)
 
 

@@ -21,6 +21,10 @@ def draw(store: Store) -> Any:
     _recovery(recovery, store)
     for axes in (waits, recovery):
         axes.spines[["top", "right"]].set_visible(False)
+    handles, queues = waits.get_legend_handles_labels()
+    if not handles:
+        handles, queues = recovery.get_legend_handles_labels()
+    drawing.legend(handles, queues, loc="outside lower center", ncols=3, frameon=False)
     return drawing
 
 
@@ -44,8 +48,6 @@ def _waits(axes: Any, store: Store) -> None:
     axes.set_yticks(range(len(shown)), [fairness.title(case) for case in shown])
     axes.invert_yaxis()
     axes.set_title("healthy calls: p99, ms (black: alone)")
-    if shown:
-        axes.legend(frameon=False)
 
 
 def _recovery(axes: Any, store: Store) -> None:

@@ -1,9 +1,11 @@
 """Stores calls that wait, straight into a queue that mspc has made and left.
 
-`python -m benchmarks.fill sqlite FILE COUNT [ORIGIN]`, or `... amqp HOST PORT QUEUE
-COUNT [ORIGIN]`. They are due in an hour, so nothing happens to them while something
-else is measured; with an origin they are new calls to it, with a path each. Prints how
-many wait then, as the queue itself counts them.
+`python -m benchmarks.fill sqlite FILE COUNT [ORIGIN [answers]]`, or `... amqp HOST PORT
+QUEUE COUNT [ORIGIN [answers]]`. They are due in an hour, so nothing happens to them
+while something else is measured. With an origin they are new calls to it, with a path
+each, where mspc had put them when they were more than it could make: because the
+origin `answers` slowly, or else not at all. Prints how many wait then, as the queue
+itself counts them.
 """
 
 from gevent import monkey
@@ -16,12 +18,14 @@ import time
 import uuid
 from contextlib import closing
 
+from amqpstorm.exception import AMQPChannelError
 from gevent.pool import Pool
 
 from benchmarks.limits.amqp import open_channel
 from benchmarks.load import body
 from mspc.calls.call import Call
 from mspc.queues.amqp import message as amqp_message
+from mspc.queues.amqp.channel import PipelinedChannel
 
 DELAY_SECONDS = 3_600
 LEVEL = 11  # waits of 2048 to 4096 seconds
@@ -34,9 +38,13 @@ _INSERT = (
     " VALUES (?, ?, ?, ?, 1, '503', ?)"
 )
 _INSERT_NEW = (
-    "INSERT INTO calls (id, accepted_at, attempts, last_error, payload)"
-    " VALUES (?, ?, 0, '', ?)"
+    "INSERT INTO calls (id, accepted_at, attempts, last_error, payload{column})"
+    " VALUES (?, ?, 0, '', ?{value})"
 )
+_LANE = "x-mspc-lane"
+# The first queue for calls set aside, whose lanes do not answer, and the last one,
+# whose lanes do.
+_ASIDE = {False: "aside.0", True: "aside.15"}
 
 
 def payload(origin: str, number: int) -> bytes:
@@ -54,17 +62,31 @@ def fill_sqlite(path: str, count: int, origin: str) -> None:
     with closing(sqlite3.connect(path)) as db:
         with db:
             if origin:
-                db.executemany(_INSERT_NEW, calls)
+                db.executemany(_insert_new(db, origin), calls)
             else:
                 db.executemany(_INSERT, waiting)
         table = "calls" if origin else "waiting"
         print(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-def fill_amqp(host: str, port: int, queue: str, count: int, origin: str) -> None:
+def _insert_new(db: sqlite3.Connection, origin: str) -> str:
+    """With the lane, where a row has one."""
+    columns = [row[1] for row in db.execute("PRAGMA table_info(calls)")]
+    has = "lane" in columns
+    return _INSERT_NEW.format(
+        column=", lane" if has else "", value=f", '{origin}'" if has else ""
+    )
+
+
+def fill_amqp(
+    host: str, port: int, queue: str, count: int, origin: str, *, answers: bool
+) -> None:
     """Each message is confirmed."""
-    place = queue if origin else f"{queue}.retry.{LEVEL}"
     channel = open_channel(host, port)
+    place = f"{queue}.retry.{LEVEL}"
+    if origin:
+        aside = f"{queue}.{_ASIDE[answers]}"
+        place = aside if _exists(channel, aside) else queue
     channel.select_confirms()
     left = iter(range(count))
 
@@ -75,7 +97,10 @@ def fill_amqp(host: str, port: int, queue: str, count: int, origin: str) -> None
             if not origin:
                 call = Call(content, attempts=1, last_error="503")
                 due = time.time() + DELAY_SECONDS
-            channel.publish(place, amqp_message.encode(call, due=due), content)
+            properties = amqp_message.encode(call, due=due)
+            if place != queue and origin:
+                properties.headers = {**(properties.headers or {}), _LANE: origin}
+            channel.publish(place, properties, content)
 
     pool = Pool(IN_FLIGHT)
     workers = [pool.spawn(work) for _ in range(IN_FLIGHT)]
@@ -87,11 +112,21 @@ def fill_amqp(host: str, port: int, queue: str, count: int, origin: str) -> None
     channel.connection.close()
 
 
+def _exists(channel: PipelinedChannel, queue: str) -> bool:
+    try:
+        with channel.connection.channel() as other:
+            other.queue.declare(queue, passive=True)
+    except AMQPChannelError:
+        return False
+    return True
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["sqlite", file, number, *origins]:
-            fill_sqlite(file, int(number), "".join(origins))
+            fill_sqlite(file, int(number), "".join(origins[:1]))
         case ["amqp", where, at, name, number, *origins]:
-            fill_amqp(where, int(at), name, int(number), "".join(origins))
+            origin, answers = "".join(origins[:1]), origins[1:] == ["answers"]
+            fill_amqp(where, int(at), name, int(number), origin, answers=answers)
         case _:
             raise SystemExit(__doc__)
