@@ -13,14 +13,16 @@ _FULL = Scope()
 _INTRODUCTION = f"""\
 How long calls to a healthy target take from their POST to their arrival there, alone
 and while other calls meet trouble. Default settings; the healthy calls come at
-{RATE:.0f} a second all the time, and with the trouble as many bad ones more."""
+{RATE:.0f} a second all the time, and with the trouble as many bad ones more, but for
+the backlog of a slow origin, which is there already."""
 _HOW = f"""\
 - **Alone** are {_FULL.alone:g} s in the same process of mspc before the trouble begins.
   Where calls lie in the queue from the start there is no before: alone is then another
   process, on an empty queue, just before.
 - **Timed** are {_FULL.beside:g} s: the first ones of the trouble; around the end of the
-  first attempts where half hang (the row with the deadline) and where half are slow; a
-  second after the start where calls lie in the queue.
+  first attempts in the row with their deadline (a single round, as it takes a
+  minute) and where half are slow; from a second after the start on where calls
+  lie in the queue.
 - **Missing** had not arrived {_FULL.patience:g} s after the last POST: they count with
   the time that they had waited until then, so that percentiles are a lower bound
   where there are any. **Twice:** came more often than once. Both are sums of all

@@ -1,8 +1,8 @@
 """Posts healthy calls at a steady rate, alone and then beside others in trouble.
 
 `python -m benchmarks.probe PLAN` gets a `Plan` as JSON and prints JSON: how long the
-healthy calls took from their POST to their target, alone (null for none) and in each
-window beside the trouble; how many there were, how many were missing at the end, and
+healthy calls took from their POST to their target, alone (null for none) and beside the
+trouble; how many there were, how many were missing at the end, and
 how often one came again.
 """
 
@@ -121,15 +121,14 @@ class Probe:
         timed = Window(plan.warm_up, plan.warm_up + plan.alone)
         alone = self._send("alone", timed.end, posted=False)
         self._wait([*alone.paths], BETWEEN_SECONDS)
-        seconds = max((window.end for window in plan.windows), default=0.0)
-        beside = self._send("beside", seconds, posted=plan.posted)
+        beside = self._send("beside", plan.window.end, posted=plan.posted)
         sent = [*alone.paths, *beside.paths]
         self._wait(sent, plan.patience)
         self._clients.check()
         times = self._healthy.times
         return {
             "alone": self._waits(alone.within(timed)) if plan.alone else None,
-            "beside": [self._waits(beside.within(window)) for window in plan.windows],
+            "beside": self._waits(beside.within(plan.window)),
             "healthy": len(sent),
             "missing": sum(path not in times for path in sent),
             "twice": sum(times[path] - 1 for path in sent if path in times),

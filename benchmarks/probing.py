@@ -28,7 +28,7 @@ class Plan:
         rate: healthy calls a second.
         warm_up, alone: seconds of healthy calls before the trouble, timed after
             `warm_up`.
-        windows: what is timed beside the trouble, which lasts until the last one ends.
+        window: what is timed beside the trouble, which lasts until its end.
         patience: seconds that calls are waited for at the end.
         fault: what the ports of the trouble do.
         ports: the origins of the trouble.
@@ -41,7 +41,7 @@ class Plan:
     rate: float
     warm_up: float
     alone: float
-    windows: tuple[Window, ...]
+    window: Window
     patience: float
     fault: Fault = "none"
     ports: tuple[int, ...] = ()
@@ -54,8 +54,8 @@ class Plan:
     @classmethod
     def of_json(cls, text: str) -> "Plan":
         content = json.loads(text)
-        windows = tuple(Window(**window) for window in content.pop("windows"))
-        return cls(windows=windows, ports=tuple(content.pop("ports")), **content)
+        window = Window(**content.pop("window"))
+        return cls(window=window, ports=tuple(content.pop("ports")), **content)
 
 
 @dataclass(frozen=True, slots=True)
