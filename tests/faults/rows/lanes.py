@@ -19,7 +19,7 @@ from tests.support.children import free_port
 MANY, QUICK = 1_000, 60
 # What fails is heard of again within this, or hangs no longer.
 DEADLINE = "5"  # seconds
-PROMPT_SECONDS = 3.0
+PROMPT_SECONDS = 1.0
 # Before a fault, and after its end: what was posted then may have waited for it.
 NEAR_SECONDS = 3.0
 # Calls that one end may leave twice because they were being set aside.
@@ -149,7 +149,7 @@ def flapping_origins(run: Run) -> None:
     with doors(run, count) as all_doors:
         bad, good = all_doors[: count // 10], all_doors[count // 10 :]
         run.load(rate=90, through=Visitor(run, good, [service]))
-        run.load(rate=30, through=Visitor(run, bad, [service]))
+        run.load(rate=80, through=Visitor(run, bad, [service]))
         gevent.sleep(2)
         for _ in range(2 if run.quick else 10):
             flap(run, bad)
@@ -164,7 +164,7 @@ def flap(run: Run, bad: Sequence[Door]) -> None:
         for number, door in enumerate(bad):
             door.hang() if number % 2 else door.shut()
         dead = time.monotonic()
-        gevent.sleep(run.random.uniform(3.0, 6.0))
+        gevent.sleep(run.random.uniform(5.0, 7.0))
     back = time.monotonic()
     for door in bad:
         door.open()
