@@ -45,7 +45,7 @@ def test_without_a_file_the_defaults_serve_on_the_embedded_queue() -> None:
     assert config.http.max_request_bytes == 1048576
     assert config.forward.networks == NetworkRules()
     assert (config.consumers, config.requeue_delay, config.shutdown_timeout) == (
-        100,
+        200,
         5.0,
         30,
     )
