@@ -136,7 +136,8 @@ def _mspc(queue: str) -> Subject:
             "HTTP_PORT": str(place.port),
             "DATA_DIR": str(place.directory / "data"),
             "FILE_LOG_ENABLED": "0",
-            "QUEUE_NUMBER_OF_CONSUMERS": str(GREENLETS),
+            # One service alone gets half of them on the embedded queue.
+            "QUEUE_NUMBER_OF_CONSUMERS": str(2 * GREENLETS),
             "MSPC_CONFIG": str(place.directory / "env.yml"),
         }
         (place.directory / "env.yml").touch()
@@ -155,7 +156,7 @@ def _mspc(queue: str) -> Subject:
         (
             "one process: python mspc.py",
             f"QUEUE_SCHEME {scheme}",
-            "QUEUE_NUMBER_OF_CONSUMERS 100 (the default)",
+            "QUEUE_NUMBER_OF_CONSUMERS 200 (the default)",
             "FILE_LOG_ENABLED 0: the log goes to standard output, a file here",
         ),
     )
