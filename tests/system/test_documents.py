@@ -362,6 +362,8 @@ def test_the_recipes_of_the_embedded_queue(
     assert re.findall(r"\d+", counts)[:3] == ["1", "2", "1"]
     assert target.url("/waits") in destinations
     assert "503" in destinations
+    lane = re.escape(target.url("/").rstrip("/"))
+    assert re.search(rf"{lane}\W+3\W+2\b", destinations), destinations
     looking = blocks("docs/operations.md", "### See a call")
     for path, one in ids.items():
         seen = looking[1].replace("126a12f2", one[:8])

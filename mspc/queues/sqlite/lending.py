@@ -84,6 +84,7 @@ class Lending:
         self._stocks: dict[Lane, Stock] = {}
         self._hungry: dict[Lane, None] = {}
         self._starved: dict[Lane, None] = {}  # for want of room
+        self._large: dict[Lane, None] = {}  # with large calls that are not read
         self._small_held = 0
         self._large_held = 0
         lanes.keeper = self
@@ -142,8 +143,10 @@ class Lending:
         """Large calls for which there is room now; they count from here on."""
         found: list[tuple[Lane, Place]] = []
         size = 0
-        for lane, stock in self._stocks.items():
+        for lane in list(self._large):
+            stock = self._stock(lane)
             if not stock.large:
+                del self._large[lane]
                 continue
             left = self._lanes.wants(lane)
             while left > 0 and stock.large and self._fits(lane, stock.large[0].size):
@@ -167,6 +170,7 @@ class Lending:
     def large_not_read(self, lane: Lane, place: Place) -> None:
         stock = self._stock(lane)
         stock.large.appendleft(place)
+        self._large[lane] = None
         self._large_held -= place.size
         stock.large_held -= place.size
 
@@ -176,6 +180,7 @@ class Lending:
         for row in rows:
             if isinstance(row, Place):
                 stock.large.append(row)
+                self._large[lane] = None
             else:
                 self._hold(row)
                 self._lanes.offer(row)

@@ -21,7 +21,7 @@ from mspc.lanes.lanes import Lanes
 from mspc.queues.sqlite import statements as sql
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.delivery import Owner, Place, SqliteDelivery
-from mspc.queues.sqlite.lending import Lending
+from mspc.queues.sqlite.lending import Keys, Lending
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ UNSORTED_AT_ONCE = 100
 Row = tuple[
     int, str, float, int, str, int | None, int | None, int, str | None, bytes | None
 ]
-TABLES = ("calls", "waiting")
 
 
 class Loading:
@@ -74,7 +73,7 @@ class Loading:
         self._last_new = 0
         self._found_due = (0, 0)
         self._due = True
-        self._unsorted: list[int] = []
+        self._unsorted = Keys()
 
     def start_at(self, last_new: int) -> None:
         """What was put up to `last_new` is to be found."""
@@ -152,19 +151,26 @@ class Loading:
         keys: dict[str | None, list[int]] = defaultdict(list)
         for key, lane in rows:
             keys[lane].append(key)
-        self._unsorted += keys.pop(None, [])
+        self._unsorted.add(keys.pop(None, []))
         for lane, some in keys.items():
             self._lending.found(self._lanes.of(lane or ""), some)
 
     def _sort(self) -> bool:
         """Reads some of those of which nobody knows whom they go to."""
-        keys = self._unsorted[:UNSORTED_AT_ONCE]
-        rows = self._rows(keys)
-        del self._unsorted[: len(keys)]
-        for key in keys:
-            if key in rows:
-                call = self._call(rows[key])
-                self._lending.found(self._lanes.of(self._lane_of(call)), [key])
+        keys = self._unsorted.take(UNSORTED_AT_ONCE)
+        try:
+            rows = self._rows(keys)
+            while keys:
+                row = rows.get(keys[0])
+                if row is not None and row[9] is None:  # large: has to be read for it
+                    row = self._one(keys[0])
+                if row is not None:
+                    lane = self._lane_of(self._call(row))
+                    self._lending.found(self._lanes.of(lane), keys[:1])
+                del keys[0]
+        except BaseException:
+            self._unsorted.give_back(keys)
+            raise
         return True
 
     def _read(self) -> bool:
@@ -201,6 +207,14 @@ class Loading:
             if row is not None:
                 self._lending.read_large(self._delivery(place, row, lane))
         return True
+
+    def _one(self, key: int) -> Row | None:
+        """The row of this key, with its payload."""
+        table = "calls" if key > 0 else "waiting"
+        row: Row | None = self._store.run(
+            lambda db: db.execute(sql.LOAD_ONE[table], (abs(key),)).fetchone()
+        )
+        return row
 
     def _rows(self, keys: list[int]) -> dict[int, Row]:
         """The rows of these keys, without payloads that are large."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mspc.calls.call import Call
+from mspc.lanes.lanes import Lanes
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.queues.sqlite.statements import LARGEST_INLINE, reference
 from mspc.settings.config import SqliteConfig
@@ -94,6 +95,28 @@ def test_a_file_of_an_older_layout_is_brought_up_to_date(
         opened.take().ack()
     opened.close()
     assert rows(path, "SELECT count(*) FROM bodies") == [(0,)]
+
+
+def test_calls_of_an_older_layout_find_their_lanes(path: Path) -> None:
+    """Whatever their size: one that is large is read for it, and not kept."""
+    payloads = {b"small": b"http://small", b"huge": b"http://huge" + b" " * 300_000}
+    _make_old(path, 3, payloads)
+    lanes = Lanes(size=100)
+    for name in payloads:
+        lanes.pause(f"http://{name.decode()}")
+    queue = SqliteQueue(
+        SqliteConfig(path), lanes, lambda call: call.payload.decode().strip()
+    )
+    opened = Opened(queue)
+    opened.expect_nothing()
+    for name, payload in payloads.items():
+        lanes.resume(f"http://{name.decode()}")
+        for _ in ("calls", "waiting"):
+            delivery = opened.take()
+            assert delivery.call.payload == payload
+            delivery.ack()
+    opened.expect_nothing()
+    opened.close()
 
 
 def test_an_upgrade_that_is_cut_short_is_made_again(path: Path) -> None:
