@@ -15,7 +15,7 @@ import gevent
 from gevent.event import Event
 
 from mspc.calls.call import Call
-from mspc.errors import QueueUnavailable
+from mspc.errors import QueueFailed, QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
 from mspc.queues.sqlite import statements as sql
@@ -96,6 +96,8 @@ class Loading:
             try:
                 if self._look():
                     self._lending.news.set()  # there may be more
+            except QueueFailed:
+                return  # the store has said so; the service stops
             except QueueUnavailable as exc:
                 log.warning("No calls can be read: %s", exc)
                 self._stopping.wait(AGAIN_SECONDS)
