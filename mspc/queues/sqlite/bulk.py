@@ -31,8 +31,7 @@ class Bulk:
         """
         numbers: list[int] = []
         for some in _portions(rows):
-            text = f"{self.head}{', '.join([self.row] * len(some))}{self.tail}"
-            done = db.execute(text, [value for row in some for value in row])
+            done = self._execute(db, some)
             last = done.lastrowid or 0
             numbers.extend(range(last - len(some) + 1, last + 1))
         return numbers
@@ -41,9 +40,12 @@ class Bulk:
         """What it gives for all rows, in no order."""
         found: list[Any] = []
         for some in _portions(rows):
-            text = f"{self.head}{', '.join([self.row] * len(some))}{self.tail}"
-            found += db.execute(text, [value for row in some for value in row])
+            found += self._execute(db, some)
         return found
+
+    def _execute(self, db: sqlite3.Connection, some: Sequence[Row]) -> sqlite3.Cursor:
+        text = f"{self.head}{', '.join([self.row] * len(some))}{self.tail}"
+        return db.execute(text, [value for row in some for value in row])
 
 
 def _portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

@@ -30,6 +30,16 @@ class Place:
     size: int
     body: int | None = None
 
+    @property
+    def key(self) -> int:
+        """One number for both tables: less than 0 in `waiting`."""
+        return self.seq if self.table == "calls" else -self.seq
+
+
+def table_of(key: int) -> str:
+    """Where the row of a Place.key lies."""
+    return "calls" if key > 0 else "waiting"
+
 
 class Owner(Protocol):
     """The queue, as far as its deliveries need it."""

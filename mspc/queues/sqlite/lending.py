@@ -99,7 +99,7 @@ class Lending:
         if not lane.ready:
             return
         stock = self._stock(lane)
-        stock.keys.give_back([_key(self._let_go(item)) for item in lane.ready])
+        stock.keys.give_back([self._let_go(item).key for item in lane.ready])
         lane.ready.clear()
         self._count(lane, stock)
 
@@ -111,10 +111,10 @@ class Lending:
             self._hold(delivery)
             self._lanes.offer(delivery)
         else:
-            self.found(lane, [place.seq])
+            self.found(lane, [place.key])
 
     def found(self, lane: Lane, keys: list[int]) -> None:
-        """Rows of the file: a seq of `calls` each, or less than 0 one of `waiting`."""
+        """Rows of the file, each by its Place.key."""
         self._stock(lane).keys.add(keys)
         lane.aside += len(keys)
         self.hungry(lane)
@@ -248,7 +248,3 @@ class Lending:
         stock.large_held -= place.size
         self._count(item.lane, stock)
         return place
-
-
-def _key(place: Place) -> int:
-    return place.seq if place.table == "calls" else -place.seq

@@ -20,7 +20,7 @@ from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
 from mspc.queues.sqlite import statements as sql
 from mspc.queues.sqlite.commits import Store
-from mspc.queues.sqlite.delivery import Owner, Place, SqliteDelivery
+from mspc.queues.sqlite.delivery import Owner, Place, SqliteDelivery, table_of
 from mspc.queues.sqlite.lending import Keys, Lending
 
 log = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ class Loading:
 
     def _one(self, key: int) -> Row | None:
         """The row of this key, with its payload."""
-        table = "calls" if key > 0 else "waiting"
+        table = table_of(key)
         row: Row | None = self._store.run(
             lambda db: db.execute(sql.LOAD_ONE[table], (abs(key),)).fetchone()
         )
@@ -230,8 +230,7 @@ class Loading:
         return self._store.run(load)
 
     def _made(self, key: int, row: Row, lane: Lane) -> SqliteDelivery | Place:
-        table = "calls" if key > 0 else "waiting"
-        place = Place(table, row[0], size=row[7], body=row[6])
+        place = Place(table_of(key), row[0], size=row[7], body=row[6])
         return place if row[9] is None else self._delivery(place, row, lane)
 
     def _delivery(self, place: Place, row: Row, lane: Lane) -> SqliteDelivery:
