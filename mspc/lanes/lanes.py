@@ -41,7 +41,10 @@ class Lanes:
     Attributes:
         changed: set when there may be something to take.
         keeper: told what to make ready.
+        limited: whether a lane can be kept from what others need.
     """
+
+    limited = True
 
     def __init__(
         self,
@@ -119,7 +122,7 @@ class Lanes:
             return 0
         if lane.breaker.open:
             return int(lane.breaker.may_probe(now) and not lane.ready)
-        if self._slots.ranked(lane, now) is Rank.BAD:
+        if self._rank(lane, now) is Rank.BAD:
             return max(0, MOST_READY_OF_A_SUSPECT - len(lane.ready))
         return MOST_READY - len(lane.ready) if len(lane.ready) < FEW_READY else 0
 
@@ -135,7 +138,9 @@ class Lanes:
                 lane.turn = Turn.NONE
                 if not lane.ready:
                     continue
-                self._slots.ranked(lane, now)
+                self._rank(lane, now)
+                if not lane.ready:  # the keeper has taken back what a suspect had
+                    continue
                 if not self._slots.admits(lane, now):
                     self._block(lane, now)
                     continue
@@ -182,6 +187,12 @@ class Lanes:
         if lane.breaker.succeeded(now):
             self._reopen(lane)
 
+    def forget(self, keep: Callable[[Item], bool]) -> None:
+        """Lets go what is ready and not to be kept: it has been lost."""
+        for lane in self._lanes.values():
+            if lane.ready:
+                lane.ready = deque(filter(keep, lane.ready))
+
     def pause(self, key: str) -> None:
         """None of its calls is made until resume()."""
         lane = self.of(key)
@@ -203,6 +214,15 @@ class Lanes:
         more = len(told) - TOLD_LANES
         rest = f" and {more} more" if more > 0 else ""
         return f"No answer from {', '.join(told[:TOLD_LANES])}{rest}."
+
+    def _rank(self, lane: Lane, now: float) -> Rank:
+        before = lane.rank
+        rank = self._slots.ranked(lane, now)
+        if rank is Rank.BAD and before is not Rank.BAD:
+            self.keeper.shut(lane)
+            if lane.aside:
+                self.keeper.hungry(lane)
+        return rank
 
     def _taken(self, lane: Lane, now: float) -> Item:
         item = lane.ready.popleft()

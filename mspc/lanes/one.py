@@ -7,6 +7,8 @@ from mspc.lanes.lanes import FEW_READY, MOST_READY, Lanes
 class OneLane(Lanes):
     """A queue without lanes: whatever is ready is taken, in order."""
 
+    limited = False
+
     def __init__(self) -> None:
         super().__init__(size=1, failures=0)
         self._only = super().of("")

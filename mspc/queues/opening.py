@@ -27,7 +27,7 @@ def open_queue(
     """
     if isinstance(config, SqliteConfig):
         return SqliteQueue(config, lanes, lane_of)
-    broker = AmqpQueue(config)
+    broker = AmqpQueue(config, lanes, lane_of)
     if config.spool is None:
         return broker
     return SpooledQueue(broker, SqliteQueue(SqliteConfig(config.spool)))

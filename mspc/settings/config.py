@@ -63,7 +63,7 @@ class AmqpConfig:
     password: str = field(default="guest", repr=False)
     vhost: str = "/"
     prefetch: int = 130
-    held_calls: int = 300
+    held_calls: int = 400
     held_bytes: int = 32 * 2**20
     spool: Path | None = None
 

@@ -169,7 +169,7 @@ def _queue(values: Values, amqp: Mapping[str, Any]) -> to.QueueConfig:
         hosts,
         tls=tls,
         prefetch=max(20, min(2 * consumers, consumers + 30)),
-        held_calls=2 * consumers + 100,
+        held_calls=2 * consumers + 200,
         held_bytes=values["QUEUE_HELD_MEGABYTES"] * 2**20,
         spool=values["DATA_DIR"] / "spool.db" if values["SPOOL"] else None,
         **amqp,

@@ -14,26 +14,40 @@ from mspc.calls.call import Call
 from mspc.lanes.lanes import Lanes
 from mspc.queues.base import Delivery, Queue
 from mspc.queues.opening import open_queue
-from mspc.settings.config import SqliteConfig
+from mspc.settings.config import AmqpConfig, SqliteConfig
 from tests.support.memory import MemoryQueue, MemoryStore
 from tests.support.opened import Opened
+from tests.support.rabbitmq import Broker
 from tests.support.waiting import eventually
 
 BAD, GOOD = "http://bad.test:80", "http://good.test:80"
 DELAY_SECONDS = 0.4
 BACKLOG = 1000
+BACKENDS = ["memory", "sqlite", "amqp-classic", "amqp-quorum", "spooled-amqp"]
 
 Reopen = Callable[[Lanes], Opened]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=BACKENDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Lanes], Queue]:
     """Makes a queue, again and again on the same store."""
     if request.param == "memory":
         store = MemoryStore()
         return lambda lanes: MemoryQueue(store, lanes)
-    path = tmp_path / "queue.db"
-    return lambda lanes: open_queue(SqliteConfig(path), lanes)
+    if request.param == "sqlite":
+        file = SqliteConfig(tmp_path / "queue.db")
+        return lambda lanes: open_queue(file, lanes, lane_of)
+    broker: Broker = request.getfixturevalue("rabbitmq")
+    config = AmqpConfig(
+        hosts=((broker.host, broker.port),),
+        name=request.getfixturevalue("queue_name"),
+        queue_type="quorum" if request.param == "amqp-quorum" else "classic",
+        # The tests take all of a lane's calls before they settle one.
+        prefetch=2 * BACKLOG,
+        held_calls=6 * BACKLOG,
+        spool=tmp_path / "spool.db" if request.param == "spooled-amqp" else None,
+    )
+    return lambda lanes: open_queue(config, lanes, lane_of)
 
 
 @pytest.fixture
@@ -56,6 +70,10 @@ def lanes() -> Lanes:
     return Lanes(size=10_000)
 
 
+def lane_of(call: Call) -> str:
+    return call.payload.decode().split()[0]
+
+
 def shut(lane: str) -> Lanes:
     lanes = Lanes(size=10_000)
     lanes.pause(lane)
@@ -63,7 +81,7 @@ def shut(lane: str) -> Lanes:
 
 
 def put(opened: Opened, lane: str, count: int) -> list[str]:
-    calls = [Call(str(number).encode(), lane=lane) for number in range(count)]
+    calls = [Call(f"{lane} {number}".encode(), lane=lane) for number in range(count)]
     Pool(50).map(opened.queue.put, calls)
     return [call.id for call in calls]
 

@@ -17,6 +17,7 @@ from tests.support.children import die_with_parent, end, free_port
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
 RETRY_LEVELS = 16
+ASIDES = 16
 
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 _METHOD_FRAME = b"\x01"
@@ -79,8 +80,9 @@ class Broker:
     def delete_queues(self, name: str) -> None:
         """Removes every queue that belongs to the queue `name`, if it exists."""
         waiting = [f"{name}.retry.{level}" for level in range(RETRY_LEVELS)]
+        aside = [f"{name}.aside.{number}" for number in range(ASIDES)]
         with self.connect() as connection, connection.channel() as channel:
-            for queue in (name, *waiting, f"{name}.dead"):
+            for queue in (name, *waiting, *aside, f"{name}.dead"):
                 channel.queue.delete(queue)
 
     def answers(self) -> bool:

@@ -7,13 +7,13 @@ comes when there is no room for its bytes is given back, and the queue is not co
 until there is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mspc.queues.amqp.channel import Message, PipelinedChannel
 
-# With which a retry queue begins: most are empty, or wait.
-FIRST_OF_A_RETRY_QUEUE = 3
+# With which any queue but the main one begins: most are empty, or wait.
+FIRST_OF_OTHERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,17 @@ class Source:
     """A queue that is consumed.
 
     Attributes:
-        level: of a retry queue; None for the main queue.
+        level: of a retry queue; None for others.
+        aside: whether it is for calls that were set aside: it gets no more deliveries
+            than it is told to, for what comes may be of no use.
         first: how many deliveries it may have ahead at first.
         most: and at most.
         cap: and at most while its calls are large.
         large: the size of a call for which there was no room, in bytes.
         consumers: those that are not cancelled.
         window: what these may hold together.
-        paused: whether it is left alone until its calls are due.
+        held: deliveries that came of it and are not settled.
+        paused: whether it is left alone until its calls are due, or wanted.
     """
 
     name: str
@@ -54,7 +57,21 @@ class Source:
     large: int = 0
     consumers: list["Consumer"] = field(default_factory=list)
     window: int = 0
+    held: int = 0
     paused: bool = False
+    aside: bool = False
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more comes until something is settled."""
+        if not self.consumers:
+            return False
+        return all(one.held >= one.prefetch for one in self.consumers)
+
+    @property
+    def free(self) -> int:
+        """How many more deliveries it may have ahead."""
+        return max(0, min(self.most, self.cap) - self.held)
 
 
 @dataclass(slots=True, eq=False)
@@ -82,6 +99,7 @@ class Consuming:
         queues: Mapping[str, int | None],
         limits: Limits,
         lend: Callable[[Consumer, Message], None],
+        asides: Iterable[str] = (),
     ) -> None:
         """Consumes nothing before start().
 
@@ -90,6 +108,7 @@ class Consuming:
             queues: their names, each with its level.
             limits: how much may be held.
             lend: gets what arrives and has room.
+            asides: the names of those for calls that were set aside.
         """
         self.channel = channel
         self._limits = limits
@@ -101,6 +120,7 @@ class Consuming:
         self._large = 0  # bytes held by calls that are not small
         self._waiting = 0  # those of calls that are not due yet
         self._sources = [self._source(name, queues[name]) for name in queues]
+        self._sources += [self._source(name, None, aside=True) for name in asides]
         self._consumers: dict[str, Consumer] = {}
         self._made = 0
         # Those that are not consumed for want of room, and for how many bytes.
@@ -131,13 +151,16 @@ class Consuming:
                 return
             self._large += size
         consumer.held += 1
-        if consumer.held >= consumer.prefetch:
-            self._grow(consumer.source)
+        source = consumer.source
+        source.held += 1
+        if consumer.held >= consumer.prefetch and not source.aside:
+            self.grow(source)
         self._lend(consumer, message)
 
     def settled(self, consumer: Consumer, size: int) -> None:
         """A delivery of `size` bytes is not held any more."""
         consumer.held -= 1
+        consumer.source.held -= 1
         if not consumer.live and not consumer.held:
             self._consumers.pop(consumer.tag, None)
         if size > self._small:
@@ -173,10 +196,34 @@ class Consuming:
         if source not in self._refused:
             self._consume_again(source)
 
-    def _source(self, name: str, level: int | None) -> Source:
+    def grow(self, source: Source) -> None:
+        """Gives a busy queue as many deliveries again, if there is room."""
+        if source.window >= source.most or not source.consumers:
+            return
+        if any(one.held < one.prefetch for one in source.consumers):
+            return
+        if source.window >= source.cap:
+            if self._large * 2 > self._room_for_large:
+                return
+            # Its calls are smaller now.
+            source.cap = min(source.most, source.cap * 2)
+        more = min(source.window, source.cap - source.window)
+        if source.cap < source.most and source.large:
+            more = min(more, (self._room_for_large - self._large) // source.large)
+        if self._calls_left() < 1:
+            self._take_back(source)
+        more = min(more, self._calls_left())
+        if more > 0:
+            self._consume(source, more)
+
+    def source(self, name: str) -> Source:
+        return next(one for one in self._sources if one.name == name)
+
+    def _source(self, name: str, level: int | None, *, aside: bool = False) -> Source:
         most = self._limits.main
-        first = most if level is None else min(FIRST_OF_A_RETRY_QUEUE, most)
-        return Source(name, level, first, most, cap=most)
+        main = level is None and not aside
+        first = most if main else min(FIRST_OF_OTHERS, most)
+        return Source(name, level, first, most, cap=most, aside=aside)
 
     def _has_room(self, size: int) -> bool:
         # What waits for room has it first: else a large call could wait for ever.
@@ -211,26 +258,6 @@ class Consuming:
             room = self._room_for_large - self._large
             count = min(count, max(1, room // source.large))
         self._consume(source, count)
-
-    def _grow(self, source: Source) -> None:
-        """Gives a busy queue as many deliveries again, if there is room."""
-        if source.window >= source.most or not source.consumers:
-            return
-        if any(one.held < one.prefetch for one in source.consumers):
-            return
-        if source.window >= source.cap:
-            if self._large * 2 > self._room_for_large:
-                return
-            # Its calls are smaller now.
-            source.cap = min(source.most, source.cap * 2)
-        more = min(source.window, source.cap - source.window)
-        if source.cap < source.most and source.large:
-            more = min(more, (self._room_for_large - self._large) // source.large)
-        if self._calls_left() < 1:
-            self._take_back(source)
-        more = min(more, self._calls_left())
-        if more > 0:
-            self._consume(source, more)
 
     def _take_back(self, poor: Source) -> None:
         """Takes from what others do not need, or from the one that has most ahead."""

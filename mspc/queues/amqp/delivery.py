@@ -8,7 +8,7 @@ from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.process import crash
-from mspc.queues.amqp.consuming import Consumer, Consuming
+from mspc.queues.amqp.consuming import Consumer, Consuming, Source
 
 BURY_AGAIN_SECONDS = 5.0
 
@@ -24,7 +24,11 @@ class Store(Protocol):
 
 
 class AmqpDelivery:
-    """A message, delivered and not yet acknowledged."""
+    """A message, delivered and not yet acknowledged.
+
+    Attributes:
+        waits: whether its size is counted among what waits; see Consuming.may_wait.
+    """
 
     __slots__ = (
         "_consumer",
@@ -34,6 +38,7 @@ class AmqpDelivery:
         "_tag",
         "call",
         "lane",
+        "waits",
     )
 
     def __init__(
@@ -47,6 +52,7 @@ class AmqpDelivery:
     ) -> None:
         self.call = call
         self.lane = lane
+        self.waits = False
         self._store = store
         self._consuming = consuming
         self._consumer = consumer
@@ -57,6 +63,15 @@ class AmqpDelivery:
     def alive(self) -> bool:
         """Whether it can still be settled; else RabbitMQ delivers it again."""
         return not self._consuming.channel.lost.is_set()
+
+    @property
+    def source(self) -> Source:
+        """The queue that it came of."""
+        return self._consumer.source
+
+    @property
+    def size(self) -> int:
+        return len(self.call.payload)
 
     def ack(self) -> None:
         if self._settle_once():
@@ -70,11 +85,11 @@ class AmqpDelivery:
 
     def give_back(self) -> None:
         self._consuming.channel.give_back(self._tag)
-        self._consuming.settled(self._consumer, len(self.call.payload))
+        self._consuming.settled(self._consumer, self.size)
 
     def _ack(self) -> None:
         self._consuming.channel.ack(self._tag)
-        self._consuming.settled(self._consumer, len(self.call.payload))
+        self._consuming.settled(self._consumer, self.size)
 
     def _move(self, store: Callable[[], None], delay: float) -> None:
         if not self._settle_once():

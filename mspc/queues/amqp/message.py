@@ -19,6 +19,7 @@ DUE = "x-mspc-due-ms"
 ERROR = "x-mspc-error"
 REASON = "x-mspc-reason"
 DIED = "x-mspc-died-ms"
+LANE = "x-mspc-lane"
 
 PERSISTENT = 2
 
@@ -27,7 +28,10 @@ _SAFE_ID = re.compile(r"[!-~]{1,200}")
 
 
 def encode(
-    call: Call, due: float | None = None, reason: str | None = None
+    call: Call,
+    due: float | None = None,
+    reason: str | None = None,
+    lane: str = "",
 ) -> commands.Basic.Properties:
     """The properties of the message that carries `call`.
 
@@ -35,6 +39,7 @@ def encode(
         call: its payload is the body.
         due: when it is to be attempted, Unix seconds; for a retry queue.
         reason: why it is dead, since now; for the dead letters.
+        lane: whom it goes to; for what is set aside, so that nobody has to read it.
     """
     headers: dict[str, Any] = {
         ATTEMPTS: call.attempts,
@@ -47,6 +52,8 @@ def encode(
     if reason is not None:
         headers[REASON] = reason
         headers[DIED] = round(time.time() * 1000)
+    if lane:
+        headers[LANE] = lane
     return commands.Basic.Properties(
         message_id=call.id,
         delivery_mode=PERSISTENT,
@@ -68,6 +75,12 @@ def decode(properties: commands.Basic.Properties, body: bytes) -> tuple[Call, fl
         last_error=error if isinstance(error, str) else "",
     )
     return call, _milliseconds(headers, DUE)
+
+
+def lane_of(properties: commands.Basic.Properties) -> str:
+    """Whom a call goes to that was set aside; empty when it does not say."""
+    lane = (properties.headers or {}).get(LANE)
+    return lane if isinstance(lane, str) else ""
 
 
 def _count(headers: dict[str, Any], name: str) -> int:

@@ -9,16 +9,19 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 from amqpstorm.connection import Connection
 from amqpstorm.exception import AMQPChannelError, AMQPError
 from gevent.lock import RLock
-from gevent.queue import Queue as Mailbox
 
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
+from mspc.lanes.lane import Lane
+from mspc.lanes.lanes import Lanes
 from mspc.lanes.one import OneLane
 from mspc.queues.amqp import message as amqp_message
+from mspc.queues.amqp.aside import Aside
 from mspc.queues.amqp.channel import Message, PipelinedChannel
 from mspc.queues.amqp.confirms import Unroutable
 from mspc.queues.amqp.consuming import Consumer, Consuming, Limits, Source
@@ -26,7 +29,7 @@ from mspc.queues.amqp.delivery import AmqpDelivery
 from mspc.queues.amqp.diagnosis import PRECONDITION_FAILED
 from mspc.queues.amqp.link import PATIENCE_SECONDS, Link
 from mspc.queues.amqp.topology import Topology
-from mspc.queues.base import Delivery
+from mspc.queues.base import Delivery, unread
 from mspc.queues.clock import WaitingWindow
 from mspc.settings.config import AmqpConfig
 
@@ -39,6 +42,8 @@ HOLD_SECONDS = 60.0
 # quorum queue takes a second; with a spool calls can be stored already.
 START_SECONDS = 10.0
 START_WITH_SPOOL_SECONDS = 1.0
+# When a call that could not be set aside is looked at again.
+PARK_AGAIN_SECONDS = 1.0
 # How long consuming waits for the other link; less than a session's set-up may take.
 PUBLISH_LINK_SECONDS = 20.0
 
@@ -46,7 +51,18 @@ PUBLISH_LINK_SECONDS = 20.0
 class AmqpQueue:
     """The queue contract on one or several RabbitMQ nodes."""
 
-    def __init__(self, config: AmqpConfig) -> None:
+    def __init__(
+        self,
+        config: AmqpConfig,
+        lanes: Lanes | None = None,
+        lane_of: Callable[[Call], str] = unread,
+    ) -> None:
+        """
+        Args:
+            config: where it is.
+            lanes: whose turn it is; without them calls come in order.
+            lane_of: reads whom a call goes to, when nobody has. It does not raise.
+        """
         self._topology = Topology(config.name, config.queue_type)
         self._limits = Limits(config.prefetch, config.held_calls, config.held_bytes)
         self._start_seconds = (
@@ -56,23 +72,29 @@ class AmqpQueue:
         self._declared = 0  # how many times
         self._publishing = Link("publish", config, self._set_up_publishing)
         self._consuming = Link("consume", config, self._set_up_consuming, self._arrived)
-        self._ready: Mailbox[AmqpDelivery | None] = Mailbox()
+        self._lanes = OneLane() if lanes is None else lanes
+        self._lane_of = lane_of
+        self._aside = Aside(self._set_aside, self._lanes, self._topology.asides)
+        self._lanes.keeper = self._aside
         self._waiting: WaitingWindow[Callable[[], None]] = WaitingWindow(
             lambda action: action(), time.monotonic
         )
         self._session: Consuming | None = None
-        self._lane = OneLane().of("")
+        self._main: Source | None = None
+        self._coming: dict[Lane, int] = {}  # what is being put into the main queue
         self._cancelled = False
 
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
         self._publishing.start(on_failure)
         self._consuming.start(on_failure)
+        self._aside.start()
         # Clients are let in next: no call is to be refused because we have just begun.
         self._publishing.tried.wait(self._start_seconds)
 
     def put(self, call: Call) -> None:
+        lane = self._lanes.of(call.lane or self._lane_of(call))
         try:
-            self.publish(self._topology.main, call)
+            self._put(lane, call)
         except QueueUnavailable:
             # A link that is being made is no reason to refuse a call. One that was sent
             # on the link before may be stored twice; its copies have one id. Whoever
@@ -80,23 +102,29 @@ class AmqpQueue:
             waited = time.time() - call.accepted_at > PATIENCE_SECONDS
             if waited or self._publishing.up.is_set() or not self._publishing.wait():
                 raise
-            self.publish(self._topology.main, call)
+            self._put(lane, call)
 
     def deliveries(self) -> Iterator[Delivery]:
         while not self._cancelled:
-            delivery = self._ready.get()
-            if delivery is not None and not self._cancelled and delivery.alive:
+            delivery: Any = self._lanes.take()
+            if delivery is None:
+                self._lanes.wait()
+            elif delivery.alive and not self._cancelled:
                 yield delivery
+            else:
+                self._lanes.ended(delivery)
 
     def cancel(self) -> None:
         self._cancelled = True
         self._waiting.clear()
         if self._session is not None:
             self._session.stop()
-        self._ready.put(None)
+        self._aside.stop()
+        self._lanes.changed.set()
 
     def close(self) -> None:
         self.cancel()
+        self._aside.join()
         # Consuming last: what was published before its ack must not be lost with it.
         self._publishing.stop()
         self._consuming.stop()
@@ -105,7 +133,7 @@ class AmqpQueue:
         return self._publishing.problem() or self.delivery_problem()
 
     def delivery_problem(self) -> str | None:
-        return self._consuming.problem()
+        return self._consuming.problem() or self._aside.problem()
 
     def remark(self) -> str | None:
         return None
@@ -116,13 +144,14 @@ class AmqpQueue:
         call: Call,
         due: float | None = None,
         reason: str | None = None,
+        lane: str = "",
     ) -> None:
         """Returns when RabbitMQ has confirmed `call` in `queue`.
 
         Raises:
             QueueUnavailable: it has not, or nobody knows.
         """
-        properties = amqp_message.encode(call, due, reason)
+        properties = amqp_message.encode(call, due, reason, lane)
         channel = self._publishing.channel
         problem = self._publishing.problem()
         if channel is None or problem:
@@ -144,6 +173,32 @@ class AmqpQueue:
         """Holds a delivery whose new copy could not be stored; then it comes again."""
         held = min(delay, HOLD_SECONDS)
         self._waiting.hold(delivery.give_back, time.monotonic() + held)
+
+    def _put(self, lane: Lane, call: Call) -> None:
+        if not self._fits(lane):
+            self._aside.put(lane, call)
+            return
+        self._coming[lane] = self._coming.get(lane, 0) + 1
+        try:
+            self.publish(self._topology.main, call)
+        finally:
+            if self._coming[lane] > 1:
+                self._coming[lane] -= 1
+            else:
+                del self._coming[lane]
+
+    def _fits(self, lane: Lane) -> bool:
+        """Whether a new call goes into the main queue."""
+        if not self._lanes.limited:
+            return True
+        if lane.shut or lane.aside:  # it would pass those that wait
+            return False
+        # A main queue whose window is full holds a backlog that nobody has sorted.
+        free = self._limits.main if self._main is None else self._main.free
+        return self._aside.fits(lane, free - self._coming.get(lane, 0))
+
+    def _set_aside(self, queue: str, call: Call, lane: str) -> None:
+        self.publish(queue, call, lane=lane)
 
     def _declare(self, connection: Connection) -> None:
         with self._declaring:
@@ -167,14 +222,16 @@ class AmqpQueue:
         if not self._publishing.up.wait(PUBLISH_LINK_SECONDS):
             raise QueueUnavailable(self._publishing.reason)
         self._waiting.clear()  # what was held came on a channel that is gone
-        self._forget_lost()
         levels = {name: level for level, name in enumerate(self._topology.retries)}
         session = self._session = Consuming(
             channel,
             {self._topology.main: None, **levels},
             self._limits,
             lambda consumer, message: self._lend(session, consumer, message),
+            self._topology.asides,
         )
+        self._main = session.source(self._topology.main)
+        self._aside.use(session)
         if not self._cancelled:
             session.start()
 
@@ -197,18 +254,21 @@ class AmqpQueue:
 
     def _lend(self, consuming: Consuming, consumer: Consumer, message: Message) -> None:
         call, due = amqp_message.decode(message.properties, message.body)
-        delivery = AmqpDelivery(
-            self, consuming, consumer, message.tag, call, self._lane
-        )
         source = consumer.source
+        told = amqp_message.lane_of(message.properties) if source.aside else ""
+        lane = self._lanes.of(told or self._lane_of(call))
+        delivery = AmqpDelivery(self, consuming, consumer, message.tag, call, lane)
+        if source.aside:
+            self._aside.arrived(delivery)
+            return
         if source.level is None:
-            self._ready.put(delivery)
+            self._make_ready(delivery)
             return
         # Never longer than the level's longest delay, whatever the clocks say: ours,
         # or that of the instance that wrote the due time.
         wait = min(max(due - time.time(), 0.0), 2.0 ** (source.level + 1))
         if wait <= 0:
-            self._ready.put(delivery)
+            self._make_ready(delivery)
         elif wait > HOLD_SECONDS or not consuming.may_wait(len(call.payload)):
             self._pause(consuming, source, wait)
             delivery.give_back()
@@ -217,8 +277,20 @@ class AmqpQueue:
             self._waiting.hold(hand_over, time.monotonic() + wait)
 
     def _hand_over(self, consuming: Consuming, delivery: AmqpDelivery) -> None:
-        consuming.waited(len(delivery.call.payload))
-        self._ready.put(delivery)
+        consuming.waited(delivery.size)
+        self._make_ready(delivery)
+
+    def _make_ready(self, delivery: AmqpDelivery) -> None:
+        """It is due: it can be taken, or is set aside. Never waits."""
+        # One place is its own already.
+        if self._aside.fits(delivery.lane, delivery.source.free + 1):
+            self._lanes.offer(delivery)
+        else:
+            self._aside.park(delivery, partial(self._look_again_later, delivery))
+
+    def _look_again_later(self, delivery: AmqpDelivery) -> None:
+        again = partial(self._make_ready, delivery)
+        self._waiting.hold(again, time.monotonic() + PARK_AGAIN_SECONDS)
 
     def _pause(self, consuming: Consuming, source: Source, wait: float) -> None:
         """Stops the delivery of a retry queue whose head is due too late to be held."""
@@ -228,10 +300,3 @@ class AmqpQueue:
         pause = min(wait, shortest, HOLD_SECONDS)
         resume = partial(consuming.resume, source)
         self._waiting.hold(resume, time.monotonic() + pause)
-
-    def _forget_lost(self) -> None:
-        """What nobody took on a channel that is gone only fills memory."""
-        for _ in range(self._ready.qsize()):
-            delivery = self._ready.get_nowait()
-            if delivery is None or delivery.alive:
-                self._ready.put(delivery)

@@ -14,6 +14,7 @@ from amqpstorm.exception import AMQPChannelError
 from pamqp import commands
 
 LEVELS = 16
+ASIDES = 16
 DECLARE_TIMEOUT_SECONDS = 10
 
 # RabbitMQ 4.0 drops a message of a quorum queue after 20 returns, connection losses
@@ -46,6 +47,11 @@ class Topology:
     def retries(self) -> tuple[str, ...]:
         return tuple(f"{self.name}.retry.{level}" for level in range(LEVELS))
 
+    @property
+    def asides(self) -> tuple[str, ...]:
+        """For calls that must not be in the way of others; see `aside`."""
+        return tuple(f"{self.name}.aside.{number}" for number in range(ASIDES))
+
     def retry_for(self, delay: float) -> str:
         """The queue for calls that wait `delay` seconds.
 
@@ -62,7 +68,9 @@ class Topology:
         Raises:
             AMQPError: refused; code 406 when a queue exists with other arguments.
         """
-        new = not self._exists(connection)
+        # An older version may have declared the main queue alone.
+        ours = (self.main, self.asides[-1])
+        new = not all(self._exists(connection, queue) for queue in ours)
         channel = connection.channel(rpc_timeout=DECLARE_TIMEOUT_SECONDS)
         try:
             # One write and one answer instead of an answer each: amqpstorm polls for
@@ -75,10 +83,11 @@ class Topology:
         if new and self.queue_type == "quorum":
             gevent.sleep(NEW_QUORUM_QUEUE_SECONDS)
 
-    def _exists(self, connection: Connection) -> bool:
+    @staticmethod
+    def _exists(connection: Connection, queue: str) -> bool:
         channel = connection.channel(rpc_timeout=DECLARE_TIMEOUT_SECONDS)
         try:
-            channel.queue.declare(self.main, passive=True)
+            channel.queue.declare(queue, passive=True)
         except AMQPChannelError as exc:
             if exc.error_code == NOT_FOUND:
                 return False
@@ -90,7 +99,7 @@ class Topology:
         arguments: dict[str, object] = {"x-queue-type": self.queue_type}
         if self.queue_type == "quorum":
             arguments["x-delivery-limit"] = DELIVERY_LIMIT
-        for queue in (self.main, *self.retries, self.dead):
+        for queue in (self.main, *self.retries, *self.asides, self.dead):
             yield commands.Queue.Declare(
                 queue=queue,
                 durable=True,

@@ -1,0 +1,164 @@
+"""What is known of the queues for calls that were set aside. Pure: no broker here.
+
+There are few of these buckets, and each may hold calls of several lanes. Where a lane's
+calls are is a matter of memory, not of the broker: another instance, or this one after
+a restart, has to look. So every number here is what we know; there may be more.
+"""
+
+import hashlib
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from mspc.lanes.lane import Lane, Rank
+from mspc.queues.amqp.delivery import AmqpDelivery
+
+
+def in_trouble(lane: Lane) -> bool:
+    """Whether it does not answer, or seems so, or is to wait."""
+    return lane.shut or lane.rank is Rank.BAD
+
+
+@dataclass(slots=True, eq=False)
+class Bucket:
+    """One queue for calls that were set aside.
+
+    Attributes:
+        name: the queue's.
+        trouble: whether it is for lanes that do not answer, rather than for those that
+            answer and have more calls than they may have in memory.
+        counts: how many calls of each lane are to come of it, as far as we know.
+        held: what has come and cannot be made ready, by lane, in order.
+        moving: deliveries that are being written elsewhere.
+        writing: calls that are being written into it.
+        unseen: how many calls are to come of which nobody knows the lane.
+        came_at: when something came last, in seconds of the clock.
+    """
+
+    name: str
+    trouble: bool
+    counts: dict[Lane, int] = field(default_factory=dict)
+    held: dict[Lane, deque[AmqpDelivery]] = field(default_factory=dict)
+    moving: int = 0
+    writing: int = 0
+    unseen: int = 0
+    came_at: float = 0.0
+
+    @property
+    def known(self) -> int:
+        """How many calls are to come, as far as we know."""
+        return sum(self.counts.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in it, as far as we know."""
+        busy = self.moving or self.writing
+        return not (self.counts or self.held or self.unseen or busy)
+
+    def expect(self, lane: Lane) -> None:
+        """A call of `lane` is to come."""
+        self.counts[lane] = self.counts.get(lane, 0) + 1
+        lane.aside += 1
+
+    def came(self, lane: Lane) -> None:
+        """One has come."""
+        if self.unseen:
+            self.unseen -= 1
+        self.expect_less(lane)
+
+    def expect_less(self, lane: Lane) -> None:
+        """One that was expected is not to come."""
+        left = self.counts.get(lane, 0)
+        if not left:
+            return
+        lane.aside -= 1
+        if left > 1:
+            self.counts[lane] = left - 1
+        else:
+            del self.counts[lane]
+
+    def hold(self, delivery: AmqpDelivery, *, first: bool = False) -> None:
+        """It has come and cannot be made ready."""
+        held = self.held.setdefault(delivery.lane, deque())
+        if first:
+            held.appendleft(delivery)
+        else:
+            held.append(delivery)
+        delivery.lane.aside += 1
+
+    def let_go(self, lane: Lane) -> AmqpDelivery:
+        """The first of its calls that is held, which is not held any more."""
+        held = self.held[lane]
+        delivery = held.popleft()
+        if not held:
+            del self.held[lane]
+        lane.aside -= 1
+        return delivery
+
+    def let_all_go(self) -> list[AmqpDelivery]:
+        """All that is held; it is given back, and comes again."""
+        held, self.held = self.held, {}
+        for lane, deliveries in held.items():
+            self.counts[lane] = self.counts.get(lane, 0) + len(deliveries)
+            if self.unseen:  # they come before what has not been seen
+                self.unseen += len(deliveries)
+        return list(itertools.chain.from_iterable(held.values()))
+
+    def contains(self, number: int) -> None:
+        """The broker has so many calls in it that are to come."""
+        if number:
+            self.unseen = max(0, number - self.known)
+            return
+        self.unseen = 0
+        for lane, count in self.counts.items():
+            lane.aside -= count
+        self.counts.clear()
+
+
+class Buckets:
+    """Which lane's calls go where.
+
+    Half of the buckets are for lanes in trouble. Else a lane that answers would wait
+    behind all that waits for one that does not.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        half = len(names) // 2
+        self._all = [Bucket(name, number < half) for number, name in enumerate(names)]
+        self._trouble, self._busy = self._all[:half], self._all[half:]
+
+    def __iter__(self) -> Iterator[Bucket]:
+        return iter(self._all)
+
+    def having(self, lane: Lane) -> list[Bucket]:
+        """Where calls of `lane` are, as far as we know."""
+        return [one for one in self._all if lane in one.counts or lane in one.held]
+
+    def home(self, lane: Lane, *, but: Bucket | None = None) -> Bucket:
+        """Where a call of `lane` is put: one of two (the power of two choices).
+
+        Args:
+            lane: whose call it is.
+            but: where it shall not be put, if there is a choice.
+        """
+        half = self._trouble if in_trouble(lane) else self._busy
+        choice = [half[number] for number in _two_of(len(half), lane.key)]
+        return min(choice, key=lambda one: (one is but, _others(one, lane)))
+
+
+def _others(bucket: Bucket, lane: Lane) -> int:
+    """How many other lanes have calls in it; one more while nobody knows."""
+    return len(bucket.counts) - (lane in bucket.counts) + (bucket.unseen > 0)
+
+
+@lru_cache(1000)
+def _two_of(count: int, key: str) -> tuple[int, int]:
+    """Two different numbers below `count`, the same for a key wherever it is asked."""
+    digest = hashlib.blake2b(key.encode(errors="replace"), digest_size=8).digest()
+    first = int.from_bytes(digest[:4], "big") % count
+    if count == 1:
+        return first, first
+    step = int.from_bytes(digest[4:], "big") % (count - 1)
+    return first, (first + 1 + step) % count

@@ -1,0 +1,59 @@
+"""Writes calls that were delivered to another queue, a few at once.
+
+The new copy is confirmed before the old one is acknowledged. Unthrottled it would take
+a whole core, and calls that could be made would wait for it.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from gevent.pool import Pool
+
+from mspc.errors import QueueUnavailable
+
+log = logging.getLogger(__name__)
+
+MOVED_AT_ONCE = 16
+
+
+class Moving:
+    """Jobs that wait for the broker, each in a greenlet."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._pool = Pool(MOVED_AT_ONCE)
+        self._stopped = False
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Runs `job` as soon as there is room; never waits.
+
+        One that raises QueueUnavailable has done nothing.
+        """
+        self._jobs.append(job)
+        if not self._stopped and self._pool.free_count() > 0:
+            self._pool.spawn(self._work)
+
+    def forget(self) -> None:
+        """What has not begun is not done."""
+        self._jobs.clear()
+
+    def stop(self) -> None:
+        """Nothing more is begun."""
+        self._stopped = True
+        self._jobs.clear()
+
+    def join(self, timeout: float) -> None:
+        """Waits for what has begun; ends it after `timeout` seconds."""
+        self._pool.join(timeout)
+        self._pool.kill()
+
+    def _work(self) -> None:
+        while self._jobs and not self._stopped:
+            job = self._jobs.popleft()
+            try:
+                job()
+            except QueueUnavailable as exc:
+                log.debug("A call could not be set aside now: %s", exc)
+            except Exception:
+                log.exception("A call could not be set aside")

@@ -1,0 +1,359 @@
+"""Calls that are set aside on a real RabbitMQ: no lane is another one's problem."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import gevent
+import pytest
+from gevent.pool import Pool
+
+from mspc.calls.call import Call
+from mspc.errors import QueueUnavailable
+from mspc.lanes.lanes import Lanes
+from mspc.queues.amqp import topology
+from mspc.queues.amqp.queue import AmqpQueue
+from mspc.queues.base import Delivery
+from mspc.settings.config import AmqpConfig
+from tests.support.rabbitmq import Broker, RabbitNode
+from tests.support.waiting import eventually
+
+BAD, GOOD, OTHER = "http://bad:80", "http://good:80", "http://other:80"
+
+
+@dataclass
+class Instance:
+    """An open queue with lanes; what it delivers is settled, or kept by the test.
+
+    Attributes:
+        done: how often each call was delivered and acknowledged, by its id.
+        attempts: of those calls, as they came.
+        settles: whether what comes is acknowledged at once.
+    """
+
+    queue: AmqpQueue
+    lanes: Lanes
+    done: Counter[str] = field(default_factory=Counter)
+    attempts: set[int] = field(default_factory=set)
+    kept: list[Delivery] = field(default_factory=list)
+    settles: bool = True
+
+    def __post_init__(self) -> None:
+        self.queue.start(lambda error: pytest.fail(str(error)))
+        eventually(lambda: self.queue.problem() is None, 30)
+        self.taker = gevent.spawn(self._take)
+
+    def close(self) -> None:
+        self.queue.close()
+        self.taker.join(timeout=5)
+        assert self.taker.dead, "deliveries() did not end"
+
+    def put(self, lane: str, count: int, **more: int) -> list[str]:
+        """Puts calls of a lane; their ids."""
+        calls = [Call(lane.encode(), lane=lane, **more) for _ in range(count)]
+        pool = Pool(50)
+        for _ in pool.imap_unordered(self.queue.put, calls, maxsize=50):
+            pass
+        return [call.id for call in calls]
+
+    def made(self, ids: list[str]) -> int:
+        return sum(one in self.done for one in ids)
+
+    def settle(self, delivery: Delivery) -> None:
+        self.done[delivery.call.id] += 1
+        self.attempts.add(delivery.call.attempts)
+        delivery.ack()
+        self.lanes.ended(delivery)
+
+    def _take(self) -> None:
+        for delivery in self.queue.deliveries():
+            if self.settles:
+                self.settle(delivery)
+            else:
+                self.kept.append(delivery)
+
+
+Open = Callable[..., Instance]
+
+
+@pytest.fixture(params=["classic", "quorum"])
+def config(
+    request: pytest.FixtureRequest, rabbitmq: Broker, queue_name: str
+) -> AmqpConfig:
+    hosts = ((rabbitmq.host, rabbitmq.port),)
+    return AmqpConfig(hosts, queue_name, queue_type=str(request.param))
+
+
+@pytest.fixture
+def open_queue(config: AmqpConfig) -> Iterator[Open]:
+    opened: list[Instance] = []
+
+    def start(*paused: str) -> Instance:
+        lanes = Lanes(100)
+        for key in paused:
+            lanes.pause(key)
+        opened.append(Instance(AmqpQueue(config, lanes, lane_of), lanes))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+def lane_of(call: Call) -> str:
+    return call.payload.decode()
+
+
+def depth(broker: Broker, queue: str) -> int:
+    """How many calls of it are not delivered."""
+    with broker.connect() as connection, connection.channel() as channel:
+        return int(channel.queue.declare(queue, passive=True)["message_count"])
+
+
+def test_calls_of_a_shut_lane_are_in_nobodys_way(open_queue: Open) -> None:
+    instance = open_queue(BAD)
+    bad = instance.put(BAD, 1000)
+    began = time.monotonic()
+    good = instance.put(GOOD, 1)
+    eventually(lambda: instance.made(good) == 1, 5)
+    assert time.monotonic() - began < 1
+    assert instance.made(bad) == 0
+    assert instance.lanes.of(BAD).aside == 1000
+    instance.lanes.resume(BAD)
+    eventually(lambda: instance.made(bad) == 1000, 30)
+    assert set(instance.done.values()) == {1}
+    assert instance.attempts == {0}
+    assert instance.lanes.of(BAD).aside == 0
+
+
+def test_calls_that_nobody_sorted_are_sorted(
+    open_queue: Open, rabbitmq: Broker, config: AmqpConfig
+) -> None:
+    first = open_queue()
+    first.queue.cancel()  # what is put now lies in the main queue
+    bad = [Call(BAD.encode()) for _ in range(500)]
+    for call in bad:
+        first.queue.publish(config.name, call)
+    good = Call(GOOD.encode())
+    first.queue.publish(config.name, good)
+    first.close()
+    second = open_queue(BAD)
+    eventually(lambda: second.made([good.id]) == 1)
+    eventually(lambda: depth(rabbitmq, config.name) == 0)
+    assert second.made([call.id for call in bad]) == 0
+    second.lanes.resume(BAD)
+    eventually(lambda: second.made([call.id for call in bad]) == 500, 30)
+    assert second.attempts == {0}
+
+
+def test_two_shut_lanes_in_one_bucket_one_opens(
+    open_queue: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "ASIDES", 2)  # one of them for lanes in trouble
+    instance = open_queue(BAD, OTHER)
+    bad = instance.put(BAD, 1000)
+    other = instance.put(OTHER, 300)
+    instance.lanes.resume(OTHER)
+    eventually(lambda: instance.made(other) == 300, 30)
+    assert instance.made(bad) == 0
+    instance.lanes.resume(BAD)
+    eventually(lambda: instance.made(bad) == 1000, 30)
+    assert set(instance.done.values()) == {1}
+    assert instance.attempts == {0}
+
+
+def test_what_is_aside_is_found_after_a_restart(open_queue: Open) -> None:
+    first = open_queue(BAD, OTHER)
+    bad, other = first.put(BAD, 200), first.put(OTHER, 20)
+    first.close()
+    second = open_queue(BAD, OTHER)
+    good = second.put(GOOD, 10)
+    eventually(lambda: second.made(good) == 10)
+    eventually(lambda: second.lanes.of(BAD).aside == 200, 30)
+    eventually(lambda: second.lanes.of(OTHER).aside == 20, 30)
+    assert second.made([*bad, *other]) == 0
+    second.lanes.resume(OTHER)
+    eventually(lambda: second.made(other) == 20)
+    second.close()
+    third = open_queue(BAD)
+    third.lanes.resume(BAD)
+    eventually(lambda: third.made(bad) == 200)
+    assert third.attempts == {0}
+
+
+def test_a_lane_behind_a_shut_one_is_found_after_a_restart(
+    open_queue: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "ASIDES", 2)
+    first = open_queue(BAD, OTHER)
+    bad, other = first.put(BAD, 100), first.put(OTHER, 5)
+    first.close()
+    second = open_queue(BAD)  # nobody knows here that the other one has calls
+    eventually(lambda: second.made(other) == 5, 30)
+    assert second.made(bad) == 0
+    second.lanes.resume(BAD)
+    eventually(lambda: second.made(bad) == 100)
+
+
+def test_a_retry_under_a_shut_gate_is_not_early(open_queue: Open) -> None:
+    instance = open_queue()
+    instance.settles = False
+    [one] = instance.put(BAD, 1)
+    eventually(lambda: instance.kept)
+    delivery = instance.kept.pop()
+    instance.lanes.pause(BAD)
+    due = time.time() + 2
+    delivery.retry(delivery.call.next_attempt("no"), 2)
+    instance.lanes.ended(delivery)
+    instance.settles = True
+    gevent.sleep(0.5)
+    instance.lanes.resume(BAD)
+    eventually(lambda: instance.made([one]))
+    assert time.time() >= due
+    assert instance.attempts == {1}
+    # And one that becomes due while it is shut waits until it opens.
+    instance.settles = False
+    [two] = instance.put(BAD, 1)
+    eventually(lambda: instance.kept)
+    delivery = instance.kept.pop()
+    instance.lanes.pause(BAD)
+    delivery.retry(delivery.call.next_attempt("no"), 1)
+    instance.lanes.ended(delivery)
+    instance.settles = True
+    eventually(lambda: instance.lanes.of(BAD).aside == 1)
+    assert not instance.made([two])
+    instance.lanes.resume(BAD)
+    eventually(lambda: instance.made([two]))
+    assert instance.attempts == {1}
+
+
+def test_a_lane_that_shuts_with_calls_ready_gives_them_up(open_queue: Open) -> None:
+    instance = open_queue()
+    instance.settles = False
+    ids = instance.put(BAD, 300)
+    eventually(lambda: len(instance.kept) >= 30)  # of 100, unproven
+    for _ in range(5):
+        instance.lanes.judge(instance.lanes.of(BAD), reachable=False, seconds=0.1)
+    for delivery in instance.kept:
+        delivery.retry(delivery.call.next_attempt("no"), 60)
+        instance.lanes.ended(delivery)
+    lane = instance.lanes.of(BAD)
+    eventually(lambda: len(lane.ready) <= 1)
+    instance.settles = True
+    good = instance.put(GOOD, 10)
+    eventually(lambda: instance.made(good) == 10, 2)
+    waited = len(ids) - len(instance.kept) - instance.made(ids)
+    eventually(lambda: lane.waiting >= waited - 5)
+    # Probes come, and the first that succeeds brings the others.
+    eventually(lambda: instance.made(ids) > 0)
+    instance.lanes.judge(lane, reachable=True, seconds=0.1)
+    eventually(lambda: instance.made(ids) == len(ids) - len(instance.kept), 30)
+    assert set(instance.done.values()) == {1}
+
+
+def test_a_probe_comes_of_a_bucket_with_many_lanes(
+    open_queue: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "ASIDES", 2)
+    instance = open_queue(BAD, OTHER)
+    instance.put(OTHER, 200)
+    bad = instance.put(BAD, 10)
+    lane = instance.lanes.of(BAD)
+    for _ in range(5):
+        instance.lanes.judge(lane, reachable=False, seconds=0.1)
+    instance.lanes.resume(BAD)
+    assert lane.breaker.open
+    eventually(lambda: instance.made(bad) == 1, 10)
+
+
+def test_a_busy_lane_leaves_room_for_others(open_queue: Open) -> None:
+    instance = open_queue()
+    instance.settles = False
+    busy = instance.put(BAD, 1000)
+    eventually(lambda: len(instance.kept) >= 30)  # of 100, unproven
+    began = time.monotonic()
+    [good] = instance.put(GOOD, 1)
+    eventually(lambda: any(one.call.id == good for one in instance.kept), 5)
+    assert time.monotonic() - began < 1
+    instance.settles = True
+    for delivery in instance.kept:
+        instance.settle(delivery)
+    eventually(lambda: instance.made(busy) == 1000, 30)
+    assert set(instance.done.values()) == {1}
+    assert instance.attempts == {0}
+
+
+def test_a_lost_connection_loses_nothing_aside(
+    open_queue: Open, rabbitmq_node: RabbitNode
+) -> None:
+    instance = open_queue(BAD)
+    bad = instance.put(BAD, 300)
+    rabbitmq_node.ctl("close_all_connections", "on purpose")
+    eventually(lambda: instance.queue.problem() is not None)
+    eventually(lambda: instance.queue.problem() is None, 30)
+    good = instance.put(GOOD, 5)
+    eventually(lambda: instance.made(good) == 5)
+    instance.lanes.resume(BAD)
+    eventually(lambda: instance.made(bad) == 300, 30)
+    assert instance.attempts == {0}
+
+
+def test_what_cannot_be_set_aside_is_kept(
+    open_queue: Open, config: AmqpConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = open_queue()
+    publish = instance.queue.publish
+    refused: list[str] = []
+
+    def refuse(queue: str, call: Call, *rest: object, **more: str) -> None:
+        if queue.startswith(f"{config.name}.aside"):
+            refused.append(call.id)
+            raise QueueUnavailable("Not now.")
+        publish(queue, call, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(instance.queue, "publish", refuse)
+    instance.lanes.pause(BAD)
+    with pytest.raises(QueueUnavailable):
+        instance.put(BAD, 1)
+    calls = [Call(BAD.encode()) for _ in range(20)]
+    refused.clear()
+    for call in calls:
+        publish(config.name, call)
+    eventually(lambda: len(set(refused)) == 20)
+    assert len(refused) < 100  # no tight loop
+    good = instance.put(GOOD, 10)
+    eventually(lambda: instance.made(good) == 10)
+    monkeypatch.setattr(instance.queue, "publish", publish)
+    eventually(lambda: instance.lanes.of(BAD).aside == 20)
+    instance.lanes.resume(BAD)
+    eventually(lambda: instance.made([call.id for call in calls]) == 20)
+    assert set(instance.done.values()) == {1}
+
+
+def test_several_instances_each_learn_by_themselves(open_queue: Open) -> None:
+    one, two = open_queue(BAD), open_queue(BAD)
+    bad = one.put(BAD, 200) + two.put(BAD, 200)
+    good = one.put(GOOD, 50) + two.put(GOOD, 50)
+    eventually(lambda: one.made(good) + two.made(good) == 100)
+    assert one.made(bad) + two.made(bad) == 0
+    two.lanes.resume(BAD)
+    eventually(lambda: one.made(bad) + two.made(bad) == 400, 30)
+    assert one.made(bad) == 0
+    assert set(two.done.values()) == {1}
+
+
+def test_closing_ends_parking_and_loses_nothing(
+    open_queue: Open, config: AmqpConfig
+) -> None:
+    instance = open_queue()
+    calls = [Call(BAD.encode()) for _ in range(300)]
+    instance.lanes.pause(BAD)
+    for call in calls:
+        instance.queue.publish(config.name, call)
+    began = time.monotonic()
+    instance.close()
+    assert time.monotonic() - began < 5
+    again = open_queue()
+    ids = [call.id for call in calls]
+    eventually(lambda: again.made(ids) == 300, 30)
