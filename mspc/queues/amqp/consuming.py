@@ -216,6 +216,14 @@ class Consuming:
         if more > 0:
             self._consume(source, more)
 
+    def widen(self, source: Source, window: int) -> None:
+        """Lets a queue of small calls have `window` deliveries ahead, if it may."""
+        if source.consumers and not source.large:
+            more = min(window, source.cap) - source.window
+            more = min(more, self._calls_left())
+            if more > 0:
+                self._consume(source, more)
+
     def source(self, name: str) -> Source:
         return next(one for one in self._sources if one.name == name)
 

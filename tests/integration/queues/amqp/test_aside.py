@@ -49,9 +49,9 @@ class Instance:
         self.taker.join(timeout=5)
         assert self.taker.dead, "deliveries() did not end"
 
-    def put(self, lane: str, count: int, **more: int) -> list[str]:
+    def put(self, lane: str, count: int) -> list[str]:
         """Puts calls of a lane; their ids."""
-        calls = [Call(lane.encode(), lane=lane, **more) for _ in range(count)]
+        calls = [Call(lane.encode(), lane=lane) for _ in range(count)]
         pool = Pool(50)
         for _ in pool.imap_unordered(self.queue.put, calls, maxsize=50):
             pass

@@ -1,0 +1,220 @@
+"""The buckets at the broker: what came of them and is held, fetched, or given back."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from amqpstorm.exception import AMQPError
+from gevent.event import Event
+
+from mspc.calls.call import Call
+from mspc.lanes.lane import Item, Lane, Rank
+from mspc.lanes.lanes import FEW_READY, Lanes
+from mspc.queues.amqp.buckets import Bucket, Buckets, in_trouble
+from mspc.queues.amqp.consuming import Consuming, Source
+from mspc.queues.amqp.delivery import AmqpDelivery
+
+# The calls of a lane that are made ready from its buckets, and of one that hangs.
+MOST_FETCHED = 2 * FEW_READY
+MOST_OF_A_SUSPECT = 2
+# A call that is ready for the next probe is not kept longer; see HOLD_SECONDS.
+KEEP_A_PROBE_SECONDS = 60.0
+
+Write = Callable[[str, Call, str], None]
+
+
+class Stock:
+    """All buckets of one queue, on the channel that is in use.
+
+    Attributes:
+        buckets: what is known of them.
+        consuming: where they are consumed; None before there is a channel.
+        to_look_at: those of which nothing more comes by itself.
+        to_count: those of which the broker is to tell how much is in them.
+        news: set when there is something to look at.
+    """
+
+    def __init__(
+        self,
+        write: Write,
+        lanes: Lanes,
+        names: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            write: stores a call in the queue of that name, with its lane; returns when
+                it is confirmed, and raises QueueUnavailable when it is not.
+            lanes: whose turn it is.
+            names: of the buckets.
+            clock: seconds that never step back; that of `lanes`.
+        """
+        self.buckets = Buckets(names)
+        self.consuming: Consuming | None = None
+        self.to_look_at: set[Bucket] = set()
+        self.to_count: set[Bucket] = set()
+        self.news = Event()
+        self._write = write
+        self._lanes = lanes
+        self._clock = clock
+        self._sources: dict[Bucket, Source] = {}
+        self._bucket_of: dict[Source, Bucket] = {}
+
+    def use(self, consuming: Consuming) -> None:
+        """Everything that came on another channel is lost: it comes again."""
+        self._lanes.forget(self._survives)
+        self.consuming = consuming
+        self._sources = {one: consuming.source(one.name) for one in self.buckets}
+        self._bucket_of = {self._sources[one]: one for one in self.buckets}
+        for bucket in self.buckets:
+            bucket.let_all_go()
+            bucket.moving = 0
+            self.to_count.add(bucket)
+        self.news.set()
+
+    def source(self, bucket: Bucket) -> Source:
+        return self._sources[bucket]
+
+    def origin(self, delivery: AmqpDelivery) -> Bucket | None:
+        """The bucket that it came of; None for the main queue and the ladder."""
+        return self._bucket_of.get(delivery.source)
+
+    def look_soon(self, bucket: Bucket) -> None:
+        self.to_look_at.add(bucket)
+        self.news.set()
+
+    def room(self, lane: Lane) -> int:
+        """How many more calls of `lane` can be made ready now."""
+        if lane.shut:
+            return int(self.may_be_the_probe(lane))
+        most = MOST_OF_A_SUSPECT if lane.rank is Rank.BAD else MOST_FETCHED
+        return most - len(lane.ready)
+
+    def may_be_the_probe(self, lane: Lane) -> bool:
+        """Whether a call of a lane that is shut may be ready, for the next probe."""
+        if lane.paused or lane.ready:
+            return False
+        return lane.breaker.next_probe - self._clock() < KEEP_A_PROBE_SECONDS
+
+    def arrived(self, delivery: AmqpDelivery) -> None:
+        """Something has come of a bucket. Never waits."""
+        lane, source = delivery.lane, delivery.source
+        bucket = self._bucket_of[source]
+        bucket.came_at = self._clock()
+        bucket.came(lane)
+        if self.room(lane) > 0:
+            self._lanes.offer(delivery)
+        else:
+            self.hold(bucket, delivery)
+        if source.full:
+            self.look_soon(bucket)
+
+    def serve(self, lane: Lane) -> None:
+        """Makes what is held of `lane` ready, and fetches more, if there is room."""
+        room = self.room(lane)
+        if room <= 0:
+            return
+        for bucket in self.buckets.having(lane):
+            while room > 0 and lane in bucket.held:
+                self._lanes.offer(self.let_go(bucket, lane))
+                room -= 1
+            if room > 0 and lane in bucket.counts and self._lanes.wants(lane):
+                self.fetch(bucket)
+                if not in_trouble(lane):
+                    self._widen(bucket)
+
+    def hold(
+        self, bucket: Bucket, delivery: AmqpDelivery, *, first: bool = False
+    ) -> None:
+        """It cannot be made ready now."""
+        consuming = self.consuming
+        bucket.hold(delivery, first=first)
+        delivery.waits = consuming is not None and consuming.may_wait(delivery.size)
+        if not delivery.waits:
+            self.leave(bucket)  # there is no room for its bytes
+
+    def let_go(self, bucket: Bucket, lane: Lane) -> AmqpDelivery:
+        """The first call of `lane` that is held, for whatever comes next."""
+        return self._waited(bucket.let_go(lane))
+
+    def fetch(self, bucket: Bucket) -> None:
+        """Something that is in it is wanted."""
+        source = self._sources.get(bucket)
+        if source is None or self.consuming is None:
+            return
+        if source.paused:
+            bucket.came_at = self._clock()
+            self.consuming.resume(source)
+        elif source.full:
+            self.look_soon(bucket)
+
+    def leave(self, bucket: Bucket) -> None:
+        """Gives back what is held, and leaves it alone until something is wanted."""
+        if self.consuming is None:
+            return
+        # First, or what is given back would come again.
+        self.consuming.pause(self._sources[bucket])
+        for delivery in bucket.let_all_go():
+            self._waited(delivery).give_back()
+
+    def write(self, bucket: Bucket, lane: Lane, call: Call) -> None:
+        """Stores `call` in it.
+
+        Raises:
+            QueueUnavailable: it is not stored, or nobody knows.
+        """
+        # Counted first: it may come before its confirm.
+        bucket.expect(lane)
+        bucket.writing += 1
+        try:
+            self._write(bucket.name, call, lane.key)
+        except BaseException:  # a deadline, too
+            bucket.expect_less(lane)
+            self.to_count.add(bucket)  # perhaps it is stored
+            raise
+        finally:
+            bucket.writing -= 1
+
+    def count(self, bucket: Bucket) -> None:
+        """Compares what is known of a bucket with what the broker has."""
+        if self.consuming is None:
+            return
+        self.to_count.discard(bucket)
+        bucket.came_at = self._clock()
+        writing = bucket.writing
+        try:
+            told = self.consuming.channel.queue.declare(bucket.name, passive=True)
+        except AMQPError:
+            return  # the channel is lost
+        # The answer comes behind what was delivered before it. What is being written
+        # may be counted or not.
+        if isinstance(told, dict) and not (writing or bucket.writing):
+            bucket.contains(int(told["message_count"]))
+
+    def _widen(self, bucket: Bucket) -> None:
+        if self.consuming is not None and not bucket.held:
+            self.consuming.widen(self._sources[bucket], MOST_FETCHED)
+
+    def _waited(self, delivery: AmqpDelivery) -> AmqpDelivery:
+        if delivery.waits and self.consuming is not None:
+            self.consuming.waited(delivery.size)
+        delivery.waits = False
+        return delivery
+
+    def _survives(self, item: Item) -> bool:
+        """Whether what is ready can be made; if not, it is where it was."""
+        delivery = ours(item)
+        bucket = self.origin(delivery)
+        if bucket is not None and not delivery.alive:
+            bucket.expect(delivery.lane)
+        return delivery.alive
+
+
+def ours(item: Item) -> AmqpDelivery:
+    """What is ready in a lane of this queue.
+
+    Raises:
+        TypeError: it is another queue's.
+    """
+    if not isinstance(item, AmqpDelivery):
+        raise TypeError(f"{item} did not come of RabbitMQ")
+    return item

@@ -1,0 +1,166 @@
+"""Moves what is in the way: calls that cannot be made, before calls that are wanted.
+
+What comes of a bucket comes in order. What is in the way of a lane that wants its calls
+is written into another bucket. So is, slowly, what is in the way of something unknown:
+nobody has told us what an earlier run, or another instance, has put there.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from mspc.lanes.lane import Lane
+from mspc.lanes.lanes import Lanes
+from mspc.queues.amqp.buckets import Bucket, in_trouble
+from mspc.queues.amqp.consuming import Consuming
+from mspc.queues.amqp.delivery import AmqpDelivery
+from mspc.queues.amqp.moving import MOVED_AT_ONCE, Moving
+from mspc.queues.amqp.stock import Stock
+
+LOOK_EVERY_SECONDS = 0.25
+# Nothing has come of a bucket for so long: perhaps nothing is in it.
+QUIET_SECONDS = 1.0
+# How often a bucket is counted: other instances write into it, and may be gone.
+COUNT_AGAIN_SECONDS = 600.0
+# How many calls a second are written elsewhere to see what is behind them.
+LOOKED_THROUGH_A_SECOND = 200.0
+
+
+class Unmixing:
+    """Looks after the buckets, in one greenlet: it waits for the broker's answers."""
+
+    def __init__(
+        self,
+        stock: Stock,
+        lanes: Lanes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stock = stock
+        self._lanes = lanes
+        self._clock = clock
+        self._moving = Moving()
+        self._looked_at = 0.0
+        self._counted_at = 0.0
+        self._may_look_through = 0.0  # so many calls
+
+    @property
+    def patience(self) -> float:
+        """After how many seconds to look around although there is no news."""
+        busy = self._stock.to_count or not all(one.idle for one in self._stock.buckets)
+        return LOOK_EVERY_SECONDS if busy else COUNT_AGAIN_SECONDS
+
+    def forget(self) -> None:
+        """What has not begun is not done."""
+        self._moving.forget()
+
+    def stop(self) -> None:
+        self._moving.stop()
+
+    def join(self, timeout: float) -> None:
+        self._moving.join(timeout)
+
+    def look(self) -> None:
+        """Does what is to be done about the buckets now; waits for the broker."""
+        consuming = self._stock.consuming
+        if consuming is None or consuming.channel.lost.is_set():
+            return
+        now = self._clock()
+        since = now - self._looked_at
+        if since >= LOOK_EVERY_SECONDS:
+            self._looked_at = now
+            portion = LOOKED_THROUGH_A_SECOND * LOOK_EVERY_SECONDS
+            self._may_look_through += LOOKED_THROUGH_A_SECOND * since
+            self._may_look_through = min(portion, self._may_look_through)
+            if now - self._counted_at > COUNT_AGAIN_SECONDS:
+                self._counted_at = now
+                self._stock.to_count.update(self._stock.buckets)
+            for bucket in self._stock.buckets:
+                self._look_at_quiet(bucket, now)
+        while self._stock.to_look_at:
+            self._look_at_full(consuming, self._stock.to_look_at.pop())
+
+    def _look_at_quiet(self, bucket: Bucket, now: float) -> None:
+        source = self._stock.source(bucket)
+        for lane in [*bucket.held]:
+            self._stock.serve(lane)  # nobody tells when a probe may be kept
+        quiet = now - bucket.came_at > QUIET_SECONDS and not source.full
+        expected = source.consumers and (bucket.counts or bucket.unseen)
+        if bucket in self._stock.to_count or (quiet and expected):
+            self._stock.count(bucket)
+        if source.paused:
+            if bucket.unseen:
+                self._stock.fetch(bucket)
+        elif quiet and bucket.held and not bucket.unseen:
+            self._leave_if_bad(bucket)
+        if source.full:
+            self._stock.to_look_at.add(bucket)
+
+    def _look_at_full(self, consuming: Consuming, bucket: Bucket) -> None:
+        """Decides what to do about what is held, when nothing else can come."""
+        source = self._stock.source(bucket)
+        if not source.full:
+            return
+        if not bucket.held:
+            if not bucket.moving:
+                consuming.grow(source)  # all that comes can be made ready
+            return
+        if self._wanted(bucket, probes=False):
+            if source.window < MOVED_AT_ONCE:
+                consuming.grow(source)
+            in_the_way = [one for one in bucket.held if self._stock.room(one) <= 0]
+            self._move(bucket, in_the_way, MOVED_AT_ONCE)
+        elif bucket.unseen or self._wanted(bucket, probes=True):
+            in_the_way = [lane for lane in bucket.held if in_trouble(lane)]
+            moved = self._move(bucket, in_the_way, int(self._may_look_through))
+            self._may_look_through -= moved
+        else:
+            self._leave_if_bad(bucket)
+
+    def _wanted(self, bucket: Bucket, *, probes: bool) -> bool:
+        """Whether a lane wants what has not come, one in trouble for its probe."""
+        return any(
+            in_trouble(lane) == probes and self._lanes.wants(lane) > 0
+            for lane in [*bucket.counts]
+            if lane not in bucket.held
+        )
+
+    def _leave_if_bad(self, bucket: Bucket) -> None:
+        if not bucket.moving and all(map(in_trouble, bucket.held)):
+            self._stock.leave(bucket)
+
+    def _move(self, bucket: Bucket, lanes: list[Lane], most: int) -> int:
+        """Moves held calls of `lanes` out of the way; how many."""
+        count = min(most, MOVED_AT_ONCE - bucket.moving)
+        moved = 0
+        for lane in lanes:
+            while moved < count and lane in bucket.held:
+                delivery = self._stock.let_go(bucket, lane)
+                bucket.moving += 1
+                moved += 1
+                self._moving.do(
+                    partial(self._move_one, self._stock.consuming, bucket, delivery)
+                )
+        return moved
+
+    def _move_one(
+        self, consuming: Consuming | None, bucket: Bucket, delivery: AmqpDelivery
+    ) -> None:
+        lane, stock = delivery.lane, self._stock
+        try:
+            if not delivery.alive:
+                return
+            if stock.room(lane) > 0:  # it is wanted by now
+                self._lanes.offer(delivery)
+            else:
+                home = stock.buckets.home(lane, but=bucket)
+                stock.write(home, lane, delivery.call)
+                delivery.ack()
+            stock.look_soon(bucket)
+        except Exception:
+            # It is tried again when somebody looks around, not at once.
+            if stock.consuming is consuming:
+                stock.hold(bucket, delivery, first=True)
+            raise
+        finally:
+            if stock.consuming is consuming:
+                bucket.moving -= 1
