@@ -14,7 +14,7 @@ from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
 from mspc.process.greenlets import Watched
 from mspc.queues.amqp.buckets import in_trouble
-from mspc.queues.amqp.consuming import Consuming
+from mspc.queues.amqp.consuming import Consuming, Source
 from mspc.queues.amqp.delivery import AmqpDelivery
 from mspc.queues.amqp.moving import Moving
 from mspc.queues.amqp.stock import MOST_OF_A_SUSPECT, Stock, Write, ours
@@ -67,15 +67,24 @@ class Aside:
         self._unmixing.forget()
         self._stock.use(consuming)
 
-    def fits(self, lane: Lane, free: int) -> bool:
-        """Whether a call of `lane` may be ready, or soon, where `free` more may be.
+    def fits(self, lane: Lane, source: Source, others: int = 0) -> bool:
+        """Whether one more call of `lane` may come of a queue, to be ready soon.
 
-        As in the pool: a lane may have so many as are free, so that others have room.
+        As in the pool: a lane may have so many as are free, so that others have room,
+        and those that have not answered leave a quarter to those that have.
+
+        Args:
+            lane: whose call it is.
+            source: the queue.
+            others: calls that are on their way through it.
         """
         if not self._lanes.limited:
             return True
         if lane.shut:
             return self._stock.may_be_the_probe(lane)
+        free = source.free - others
+        if not lane.proven:
+            free -= source.most // 4
         mine = len(lane.ready) + len(lane.out)
         return free > 0 and (mine < free or not mine) and self._lanes.prompt(lane)
 
@@ -138,7 +147,7 @@ class Aside:
     def _park(self, delivery: AmqpDelivery, failed: Callable[[], None]) -> None:
         if not delivery.alive:
             return
-        if self.fits(delivery.lane, delivery.source.free + 1):
+        if self.fits(delivery.lane, delivery.source, -1):
             self._lanes.offer(delivery)  # its lane has come back
             return
         try:

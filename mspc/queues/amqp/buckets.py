@@ -21,28 +21,32 @@ def in_trouble(lane: Lane) -> bool:
     return lane.shut or lane.rank is Rank.BAD
 
 
+def answers(lane: Lane) -> bool:
+    """Whether it has answered lately: what it has too much of will be made soon."""
+    return lane.proven and not lane.shut
+
+
 @dataclass(slots=True, eq=False)
 class Bucket:
     """One queue for calls that were set aside.
 
     Attributes:
         name: the queue's.
-        trouble: whether it is for lanes that do not answer, rather than for those that
-            answer and have more calls than they may have in memory.
         counts: how many calls of each lane are to come of it, as far as we know.
         held: what has come and cannot be made ready, by lane, in order.
         moving: deliveries that are being written elsewhere.
         writing: calls that are being written into it.
+        written: calls that were written into it, or perhaps were.
         unseen: how many calls are to come of which nobody knows the lane.
         came_at: when something came last, in seconds of the clock.
     """
 
     name: str
-    trouble: bool
     counts: dict[Lane, int] = field(default_factory=dict)
     held: dict[Lane, deque[AmqpDelivery]] = field(default_factory=dict)
     moving: int = 0
     writing: int = 0
+    written: int = 0
     unseen: int = 0
     came_at: float = 0.0
 
@@ -120,14 +124,14 @@ class Bucket:
 class Buckets:
     """Which lane's calls go where.
 
-    Half of the buckets are for lanes in trouble. Else a lane that answers would wait
-    behind all that waits for one that does not.
+    Half of the buckets are for lanes that answer and have more calls than they may have
+    in memory. Else these would wait behind all that waits for the others.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         half = len(names) // 2
-        self._all = [Bucket(name, number < half) for number, name in enumerate(names)]
-        self._trouble, self._busy = self._all[:half], self._all[half:]
+        self._all = [Bucket(name) for name in names]
+        self._others, self._answering = self._all[:half], self._all[half:]
 
     def __iter__(self) -> Iterator[Bucket]:
         return iter(self._all)
@@ -143,7 +147,7 @@ class Buckets:
             lane: whose call it is.
             but: where it shall not be put, if there is a choice.
         """
-        half = self._trouble if in_trouble(lane) else self._busy
+        half = self._answering if answers(lane) else self._others
         choice = [half[number] for number in _two_of(len(half), lane.key)]
         return min(choice, key=lambda one: (one is but, _others(one, lane)))
 

@@ -14,6 +14,8 @@ from mspc.queues.amqp.channel import Message, PipelinedChannel
 
 # With which any queue but the main one begins: most are empty, or wait.
 FIRST_OF_OTHERS = 3
+# One in so many of the calls that may be held is not for what is held for long.
+SPARE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,11 @@ class Consuming:
         more = min(more, self._calls_left())
         if more > 0:
             self._consume(source, more)
+
+    @property
+    def spare(self) -> bool:
+        """Whether there is room for calls that will be held for long."""
+        return self._calls_left() * SPARE >= self._limits.calls
 
     def widen(self, source: Source, window: int) -> None:
         """Lets a queue of small calls have `window` deliveries ahead, if it may."""

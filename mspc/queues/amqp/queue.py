@@ -81,7 +81,7 @@ class AmqpQueue:
         )
         self._session: Consuming | None = None
         self._main: Source | None = None
-        self._coming: dict[Lane, int] = {}  # what is being put into the main queue
+        self._coming = 0  # calls that are being put into the main queue
         self._cancelled = False
 
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
@@ -178,24 +178,22 @@ class AmqpQueue:
         if not self._fits(lane):
             self._aside.put(lane, call)
             return
-        self._coming[lane] = self._coming.get(lane, 0) + 1
+        self._coming += 1
         try:
             self.publish(self._topology.main, call)
         finally:
-            if self._coming[lane] > 1:
-                self._coming[lane] -= 1
-            else:
-                del self._coming[lane]
+            self._coming -= 1
 
     def _fits(self, lane: Lane) -> bool:
         """Whether a new call goes into the main queue."""
-        if not self._lanes.limited:
+        if self._main is None or not self._lanes.limited:
             return True
         if lane.shut or lane.aside:  # it would pass those that wait
             return False
-        # A main queue whose window is full holds a backlog that nobody has sorted.
-        free = self._limits.main if self._main is None else self._main.free
-        return self._aside.fits(lane, free - self._coming.get(lane, 0))
+        # A main queue whose window is full holds a backlog that nobody has sorted; one
+        # that is not consumed waits until there is room for a large call.
+        main = self._main
+        return bool(main.consumers) and self._aside.fits(lane, main, self._coming)
 
     def _set_aside(self, queue: str, call: Call, lane: str) -> None:
         self.publish(queue, call, lane=lane)
@@ -283,7 +281,7 @@ class AmqpQueue:
     def _make_ready(self, delivery: AmqpDelivery) -> None:
         """It is due: it can be taken, or is set aside. Never waits."""
         # One place is its own already.
-        if self._aside.fits(delivery.lane, delivery.source.free + 1):
+        if self._aside.fits(delivery.lane, delivery.source, -1):
             self._lanes.offer(delivery)
         else:
             self._aside.park(delivery, partial(self._look_again_later, delivery))

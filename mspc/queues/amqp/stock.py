@@ -86,8 +86,11 @@ class Stock:
         """How many more calls of `lane` can be made ready now."""
         if lane.shut:
             return int(self.may_be_the_probe(lane))
-        most = MOST_OF_A_SUSPECT if lane.rank is Rank.BAD else MOST_FETCHED
-        return most - len(lane.ready)
+        if lane.rank is not Rank.BAD:
+            return MOST_FETCHED - len(lane.ready)
+        # Many that hang would else hold all that may be held.
+        spare = self.consuming is not None and self.consuming.spare
+        return MOST_OF_A_SUSPECT - len(lane.ready) if spare else 0
 
     def may_be_the_probe(self, lane: Lane) -> bool:
         """Whether a call of a lane that is shut may be ready, for the next probe."""
@@ -173,6 +176,7 @@ class Stock:
             raise
         finally:
             bucket.writing -= 1
+            bucket.written += 1
 
     def count(self, bucket: Bucket) -> None:
         """Compares what is known of a bucket with what the broker has."""
@@ -180,14 +184,16 @@ class Stock:
             return
         self.to_count.discard(bucket)
         bucket.came_at = self._clock()
-        writing = bucket.writing
+        written = bucket.written
         try:
             told = self.consuming.channel.queue.declare(bucket.name, passive=True)
         except AMQPError:
             return  # the channel is lost
         # The answer comes behind what was delivered before it. What is being written
         # may be counted or not.
-        if isinstance(told, dict) and not (writing or bucket.writing):
+        if bucket.writing or bucket.written != written:
+            self.to_count.add(bucket)
+        elif isinstance(told, dict):
             bucket.contains(int(told["message_count"]))
 
     def _widen(self, bucket: Bucket) -> None:

@@ -22,6 +22,9 @@ LOOK_EVERY_SECONDS = 0.25
 QUIET_SECONDS = 1.0
 # How often a bucket is counted: other instances write into it, and may be gone.
 COUNT_AGAIN_SECONDS = 600.0
+# How often a bucket that was left alone is asked whether it is wanted: whoever wants it
+# has said so, and perhaps there was no room then.
+ASK_AGAIN_SECONDS = 5.0
 # How many calls a second are written elsewhere to see what is behind them.
 LOOKED_THROUGH_A_SECOND = 200.0
 
@@ -41,6 +44,7 @@ class Unmixing:
         self._moving = Moving()
         self._looked_at = 0.0
         self._counted_at = 0.0
+        self._asked_at = 0.0
         self._may_look_through = 0.0  # so many calls
 
     @property
@@ -74,12 +78,15 @@ class Unmixing:
             if now - self._counted_at > COUNT_AGAIN_SECONDS:
                 self._counted_at = now
                 self._stock.to_count.update(self._stock.buckets)
+            asked = now - self._asked_at > ASK_AGAIN_SECONDS
+            if asked:
+                self._asked_at = now
             for bucket in self._stock.buckets:
-                self._look_at_quiet(bucket, now)
+                self._look_at_quiet(bucket, now, asked=asked)
         while self._stock.to_look_at:
             self._look_at_full(consuming, self._stock.to_look_at.pop())
 
-    def _look_at_quiet(self, bucket: Bucket, now: float) -> None:
+    def _look_at_quiet(self, bucket: Bucket, now: float, *, asked: bool) -> None:
         source = self._stock.source(bucket)
         for lane in [*bucket.held]:
             self._stock.serve(lane)  # nobody tells when a probe may be kept
@@ -88,7 +95,7 @@ class Unmixing:
         if bucket in self._stock.to_count or (quiet and expected):
             self._stock.count(bucket)
         if source.paused:
-            if bucket.unseen:
+            if bucket.unseen or (asked and self._asked(bucket)):
                 self._stock.fetch(bucket)
         elif quiet and bucket.held and not bucket.unseen:
             self._leave_if_bad(bucket)
@@ -123,6 +130,9 @@ class Unmixing:
             for lane in [*bucket.counts]
             if lane not in bucket.held
         )
+
+    def _asked(self, bucket: Bucket) -> bool:
+        return self._wanted(bucket, probes=False) or self._wanted(bucket, probes=True)
 
     def _leave_if_bad(self, bucket: Bucket) -> None:
         if not bucket.moving and all(map(in_trouble, bucket.held)):

@@ -284,6 +284,27 @@ def test_a_busy_lane_leaves_room_for_others(open_queue: Open) -> None:
     assert instance.attempts == {0}
 
 
+def test_many_new_lanes_that_hang_leave_the_way_free(open_queue: Open) -> None:
+    """More than the main queue may have ahead, each with calls that never end."""
+    instance = open_queue()
+    [first] = instance.put(GOOD, 1)
+    eventually(lambda: instance.made([first]))
+    instance.lanes.judge(instance.lanes.of(GOOD), reachable=True, seconds=0.01)
+    instance.settles = False
+    hanging: list[str] = []
+    for number in range(300):
+        hanging += instance.put(f"http://hangs-{number}:80", 2)
+    for _ in range(20):
+        [good] = instance.put(GOOD, 1)
+        eventually(lambda good=good: _kept(instance, good), 3)  # type: ignore[misc]
+        instance.settle(_kept(instance, good)[0])
+    assert not any(one in instance.done for one in hanging)
+
+
+def _kept(instance: Instance, call_id: str) -> list[Delivery]:
+    return [one for one in instance.kept if one.call.id == call_id]
+
+
 def test_a_lost_connection_loses_nothing_aside(
     open_queue: Open, rabbitmq_node: RabbitNode
 ) -> None:
