@@ -81,7 +81,6 @@ def _idle_of_the_queue(
     if scheme == "sqlite":
         yield "QUEUE_SCHEME is sqlite", _RABBITMQ
         return
-    yield f"QUEUE_SCHEME is {scheme}", ("BREAKER_FAILURES",)
     if all(port for _, port in values["QUEUE_HOST"]):
         yield "QUEUE_HOST has ports of its own", ("QUEUE_PORT",)
     if scheme == "amqp":

@@ -8,7 +8,8 @@ from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.process import crash
-from mspc.queues.amqp.consuming import Consumer, Consuming, Source
+from mspc.queues.amqp.consuming import Consuming
+from mspc.queues.amqp.sources import Consumer, Source
 
 BURY_AGAIN_SECONDS = 5.0
 

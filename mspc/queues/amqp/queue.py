@@ -24,10 +24,11 @@ from mspc.queues.amqp import message as amqp_message
 from mspc.queues.amqp.aside import Aside
 from mspc.queues.amqp.channel import Message, PipelinedChannel
 from mspc.queues.amqp.confirms import Unroutable
-from mspc.queues.amqp.consuming import Consumer, Consuming, Limits, Source
+from mspc.queues.amqp.consuming import Consuming
 from mspc.queues.amqp.delivery import AmqpDelivery
 from mspc.queues.amqp.diagnosis import PRECONDITION_FAILED
 from mspc.queues.amqp.link import PATIENCE_SECONDS, Link
+from mspc.queues.amqp.sources import Consumer, Limits, Source
 from mspc.queues.amqp.topology import Topology
 from mspc.queues.base import Delivery, unread
 from mspc.queues.clock import WaitingWindow

@@ -10,8 +10,9 @@ from mspc.calls.call import Call
 from mspc.lanes.lane import Item, Lane, Rank
 from mspc.lanes.lanes import FEW_READY, Lanes
 from mspc.queues.amqp.buckets import Bucket, Buckets, in_trouble
-from mspc.queues.amqp.consuming import Consuming, Source
+from mspc.queues.amqp.consuming import Consuming
 from mspc.queues.amqp.delivery import AmqpDelivery
+from mspc.queues.amqp.sources import Source
 
 # The calls of a lane that are made ready from its buckets, and of one that hangs.
 MOST_FETCHED = 2 * FEW_READY

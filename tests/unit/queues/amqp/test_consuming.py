@@ -9,7 +9,8 @@ import pytest
 from pamqp import commands
 
 from mspc.queues.amqp.channel import Message, PipelinedChannel
-from mspc.queues.amqp.consuming import Consumer, Consuming, Limits
+from mspc.queues.amqp.consuming import Consuming
+from mspc.queues.amqp.sources import Consumer, Limits
 
 MIB = 2**20
 LIMITS = Limits(main=130, calls=300, bytes=32 * MIB)
