@@ -504,7 +504,8 @@ def test_the_recipes_of_rabbitmq(
 ) -> None:
     if not isinstance(rabbitmq, RabbitNode):
         pytest.skip("the RabbitMQ of MSPC_TEST_AMQP is not ours to configure")
-    numbered = [f"services.{kind}.{k}" for kind in ("retry", "aside") for k in range(16)]
+    kinds = ("retry", "aside")
+    numbered = [f"services.{kind}.{k}" for kind in kinds for k in range(16)]
     names = ["services", "services.dead", *numbered]
     target.answer("/dead", status=500, times=1)
     target.answer("/waits", status=503)
