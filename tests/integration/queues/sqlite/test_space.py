@@ -16,8 +16,9 @@ from mspc.errors import QueueUnavailable
 from mspc.queues.base import Delivery
 from mspc.queues.spooled import SpooledQueue
 from mspc.queues.sqlite.commits import Store
+from mspc.queues.sqlite.file import empty_wal
 from mspc.queues.sqlite.queue import SqliteQueue
-from mspc.queues.sqlite.space import space_of, wal_pages
+from mspc.queues.sqlite.space import FRAME_BYTES, space_of, wal_pages
 from mspc.settings.config import SqliteConfig
 from tests.support.memory import MemoryQueue, MemoryStore
 from tests.support.opened import Opened
@@ -84,6 +85,30 @@ def test_a_queue_that_is_empty_again_takes_calls_again(
         assert again > 0.8 * first
         first = again
     drain(opened, first)
+    opened.close()
+
+
+def test_what_the_wal_has_room_for_is_no_reason_to_refuse(small_disk: Path) -> None:
+    """A call begins in a WAL that is nearly full, which is longer than usual then."""
+    path = small_disk / "queue.db"
+    opened = open_at(path)
+    queue = cast("SqliteQueue", opened.queue)
+    queue._tidying.stop()  # it would make room
+    store, wal = queue._store, path.with_name("queue.db-wal")
+    count = 0
+    for _ in range(2):  # an empty WAL leaves room for one more
+        count += fill(queue.put, 1_000_000)
+        store.run_alone(lambda db: empty_wal(db, path, above=0))
+    drain(opened, count)
+    store.run_alone(lambda db: empty_wal(db, path, above=0))
+    while wal.stat().st_size < 0.8 * wal_pages(path) * FRAME_BYTES:
+        queue.put(Call(b"small"))
+        opened.take().ack()
+    queue.put(Call(b"x" * 1_000_000))
+    assert wal.stat().st_size > 1_000_000 + 0.8 * wal_pages(path) * FRAME_BYTES
+    for _ in range(9):
+        queue.put(Call(b"x" * 1_000_000))
+    drain(opened, 10)
     opened.close()
 
 
