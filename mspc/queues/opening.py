@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from mspc.calls.call import Call
 from mspc.lanes.lanes import Lanes
-from mspc.queues.amqp.queue import AmqpQueue
 from mspc.queues.base import Delivery, Queue, unread
 from mspc.queues.spooled import SpooledQueue
 from mspc.queues.sqlite.queue import SqliteQueue
@@ -27,6 +26,9 @@ def open_queue(
     """
     if isinstance(config, SqliteConfig):
         return SqliteQueue(config, lanes, lane_of)
+    # Here: whoever has no RabbitMQ starts without what speaks to it.
+    from mspc.queues.amqp.queue import AmqpQueue
+
     broker = AmqpQueue(config, lanes, lane_of)
     if config.spool is None:
         return broker
