@@ -17,7 +17,7 @@ LARGE = '"' + "x" * MB + '"'
 
 
 def post_large(mspc: MspcProcess, url: str, count: int) -> None:
-    call = {"url": url, "method": "POST", "body": LARGE}
+    call = json.dumps({"url": url, "method": "POST", "body": LARGE}).encode()
     statuses = Pool(4).map(lambda _: mspc.post(call).status, range(count))
     assert set(statuses) == {202}
 

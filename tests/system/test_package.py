@@ -100,8 +100,11 @@ def environment(
     if python is None:
         pytest.skip(f"there is no Python {request.param} on this machine")
     directory: Path = tmp_path_factory.mktemp("environment") / "venv"
-    run(python, "-m", "venv", directory)
-    run(directory / "bin/pip", "install", "--disable-pip-version-check", wheel)
+    # Another pip than the environment's own, and nothing compiled that is not imported:
+    # what is installed is the same, in half of the processor time.
+    run(python, "-m", "venv", "--without-pip", directory)
+    pip = (sys.executable, "-m", "pip", "--python", directory / "bin/python")
+    run(*pip, "install", "--disable-pip-version-check", "--no-compile", wheel)
     yield directory
     shutil.rmtree(directory)
 
