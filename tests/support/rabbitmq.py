@@ -238,9 +238,11 @@ class RabbitNode(Broker):
             "RABBITMQ_CONF_ENV_FILE": str(here / "rabbitmq-env.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(here / "enabled_plugins"),
             "RABBITMQ_GENERATED_CONFIG_DIR": str(here / "generated"),
-            # Otherwise the VM starts an epmd that outlives it.
+            # Otherwise the VM starts an epmd that outlives it; and its idle threads
+            # spin a while, on processors that the other tests need.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
+                " +sbwt none +sbwtdcpu none +sbwtdio none"
             ),
             "RABBITMQ_CTL_ERL_ARGS": "-start_epmd false",
         }
