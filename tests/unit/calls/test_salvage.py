@@ -197,6 +197,13 @@ def test_what_only_python_reads_is_read_when_it_is_small() -> None:
     assert "The body is not JSON" in refusal(payload)
 
 
+def test_a_header_that_only_python_reads_is_sent_as_it_is_written() -> None:
+    headers = b'{"A": NaN, "B": [-Infinity, 1], "C": 1e999}'
+    payload = b'{"url": "http://a", "headers": %s}' % headers
+    expected = {"A": "NaN", "B": '["-Infinity", 1]', "C": "1e999"}
+    assert dict(read(payload).headers) == expected
+
+
 def test_trace_has_no_body() -> None:
     assert sent(method="TRACE", body="x y").body == b""
 
@@ -220,6 +227,7 @@ json_values = st.recursive(
 @example(b'{"url": "\\ud800", "x": Infinity}')
 @example(b'{"url": "http://a/", "headers": {"X-A": ["\\udfff"]}, "x": NaN}')
 @example(b'{"url": "http://a/", "body": "\\ud800\\ud800\\udc00", "x": NaN}')
+@example(b'{"url": "http://a/", "headers": {"": Infinity}}')
 def test_anything_is_sent_or_refused(payload: bytes) -> None:
     try:
         request = salvage(payload, NETWORKS, REFUSED)
