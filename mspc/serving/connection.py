@@ -66,6 +66,7 @@ class ClientConnection(WSGIHandler):
         self._limits = traffic.limits
         self._served = 0
         self._gone = False  # the client, as far as we have noticed
+        self._ended = False  # by us, before a request had begun to come
         self._unread = False  # a part of the last request
         self._lingers = False
         self._body_deadline = 0.0  # 0 until the application reads
@@ -91,9 +92,11 @@ class ClientConnection(WSGIHandler):
     def drain(self) -> None:
         """Ends the connection unless a request has begun to come.
 
-        One that lies unread in the kernel is still served: SHUT_RD leaves it there.
+        One that lies unread in the kernel has: it is served, whatever of it is still on
+        its way.
         """
-        if self.waiting:
+        if self.waiting and not self._has_come():
+            self._ended = True
             self._shut(socket.SHUT_RD)
         if self._lingers:
             self.deadline = min(self.deadline, monotonic() + DRAINING_SECONDS)
@@ -109,11 +112,21 @@ class ClientConnection(WSGIHandler):
         self.deadline = math.inf
         self._shut(socket.SHUT_RDWR)
 
+    def _has_come(self) -> bool:
+        """Whether something lies unread in the kernel."""
+        try:
+            peeked = self._kernels().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        return bool(peeked)
+
+    def _kernels(self) -> Any:
+        # gevent's own would take the TLS layer from the greenlet that waits in it.
+        return cast("Any", self.socket)._sock
+
     def _shut(self, how: int) -> None:
-        # The kernel's socket: gevent's would take the TLS layer from the greenlet that
-        # waits in it.
         with suppress(OSError):
-            cast("Any", self.socket)._sock.shutdown(how)
+            self._kernels().shutdown(how)
 
     def _shake_hands(self) -> bool:
         if not isinstance(self.socket, ssl.SSLSocket):
@@ -154,14 +167,15 @@ class ClientConnection(WSGIHandler):
 
     def _await_request(self) -> bool:
         """False when the client has hung up instead."""
+        if self._served % TURN == TURN - 1:
+            gevent.sleep(0)  # requests that were sent ahead are read without waiting
         self.waiting = True
         if self._traffic.draining:
             self.drain()
-        if self._served % TURN == TURN - 1:
-            gevent.sleep(0)  # requests that were sent ahead are read without waiting
         limit = self._limits.idle if self._served else self._limits.headers
         self.deadline = monotonic() + limit
-        if not self.rfile.peek(1):
+        # What has come since we ended it may be a part: no answer would be right.
+        if not self.rfile.peek(1) or self._ended:
             return False
         self.waiting = False
         if self._served:
@@ -295,7 +309,7 @@ class ClientConnection(WSGIHandler):
         try:
             # For the same reason; this does not wait. Who sent more than was asked for
             # has still to read the last answer.
-            if cast("Any", self.socket)._sock.recv(16_384) and self.close_connection:
+            if self._kernels().recv(16_384) and self.close_connection:
                 self._linger()
         except OSError:
             pass

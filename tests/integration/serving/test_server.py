@@ -828,6 +828,46 @@ def test_stopping_an_idle_server_takes_no_time(
     server.stop(SOON)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("part", [b"P", POST, POST + b"Content-Length: 3\r\n\r\n"])
+def test_a_request_that_has_begun_to_arrive_is_served(
+    start: Start, connect: Connect, app: App, part: bytes, kept: bool
+) -> None:
+    """Its body is another packet with most clients, and may come a moment later."""
+    whole = POST + b"Content-Length: 3\r\n\r\nabc"
+    server = start()
+    client = connect(server)
+    if kept:
+        client.ask(GET)
+    else:
+        eventually(lambda: server._traffic.open)
+    client.send(part)  # no switch to the server in between
+    stopping = gevent.spawn(server.stop, SOON)
+    eventually(lambda: server._traffic.draining)
+    eventually(lambda: not any(one.waiting for one in server._traffic.open))
+    client.send(whole[len(part) :])
+
+    answer = client.answer()
+    assert (answer.status, answer.body) == (200, b"abc")
+    assert client.rest() == b""
+    stopping.get(timeout=SOON)
+
+
+def test_what_comes_after_the_end_is_not_answered(
+    start: Start, connect: Connect, app: App
+) -> None:
+    """A part of it may be missing; the client knows that nothing was read."""
+    server = start()
+    client = connect(server)
+    client.ask(GET)
+    (connection,) = server._traffic.open
+    eventually(lambda: connection.waiting)
+    connection.drain()
+    client.send(POST + b"Content-Length: 3\r\n\r\n")  # no switch in between
+    assert client.rest() == b""
+    assert len(app.calls) == 1
+
+
 def test_a_server_that_never_started_stops() -> None:
     server = Server(HttpConfig(host=LOCAL, port=0), App())
     server.stop(SOON)
