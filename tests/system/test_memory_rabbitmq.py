@@ -56,6 +56,7 @@ def test_large_calls_that_fail_are_made_when_the_service_is_back(
     settings = {
         **rabbitmq.settings(queue_name),
         "REQUEUE_FAILED_AFTER_MILLISECONDS": "3000",
+        "BREAKER_FAILURES": "0",  # each of them waits in the retry queue
     }
     mspc = mspc_process(settings)
     post_large(mspc, target.url("/large"), 200)
