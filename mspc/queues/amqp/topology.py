@@ -68,9 +68,7 @@ class Topology:
         Raises:
             AMQPError: refused; code 406 when a queue exists with other arguments.
         """
-        # An older version may have declared the main queue alone.
-        ours = (self.main, self.asides[-1])
-        new = not all(self._exists(connection, queue) for queue in ours)
+        new = not self._exist(connection)
         channel = connection.channel(rpc_timeout=DECLARE_TIMEOUT_SECONDS)
         try:
             # One write and one answer instead of an answer each: amqpstorm polls for
@@ -83,11 +81,12 @@ class Topology:
         if new and self.queue_type == "quorum":
             gevent.sleep(NEW_QUORUM_QUEUE_SECONDS)
 
-    @staticmethod
-    def _exists(connection: Connection, queue: str) -> bool:
+    def _exist(self, connection: Connection) -> bool:
         channel = connection.channel(rpc_timeout=DECLARE_TIMEOUT_SECONDS)
         try:
-            channel.queue.declare(queue, passive=True)
+            # An older version may have declared the main queue alone.
+            for queue in (self.main, self.asides[-1]):
+                channel.queue.declare(queue, passive=True)
         except AMQPChannelError as exc:
             if exc.error_code == NOT_FOUND:
                 return False
