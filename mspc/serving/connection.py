@@ -92,8 +92,7 @@ class ClientConnection(WSGIHandler):
     def drain(self) -> None:
         """Ends the connection unless a request has begun to come.
 
-        One that lies unread in the kernel has: it is served, whatever of it is still on
-        its way.
+        One that lies unread in the kernel has: it is served when all of it has come.
         """
         if self.waiting and not self._has_come():
             self._ended = True

@@ -134,7 +134,8 @@ class AmqpQueue:
         return self._publishing.problem() or self.delivery_problem()
 
     def delivery_problem(self) -> str | None:
-        return self._consuming.problem() or self._aside.problem()
+        ended = self._cancelled  # on purpose
+        return self._consuming.problem() or (None if ended else self._aside.problem())
 
     def remark(self) -> str | None:
         return None
