@@ -127,13 +127,13 @@ def _odd_members(text: bytes, refused: BadRequest) -> _Members:
         raise refused
     try:
         found = json.loads(text)
-        as_written = json.loads(text, parse_constant=str, parse_float=str)
     except (ValueError, RecursionError):
         raise refused from None
     if not isinstance(found, dict):
         raise refused
     names = found.keys() & set(_Members.__struct_fields__)
     if "headers" in names:  # they are read again, and their values are texts anyway
+        as_written = json.loads(text, parse_constant=str, parse_float=str)
         found["headers"] = as_written["headers"]
     return _Members(**{n: Raw(json.dumps(found[n]).encode()) for n in names})
 

@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -148,18 +147,19 @@ def prepared(pid: int) -> bool:
     Python itself handles SIGINT before, and a shell that starts something in the
     background has it ignore SIGINT and SIGQUIT.
     """
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"^SigCgt:\t([0-9a-f]+)$", status, re.MULTILINE)
-    assert found is not None
-    return bool(int(found[1], 16) >> (signal.SIGUSR1 - 1) & 1)
+    return _has(pid, signal.SIGUSR1, "SigCgt")
 
 
 def caught(pid: int, number: int) -> bool:
     """Whether the process has a handler for it, or ignores it."""
+    return _has(pid, number, "SigCgt") or _has(pid, number, "SigIgn")
+
+
+def _has(pid: int, number: int, mask: str) -> bool:
+    """Whether the kernel has this signal in that mask of the process."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)
-    mask = int(fields["SigCgt"], 16) | int(fields["SigIgn"], 16)
-    return bool(mask >> (number - 1) & 1)
+    return bool(int(fields[mask], 16) >> (number - 1) & 1)
 
 
 def test_signals_that_the_parent_has_blocked_are_heeded(

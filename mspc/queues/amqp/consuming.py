@@ -126,9 +126,7 @@ class Consuming:
 
     def grow(self, source: Source) -> None:
         """Gives a busy queue as many deliveries again, if there is room."""
-        if source.window >= source.most or not source.consumers:
-            return
-        if any(one.held < one.prefetch for one in source.consumers):
+        if source.window >= source.most or not source.full:
             return
         if source.window >= source.cap:
             if self._large * 2 > self._room_for_large:

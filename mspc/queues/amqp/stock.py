@@ -34,20 +34,13 @@ class Stock:
         news: set when there is something to look at.
     """
 
-    def __init__(
-        self,
-        write: Write,
-        lanes: Lanes,
-        names: Sequence[str],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, write: Write, lanes: Lanes, names: Sequence[str]) -> None:
         """
         Args:
             write: stores a call in the queue of that name, with its lane; returns when
                 it is confirmed, and raises QueueUnavailable when it is not.
             lanes: whose turn it is.
             names: of the buckets.
-            clock: seconds that never step back; that of `lanes`.
         """
         self.buckets = Buckets(names)
         self.consuming: Consuming | None = None
@@ -56,7 +49,6 @@ class Stock:
         self.news = Event()
         self._write = write
         self._lanes = lanes
-        self._clock = clock
         self._sources: dict[Bucket, Source] = {}
         self._bucket_of: dict[Source, Bucket] = {}
 
@@ -97,13 +89,13 @@ class Stock:
         """Whether a call of a lane that is shut may be ready, for the next probe."""
         if lane.paused or lane.ready:
             return False
-        return lane.breaker.next_probe - self._clock() < KEEP_A_PROBE_SECONDS
+        return lane.breaker.next_probe - time.monotonic() < KEEP_A_PROBE_SECONDS
 
     def arrived(self, delivery: AmqpDelivery) -> None:
         """Something has come of a bucket. Never waits."""
         lane, source = delivery.lane, delivery.source
         bucket = self._bucket_of[source]
-        bucket.came_at = self._clock()
+        bucket.came_at = time.monotonic()
         bucket.came(lane)
         if self.room(lane) > 0:
             self._lanes.offer(delivery)
@@ -146,7 +138,7 @@ class Stock:
         if source is None or self.consuming is None:
             return
         if source.paused:
-            bucket.came_at = self._clock()
+            bucket.came_at = time.monotonic()
             self.consuming.resume(source)
         elif source.full:
             self.look_soon(bucket)
@@ -184,7 +176,7 @@ class Stock:
         if self.consuming is None:
             return
         self.to_count.discard(bucket)
-        bucket.came_at = self._clock()
+        bucket.came_at = time.monotonic()
         written = bucket.written
         try:
             told = self.consuming.channel.queue.declare(bucket.name, passive=True)

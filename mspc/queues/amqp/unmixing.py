@@ -6,7 +6,6 @@ nobody has told us what an earlier run, or another instance, has put there.
 """
 
 import time
-from collections.abc import Callable
 from functools import partial
 
 from mspc.lanes.lane import Lane
@@ -32,15 +31,9 @@ LOOKED_THROUGH_A_SECOND = 200.0
 class Unmixing:
     """Looks after the buckets, in one greenlet: it waits for the broker's answers."""
 
-    def __init__(
-        self,
-        stock: Stock,
-        lanes: Lanes,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, stock: Stock, lanes: Lanes) -> None:
         self._stock = stock
         self._lanes = lanes
-        self._clock = clock
         self._moving = Moving()
         self._looked_at = 0.0
         self._counted_at = 0.0
@@ -68,7 +61,7 @@ class Unmixing:
         consuming = self._stock.consuming
         if consuming is None or consuming.channel.lost.is_set():
             return
-        now = self._clock()
+        now = time.monotonic()
         since = now - self._looked_at
         if since >= LOOK_EVERY_SECONDS:
             self._looked_at = now
@@ -95,7 +88,9 @@ class Unmixing:
         if bucket in self._stock.to_count or (quiet and expected):
             self._stock.count(bucket)
         if source.paused:
-            if bucket.unseen or (asked and self._asked(bucket)):
+            if bucket.unseen or (
+                asked and any(map(self._lanes.wants, [*bucket.counts]))
+            ):
                 self._stock.fetch(bucket)
         elif quiet and bucket.held and not bucket.unseen:
             self._leave_if_bad(bucket)
@@ -130,9 +125,6 @@ class Unmixing:
             for lane in [*bucket.counts]
             if lane not in bucket.held
         )
-
-    def _asked(self, bucket: Bucket) -> bool:
-        return self._wanted(bucket, probes=False) or self._wanted(bucket, probes=True)
 
     def _leave_if_bad(self, bucket: Bucket) -> None:
         if not bucket.moving and all(map(in_trouble, bucket.held)):

@@ -77,14 +77,6 @@ class Instance:
 Open = Callable[..., Instance]
 
 
-@pytest.fixture(params=["classic", "quorum"])
-def config(
-    request: pytest.FixtureRequest, rabbitmq: Broker, queue_name: str
-) -> AmqpConfig:
-    hosts = ((rabbitmq.host, rabbitmq.port),)
-    return AmqpConfig(hosts, queue_name, queue_type=str(request.param))
-
-
 @pytest.fixture
 def open_queue(config: AmqpConfig) -> Iterator[Open]:
     opened: list[Instance] = []
@@ -103,12 +95,6 @@ def open_queue(config: AmqpConfig) -> Iterator[Open]:
 
 def lane_of(call: Call) -> str:
     return call.payload.decode()
-
-
-def depth(broker: Broker, queue: str) -> int:
-    """How many calls of it are not delivered."""
-    with broker.connect() as connection, connection.channel() as channel:
-        return int(channel.queue.declare(queue, passive=True)["message_count"])
 
 
 def test_calls_of_a_shut_lane_are_in_nobodys_way(open_queue: Open) -> None:
@@ -140,7 +126,7 @@ def test_calls_that_nobody_sorted_are_sorted(
     first.close()
     second = open_queue(BAD)
     eventually(lambda: second.made([good.id]) == 1)
-    eventually(lambda: depth(rabbitmq, config.name) == 0)
+    eventually(lambda: rabbitmq.ready(config.name) == 0)
     assert second.made([call.id for call in bad]) == 0
     second.lanes.resume(BAD)
     eventually(lambda: second.made([call.id for call in bad]) == 500, 30)

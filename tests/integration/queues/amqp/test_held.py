@@ -17,14 +17,6 @@ from tests.support.waiting import eventually
 MIB = 2**20
 
 
-@pytest.fixture(params=["classic", "quorum"])
-def config(
-    request: pytest.FixtureRequest, rabbitmq: Broker, queue_name: str
-) -> AmqpConfig:
-    hosts = ((rabbitmq.host, rabbitmq.port),)
-    return AmqpConfig(hosts, queue_name, queue_type=str(request.param))
-
-
 @pytest.fixture
 def opened(config: AmqpConfig) -> Iterator[Opened]:
     """An open queue whose deliveries nobody settles but the test."""
