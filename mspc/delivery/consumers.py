@@ -126,6 +126,7 @@ class Consumers:
                 self._log(logging.WARNING, delivery, request, outcome, then)
                 crash.at("before_retry")
                 delivery.retry(call.next_attempt(str(outcome)), delay)
+                self._in_flight.stored(attempt)
                 crash.at("after_retry")
             case DeadLetter(reason):
                 self._log(logging.ERROR, delivery, request, outcome, "a dead letter")

@@ -1,4 +1,4 @@
-"""Which calls are being attempted, and which have just succeeded.
+"""Which calls are being attempted, and which are taken care of.
 
 A broker delivers again what it does not know to be settled: after a lost connection,
 or when a copy was stored whose confirm got lost. Most of these repetitions can be told
@@ -7,6 +7,7 @@ new copy.
 """
 
 import hashlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -26,12 +27,13 @@ class Attempt:
     Attributes:
         key: what tells the call from others.
         delivery: what to settle when the outcome is known.
+        failed_before: how many attempts had failed before it.
     """
 
     def __init__(self, key: Key, delivery: Delivery) -> None:
         self.key = key
         self.delivery = delivery
-        self._failed_before = delivery.call.attempts
+        self.failed_before = delivery.call.attempts
         self._copies: list[Delivery] = []
 
     def settle(self) -> Delivery:
@@ -56,9 +58,9 @@ class Attempt:
         if settled:
             # One that has failed more often may be the copy that was just stored.
             for copy in left:
-                if copy.call.attempts <= self._failed_before:
+                if copy.call.attempts <= self.failed_before:
                     copy.ack()
-            left = [c for c in left if c.call.attempts > self._failed_before]
+            left = [c for c in left if c.call.attempts > self.failed_before]
         return [copy for copy in left if copy.alive]  # the others come again
 
 
@@ -68,12 +70,13 @@ class InFlight:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._attempts: dict[Key, Attempt] = {}
-        self._succeeded: OrderedDict[Key, float] = OrderedDict()
+        # Copies that have failed less often are done with, and since when.
+        self._done: OrderedDict[Key, tuple[float, float]] = OrderedDict()
 
     def begin(self, delivery: Delivery) -> Attempt | None:
         """A new attempt; None when `delivery` repeats a call and is taken care of."""
         key = _key(delivery.call)
-        if self._has_succeeded(key):
+        if delivery.call.attempts < self._done_below(key):
             delivery.ack()
             return None
         running = self._attempts.get(key)
@@ -85,18 +88,31 @@ class InFlight:
 
     def succeeded(self, attempt: Attempt) -> None:
         """Remembers that the call was answered 2xx, before its ack is on its way."""
-        self._succeeded[attempt.key] = self._clock()
-        self._succeeded.move_to_end(attempt.key)
-        if len(self._succeeded) > REMEMBERED_CALLS:
-            self._succeeded.popitem(last=False)
+        self._remember(attempt.key, math.inf)
+
+    def stored(self, attempt: Attempt) -> None:
+        """Remembers that a copy waits that has failed once more: others are too many.
+
+        Of a call that was moved just before a crash there are two, and the second one
+        would be made without waiting for the delay that the first one has earned.
+        """
+        self._remember(attempt.key, attempt.failed_before + 1)
 
     def end(self, attempt: Attempt) -> None:
         """From here on another delivery of the call is a new attempt."""
         self._attempts.pop(attempt.key, None)
 
-    def _has_succeeded(self, key: Key) -> bool:
-        at = self._succeeded.get(key)
-        return at is not None and self._clock() - at <= REMEMBERED_SECONDS
+    def _remember(self, key: Key, below: float) -> None:
+        self._done[key] = below, self._clock()
+        self._done.move_to_end(key)
+        if len(self._done) > REMEMBERED_CALLS:
+            self._done.popitem(last=False)
+
+    def _done_below(self, key: Key) -> float:
+        found = self._done.get(key)
+        if found is None or self._clock() - found[1] > REMEMBERED_SECONDS:
+            return 0
+        return found[0]
 
 
 def _key(call: Call) -> Key:

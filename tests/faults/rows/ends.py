@@ -32,7 +32,8 @@ def random_kills(run: Run) -> None:
 
 @row(4, "SIGTERM under load", bound=0)
 def terminations(run: Run) -> None:
-    run.ledger.behave(slow(0.1))  # so that attempts are in flight
+    # So that attempts are in flight, in half of the consumers, as one service may.
+    run.ledger.behave(slow(0.05))
     service = run.service()
     run.load(rate=100)
     longest = 0.0

@@ -136,6 +136,20 @@ class TestMemory:
         in_flight.end(attempt)
         assert in_flight.begin(Lent(call)) is not None
 
+    def test_a_copy_is_too_many_when_a_later_one_waits(
+        self, in_flight: InFlight
+    ) -> None:
+        call = Call(PAYLOAD, attempts=2)
+        attempt = in_flight.begin(Lent(call))
+        assert attempt is not None
+        in_flight.stored(attempt)
+        in_flight.end(attempt)
+        again, waiting = Lent(call), Lent(call.next_attempt("503"))
+        assert in_flight.begin(again) is None
+        assert again.acked
+        assert in_flight.begin(waiting) is not None
+        assert not waiting.acked
+
     def test_another_payload_has_not_succeeded(self, in_flight: InFlight) -> None:
         self.succeed(in_flight, Call(b"one", id="same"))
         assert in_flight.begin(Lent(Call(b"two", id="same"))) is not None
