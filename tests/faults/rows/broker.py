@@ -255,8 +255,9 @@ def expect_few_lines(run: Run, lines: list[str]) -> None:
 
 
 def waiting(run: Run) -> int:
-    """Messages in the main queue, unacknowledged ones among them."""
+    """Messages in the main queue and set aside, unacknowledged ones among them."""
     printed = run.node.ctl("list_queues", "name", "messages")
-    found = re.search(rf"^{re.escape(run.queue_name)}\s+(\d+)$", printed, re.MULTILINE)
+    name = re.escape(run.queue_name)
+    found = re.findall(rf"^{name}(?:\.aside\.\d+)?\s+(\d+)$", printed, re.MULTILINE)
     assert found, f"no {run.queue_name} in {printed!r}"
-    return int(found.group(1))
+    return sum(map(int, found))
