@@ -10,7 +10,7 @@ from pamqp import commands
 
 from tests.faults.ledger import Answer, fail_first, ok, slow
 from tests.faults.rows import BROKERS, CLASSIC, Run, Service, in_flight, row
-from tests.faults.rows.broker import expect_refused, said, undone
+from tests.faults.rows.broker import NOTICED_SECONDS, expect_refused, said, undone
 
 LONGEST_START_SECONDS = 30.0
 # Consuming again: mspc waits 0.2 s, and a second more until a new quorum queue is
@@ -259,7 +259,7 @@ def _without(
         with run.fault(settles_within=10), undone(run, give):
             for command in take:
                 run.node.ctl(*command)
-            gevent.sleep(1)
+            gevent.sleep(NOTICED_SECONDS)
             start = time.monotonic()
             gevent.sleep(8 if run.quick else 20)
             told = said(run, start, time.monotonic())
@@ -300,7 +300,7 @@ def _vhost_deleted(run: Run, service: Service, make: Callable[[], None]) -> None
         run.node.ctl("delete_vhost", VHOST)
         gone = time.monotonic()
         undelivered = run.log.sent.keys() - run.ledger.delivered
-        gevent.sleep(1)
+        gevent.sleep(NOTICED_SECONDS)
         start = time.monotonic()
         gevent.sleep(5 if run.quick else 30)
         told = said(run, start, time.monotonic())
