@@ -34,7 +34,7 @@ class Service:
         accepted = Accepted()
         requests = Requests(config.forward.networks, accepted)
         self._lanes = Lanes(
-            config.consumers, config.breaker_failures, config.requeue_delay
+            config.consumers, config.breaker_failures, config.delays.initial
         )
         self._queue = open_queue(config.queue, self._lanes, requests.lane_of)
         self._forwarder = Forwarder(config.forward)
@@ -43,7 +43,9 @@ class Service:
             self._queue,
             self._lanes,
             self._forwarder.attempt,
-            RetryPolicy(config.requeue_delay),
+            RetryPolicy(
+                config.delays, config.max_attempts, config.max_age, config.permanent
+            ),
             requests,
         )
         app = create_app(

@@ -1,6 +1,7 @@
 """POST /: a call is read, stored, and only then answered."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from mspc.calls import validation
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call
 from mspc.calls.networks import NetworkRules
+from mspc.calls.policy import USUAL
 from mspc.errors import NotAnObject, QueueError
 from mspc.process import crash
 from mspc.queues.base import Queue
@@ -50,13 +52,23 @@ class CallsResource:
         except NotAnObject as exc:
             raise NotAnObject(f"{exc}{hint(req, payload)}") from exc
         call = Call(payload, lane=request.lane)
-        self._accepted.remember(call, request)  # before somebody takes it
+        delay = 0.0
+        if request.policy is not USUAL:
+            delay = max(0.0, request.policy.first_due(call.accepted_at) - time.time())
+        if not delay:
+            self._accepted.remember(call, request)  # before somebody takes it
         try:
-            self._put(call)
+            self._put(call, delay)
         except QueueError:
             self._accepted.forget(call)
             raise
-        log.info("%s accepted %s %s", call.id, request.method, request.url)
+        log.info(
+            "%s accepted %s %s%s",
+            call.id,
+            request.method,
+            request.url,
+            request.policy.shown_labels,
+        )
         answer(resp, falcon.HTTP_202, "Accepted", id=call.id)
 
     def _accept_unread(self, payload: bytes, resp: falcon.Response) -> None:
@@ -72,9 +84,9 @@ class CallsResource:
     def on_options(self, req: falcon.Request, resp: falcon.Response) -> None:
         raise falcon.HTTPMethodNotAllowed(["POST"])  # else Falcon answers by itself
 
-    def _put(self, call: Call) -> None:
+    def _put(self, call: Call, delay: float = 0.0) -> None:
         crash.at("before_put")
-        self._queue.put(call)
+        self._queue.put(call, delay)
         crash.at("after_put")
 
     def _read(self, req: falcon.Request) -> bytes:

@@ -1,9 +1,11 @@
 """The body of a call, as it goes to its service.
 
-A body is JSON or XML, sent as UTF-8. Anything else is refused when the call is
-accepted, because no later attempt could make it right.
+A text that the caller has named the type of is sent as it is, in UTF-8, and bytes can
+be given in base64. Any other body is JSON or XML; anything else is refused when the
+call is accepted, because no later attempt could make it right.
 """
 
+import binascii
 import time
 from typing import Any, NoReturn
 from xml.parsers import expat
@@ -34,18 +36,42 @@ def read_body(text: str) -> tuple[bytes, str]:
     Raises:
         BodyRefused: the sentence starts with what is wrong, without naming `body`.
     """
-    try:
-        content = text.encode()
-    except UnicodeEncodeError as exc:
-        raise BodyRefused(
-            f"has half a surrogate pair at character {exc.start + 1}, which no UTF-8 "
-            "text can hold."
-        ) from exc
+    content, _ = read_text(text)
     if text.lstrip(" \t\r\n\ufeff").startswith("<"):
         _check_xml(content)
         return content, XML
     _check_json(content)
     return content, JSON
+
+
+def read_text(text: str) -> tuple[bytes, None]:
+    """A body of a type that its caller knows.
+
+    Raises:
+        BodyRefused: it cannot be sent as UTF-8.
+    """
+    try:
+        return text.encode(), None
+    except UnicodeEncodeError as exc:
+        raise BodyRefused(
+            f"has half a surrogate pair at character {exc.start + 1}, which no UTF-8 "
+            "text can hold."
+        ) from exc
+
+
+def read_base64(text: str) -> tuple[bytes, None]:
+    """Any bytes, sent as they are.
+
+    Raises:
+        BodyRefused: it is not base64 (RFC 4648 4, with its padding).
+    """
+    try:
+        return binascii.a2b_base64(text, strict_mode=True), None
+    except ValueError as exc:  # binascii's own, or a character beyond ASCII
+        raise BodyRefused(
+            "must be base64: A-Z, a-z, 0-9, + and /, filled up with = to a multiple of"
+            " four characters, without line breaks."
+        ) from exc
 
 
 def _check_json(content: bytes) -> None:

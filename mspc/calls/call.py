@@ -4,6 +4,8 @@ import secrets
 import time
 from dataclasses import dataclass, field, replace
 
+from mspc.calls.policy import USUAL, Policy
+
 LAST_ERROR_CHARACTERS = 500
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -30,6 +32,8 @@ class Call:
         last_error: what the last of them gave.
         lane: whom it goes to, as Request.lane has it; empty when nobody has read it. A
             queue may keep it or not.
+        waited: whether its queue has let it wait; if not, its first attempt may have
+            been asked for later.
     """
 
     payload: bytes
@@ -38,6 +42,7 @@ class Call:
     attempts: int = 0
     last_error: str = ""
     lane: str = field(default="", compare=False)
+    waited: bool = field(default=False, compare=False)
 
     def next_attempt(self, error: str) -> "Call":
         """The same call after one more failed attempt.
@@ -60,8 +65,9 @@ class Request:
             URL has neither.
         method: upper case.
         headers: name and value pairs in the client's order, hop-by-hop headers dropped.
-        body: UTF-8 bytes.
+        body: as it is sent.
         requeue: whether a failed attempt is followed by another one.
+        policy: what the call says of when and how often it is made.
     """
 
     scheme: str
@@ -72,6 +78,7 @@ class Request:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     requeue: bool = True
+    policy: Policy = USUAL
 
     @property
     def url(self) -> str:
@@ -113,12 +120,14 @@ class Outcome:
         error: why there is no answer, or a remark on it; empty when all is said.
         seconds: how long the attempt took.
         permanent: no later attempt can do better (the call itself cannot be sent).
+        retry_after: seconds for which the service has asked to be left alone.
     """
 
     status: int | None = None
     error: str = ""
     seconds: float = 0.0
     permanent: bool = False
+    retry_after: float = 0.0
 
     @property
     def succeeded(self) -> bool:

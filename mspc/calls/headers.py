@@ -12,6 +12,7 @@ MAX_HEADERS = 1000
 # RFC 9110 7.6.1, and what the sending side makes itself: framing and Expect.
 _HOP_BY_HOP = "connection, keep-alive, te, trailer, transfer-encoding, upgrade"
 _DROPPED = frozenset(f"{_HOP_BY_HOP}, content-length, expect".split(", "))
+_CONTENT_TYPE_LENGTH = len("Content-Type")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE_FORBIDS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
@@ -40,6 +41,14 @@ def read_headers(value: object) -> Headers:
     if errors:
         raise MultipleInvalid(errors)
     return end_to_end(headers)
+
+
+def has_content_type(headers: object) -> bool:
+    """Whether these, as a client wrote them, say what the body is."""
+    return isinstance(headers, dict) and any(
+        len(name) == _CONTENT_TYPE_LENGTH and name.lower() == "content-type"
+        for name in headers
+    )
 
 
 def _check_name(name: str, seen: set[str]) -> str:

@@ -126,6 +126,17 @@ def scalar(raw: bytes) -> str | bool | None:
     return _CONSTANTS[raw] if raw in _CONSTANTS else Number(raw.decode())
 
 
+def built(raw: bytes) -> Any:
+    """The value of a JSON text that check() has passed; numbers stay text.
+
+    Raises:
+        NotAnObject: nobody could want so many values, or a name is given twice.
+    """
+    if not is_cheap(raw):
+        raise NotAnObject("It is larger than any call needs.")
+    return _built(raw)
+
+
 # ---- a payload
 
 

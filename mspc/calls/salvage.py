@@ -9,21 +9,22 @@ a url or a method that nobody can be asked with, it stays refused.
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 from voluptuous import Invalid
 
-from mspc.calls import json_text
-from mspc.calls.body import JSON, BodyRefused, read_body
+from mspc.calls import json_text, policy_text
+from mspc.calls.body import JSON, BodyRefused, read_base64, read_body
 from mspc.calls.call import Request
 from mspc.calls.headers import MAX_HEADERS, TOKEN, Headers, completed, end_to_end
 from mspc.calls.networks import NetworkRules
+from mspc.calls.policy import USUAL, Policy
 from mspc.calls.url import Url, read_url
 from mspc.calls.validation import denied
-from mspc.errors import BadRequest, InvalidProperties
+from mspc.errors import BadRequest, InvalidProperties, NotAnObject
 
 _SPACE = " \t\r\n"
 _NO = frozenset(("false", "0", "no", "off"))
@@ -51,6 +52,15 @@ class _Members(msgspec.Struct):
     headers: Raw | UnsetType = UNSET
     body: Raw | UnsetType = UNSET
     requeue: Raw | UnsetType = UNSET
+    body_base64: Raw | UnsetType = UNSET
+    delay: Raw | UnsetType = UNSET
+    not_before: Raw | UnsetType = UNSET
+    max_attempts: Raw | UnsetType = UNSET
+    max_age: Raw | UnsetType = UNSET
+    backoff: Raw | UnsetType = UNSET
+    timeout: Raw | UnsetType = UNSET
+    permanent: Raw | UnsetType = UNSET
+    labels: Raw | UnsetType = UNSET
 
 
 def salvage(payload: bytes, networks: NetworkRules, refused: BadRequest) -> Request:
@@ -81,9 +91,10 @@ def _request(given: _Members, networks: NetworkRules) -> Request:
         raise InvalidProperties(wrong)
     with _about("method"):
         method = _method(_value(given.method))
-    body, media_type = _body(given.body)
+    body, media_type = _bytes(given.body_base64) or _body(given.body)
     if method == "TRACE":  # must have no content: RFC 9110 9.3.8
         body = b""
+    policy = _policy(given)
     return Request(
         *(url.scheme, url.host, url.port, url.target),
         method=method,
@@ -93,7 +104,8 @@ def _request(given: _Members, networks: NetworkRules) -> Request:
             media_type if body else None,
         ),
         body=body,
-        requeue=_requeue(_value(given.requeue)),
+        requeue=_requeue(_value(given.requeue)) and policy.max_attempts != 1,
+        policy=policy,
     )
 
 
@@ -226,6 +238,29 @@ def _body(raw: Raw | UnsetType) -> tuple[bytes, str | None]:
         return read_body(text)
     except BodyRefused:  # neither JSON nor XML: of which kind is not for us to say
         return text.encode(), None
+
+
+def _bytes(raw: Raw | UnsetType) -> tuple[bytes, None] | None:
+    value = _value(raw)
+    if not value or type(value) is not str:
+        return None
+    try:
+        return read_base64(value)
+    except BodyRefused as exc:  # nobody knows what was meant
+        raise InvalidProperties([f"body_base64 {exc}"]) from exc
+
+
+def _policy(given: _Members) -> Policy:
+    """Of what can be understood; the rest is as the settings say."""
+    read = {}
+    for name, reader in policy_text.READERS.items():
+        raw = getattr(given, name)
+        if raw is UNSET:
+            continue
+        with suppress(Invalid, NotAnObject):
+            value = json_text.built(bytes(raw))
+            read[name] = None if value is None else reader(value)
+    return policy_text.policy(read) if read else USUAL
 
 
 def _requeue(value: object) -> bool:

@@ -5,23 +5,28 @@ A value is taken as it is or refused with a sentence; nothing is mended silently
 """
 
 import difflib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from voluptuous import Extra, Invalid, MultipleInvalid, Optional, Required, Schema
 
-from mspc.calls.body import BodyRefused, read_body
+from mspc.calls import policy_text
+from mspc.calls.body import BodyRefused, read_base64, read_body, read_text
 from mspc.calls.call import Request
-from mspc.calls.headers import completed, read_headers
+from mspc.calls.headers import completed, has_content_type, read_headers
 from mspc.calls.json_text import MAX_MEMBERS, read_object
 from mspc.calls.networks import NetworkRules
+from mspc.calls.policy import USUAL
 from mspc.calls.sentences import kind, shown
 from mspc.calls.url import Url, read_url
 from mspc.errors import InvalidProperties
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT, TRACE"
-PROPERTIES = "url, method, headers, body, requeue"
+_USUAL = ("url", "method", "headers", "body", "requeue")
+_OTHERS = ("body_base64", *policy_text.READERS)
+PROPERTIES = ", ".join((*_USUAL, *_OTHERS))
 # Beyond these nobody is helped, and looking at each would hold up other calls.
 MAX_PROBLEMS = 10
 
@@ -42,19 +47,26 @@ def parse(payload: bytes, networks: NetworkRules) -> Request:
     properties = read_object(payload)
     if len(properties) > MAX_MEMBERS:
         raise InvalidProperties([f"A call has no properties but {PROPERTIES}."])
+    # Who names a type knows it; what nobody names must be told from the text.
+    schema = _TYPED if has_content_type(properties.get("headers")) else _UNTYPED
     try:
-        checked = _SCHEMA(properties)
+        checked = schema(properties)
     except MultipleInvalid as exc:
         problems: list[str] = []
         with suppress(Invalid):  # a url that is wrong has its sentence
             problems += denied(read_url(properties.get("url")), networks)
+        problems += _contradictions(properties)
         raise InvalidProperties(problems + _sentences(exc.errors)) from exc
     url: Url = checked["url"]
-    if wrong := denied(url, networks):
+    wrong = denied(url, networks)
+    if len(checked) > len(_USUAL):
+        wrong += _contradictions(properties)
+    if wrong:
         raise InvalidProperties(wrong)
-    body, media_type = checked["body"]
+    body, media_type = checked.get("body_base64") or checked["body"]
     if checked["method"] == "TRACE":  # must have no content: RFC 9110 9.3.8
         body = b""
+    policy = USUAL if len(checked) == len(_USUAL) else policy_text.policy(checked)
     return Request(
         *(url.scheme, url.host, url.port, url.target),
         method=checked["method"],
@@ -62,7 +74,8 @@ def parse(payload: bytes, networks: NetworkRules) -> Request:
             checked["headers"], url.authorization, media_type if body else None
         ),
         body=body,
-        requeue=checked["requeue"],
+        requeue=checked["requeue"] and policy.max_attempts != 1,
+        policy=policy,
     )
 
 
@@ -100,15 +113,20 @@ def _check_method(value: object) -> str:
     return method
 
 
-def _check_body(value: object) -> tuple[bytes, str | None]:
-    if type(value) is not str:
-        raise Invalid(f"must be a string (JSON or XML text), not {kind(value)}.")
-    if not value:
-        return b"", None
-    try:
-        return read_body(value)
-    except BodyRefused as exc:
-        raise Invalid(str(exc)) from exc
+def _body_reader(
+    what: str, read: Callable[[str], tuple[bytes, str | None]]
+) -> Callable[[object], tuple[bytes, str | None]]:
+    def check(value: object) -> tuple[bytes, str | None]:
+        if type(value) is not str:
+            raise Invalid(f"must be a string ({what}), not {kind(value)}.")
+        if not value:
+            return b"", None
+        try:
+            return read(value)
+        except BodyRefused as exc:
+            raise Invalid(str(exc)) from exc
+
+    return check
 
 
 def _check_requeue(value: object) -> bool:
@@ -128,15 +146,25 @@ def _or_default(
     return lambda value: default if value is None else check(value)
 
 
-# A new property: here, in PROPERTIES, in parse(), and in call.py's Request.
-_SCHEMA = Schema(
-    {
+def _schema(check_body: Callable[[object], Any]) -> Schema:
+    others = {"body_base64": _body_reader("base64", read_base64), **policy_text.READERS}
+    rules: dict[object, object] = {
         Required("url", msg="is missing."): read_url,
         Optional("method", default=None): _or_default(_check_method, "GET"),
         Optional("headers", default=None): _or_default(read_headers, []),
-        Optional("body", default=None): _or_default(_check_body, (b"", None)),
+        Optional("body", default=None): _or_default(check_body, (b"", None)),
         Optional("requeue", default=None): _or_default(_check_requeue, True),
         # A silent typo in `requeue` would lose calls.
         Extra: _refuse_unknown,
     }
-)
+    # Without a default: what nobody gives is not even looked at.
+    rules |= {Optional(n): _or_default(check, None) for n, check in others.items()}
+    return Schema(rules)
+
+
+def _contradictions(properties: Mapping[str, object]) -> list[str]:
+    return policy_text.contradictions(properties, time.time())
+
+
+_UNTYPED = _schema(_body_reader("JSON or XML text", read_body))
+_TYPED = _schema(_body_reader("the text of the body", read_text))

@@ -29,7 +29,7 @@ class Consumers:
         size: int,
         queue: Queue,
         lanes: Lanes,
-        attempt: Callable[[Request, str], Outcome],
+        attempt: Callable[[Request, str, int], Outcome],
         policy: RetryPolicy,
         requests: Requests,
     ) -> None:
@@ -38,8 +38,9 @@ class Consumers:
             size: attempts in flight at once, as `lanes` has it.
             queue: where deliveries come from, as far as its lanes admit them.
             lanes: told what each attempt says of its service, and when it is over.
-            attempt: makes a call, given its id, and says what came of it.
-            policy: what to do then.
+            attempt: makes a call, given its id and which attempt it is, and says what
+                came of it.
+            policy: what to do before and then.
             requests: what a call asks for.
         """
         self._queue = queue
@@ -110,11 +111,20 @@ class Consumers:
             log.error("%s is no call, now a dead letter: %s", call.id, exc)
             attempt.settle().bury(call, f"is no call: {exc}")
             return
-        outcome = self._attempt(request, call.id)
+        instead = self._policy.before(call, request.policy)
+        if instead is not None:
+            self._not_now(attempt.settle(), request, instead)
+            return
+        outcome = self._attempt(request, call.id, call.attempts + 1)
         # Where it waits, if it has to, depends on it.
-        self._lanes.judge(attempt.delivery.lane, outcome.reachable, outcome.seconds)
+        self._lanes.judge(
+            attempt.delivery.lane,
+            outcome.reachable,
+            outcome.seconds,
+            self._policy.asked(outcome),
+        )
         delivery = attempt.settle()
-        match self._policy.decide(request, outcome):
+        match self._policy.decide(call, request, outcome):
             case Ack():
                 self._log(logging.INFO, delivery, request, outcome, "done")
                 self._in_flight.succeeded(attempt)
@@ -132,10 +142,26 @@ class Consumers:
                 self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
                 delivery.bury(call.next_attempt(str(outcome)), reason)
 
+    def _not_now(
+        self, delivery: Delivery, request: Request, instead: Requeue | DeadLetter
+    ) -> None:
+        call = delivery.call
+        match instead:
+            case Requeue(delay):
+                told = "%s %s %s -> its first attempt is due in %g s%s"
+                labels = request.policy.shown_labels
+                log.info(told, call.id, request.method, request.url, delay, labels)
+                delivery.retry(call, delay)
+            case DeadLetter(reason):
+                told = "%s %s %s -> a dead letter: %s%s"
+                labels = request.policy.shown_labels
+                log.error(told, call.id, request.method, request.url, reason, labels)
+                delivery.bury(call, reason)
+
     def _retry_after_a_bug(self, delivery: Delivery) -> None:
         try:
             again = delivery.call.next_attempt("mspc failed")
-            delivery.retry(again, self._policy.delay)
+            delivery.retry(again, self._policy.delay_of(delivery.call))
         except Exception:
             log.exception("%s comes again after a restart", delivery.call.id)
 
@@ -149,11 +175,12 @@ class Consumers:
     ) -> None:
         log.log(
             level,
-            "%s %s %s -> %s in %d ms: %s",
+            "%s %s %s -> %s in %d ms: %s%s",
             delivery.call.id,
             request.method,
             request.url,
             outcome,
             outcome.seconds * 1000,
             then,
+            request.policy.shown_labels,
         )

@@ -1,8 +1,12 @@
-"""What to do after an attempt. Pure: nothing here acts."""
+"""What to do before and after an attempt. Pure: nothing here acts."""
 
+import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from mspc.calls.call import Outcome, Request
+from mspc.calls.call import Call, Outcome, Request
+from mspc.calls.policy import USUAL, Delays, Policy, names
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +33,90 @@ Decision = Ack | Requeue | DeadLetter
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The same delay after every failed attempt, for as long as it takes.
+    """What is done with a call that says nothing else; what one says comes first.
 
     Attributes:
-        delay: seconds between a failed attempt and the next one.
+        delays: between a failed attempt and the next one.
+        max_attempts: then a call is dead; 0: never.
+        max_age: seconds after which it is; 0: never.
+        permanent: answers after which it is; see Policy.permanent.
+        now: Unix seconds.
+        chance: uniform in [0, 1).
     """
 
-    delay: float
+    delays: Delays
+    max_attempts: int = 0
+    max_age: float = 0.0
+    permanent: frozenset[str] = frozenset()
+    now: Callable[[], float] = time.time
+    chance: Callable[[], float] = random.random
 
-    def decide(self, request: Request, outcome: Outcome) -> Decision:
+    def before(self, call: Call, own: Policy) -> Requeue | DeadLetter | None:
+        """What is to be done instead of an attempt; None for making it."""
+        if own is USUAL and not self.max_age:
+            return None
+        now = self.now()
+        due = own.first_due(call.accepted_at)
+        if due > now and not (call.waited or call.attempts):
+            return Requeue(due - now)
+        return self._too_old(call, own, now, call.last_error)
+
+    def decide(self, call: Call, request: Request, outcome: Outcome) -> Decision:
+        """What is to be done after an attempt.
+
+        Args:
+            call: as it was before the attempt.
+            request: what it asks for.
+            outcome: what the attempt gave.
+        """
         if outcome.succeeded:
             return Ack()
         if outcome.permanent:
             return DeadLetter(f"cannot be sent: {outcome}")
+        own = request.policy
+        permanent = self.permanent if own.permanent is None else own.permanent
+        if permanent and outcome.status and names(outcome.status, permanent):
+            return DeadLetter(f"permanent: {outcome}")
+        failures = call.attempts + 1
+        most = own.max_attempts or self.max_attempts
+        if most and failures >= most:
+            return DeadLetter(
+                f"max_attempts: {failures} failed, the last with {outcome}"
+            )
         if not request.requeue:
             return DeadLetter(f"failed, and requeue is false: {outcome}")
-        return Requeue(self.delay)
+        delay = self._delay(failures, own, outcome)
+        if own is USUAL and not self.max_age:
+            return Requeue(delay)
+        at = self.now() + delay
+        return self._too_old(call, own, at, str(outcome)) or Requeue(delay)
+
+    def delay_of(self, call: Call) -> float:
+        """Seconds until the next attempt of a call that nobody can read."""
+        return self.delays.after(call.attempts + 1, self.chance())
+
+    def asked(self, outcome: Outcome) -> float:
+        """Seconds for which a service is left alone because it has asked for it."""
+        return min(outcome.retry_after, self.delays.longest)
+
+    def _delay(self, failures: int, own: Policy, outcome: Outcome) -> float:
+        delays = self.delays
+        if own.backoff is not None:
+            delays = delays.with_own(own.backoff)
+        delay = delays.after(failures, self.chance())
+        asked = self.asked(outcome)
+        if asked <= delay:
+            return delay
+        # Those that were asked to wait together are not to come again together.
+        late = 1 + delays.jitter * self.chance()
+        return min(asked * late, max(asked, self.delays.longest))
+
+    def _too_old(
+        self, call: Call, own: Policy, at: float, last: str
+    ) -> DeadLetter | None:
+        """For a call whose next attempt would be made at that time, Unix seconds."""
+        longest = own.max_age or self.max_age
+        if not longest or at <= own.first_due(call.accepted_at) + longest:
+            return None
+        told = f"the last attempt gave {last}" if last else "it was never attempted"
+        return DeadLetter(f"max_age: {longest:g} s would be over, {told}")

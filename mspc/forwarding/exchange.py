@@ -25,6 +25,8 @@ _READ, _WRITE = 1, 2  # libev's
 # What a socket raises that would have to wait; over TLS it has names of its own.
 _WOULD_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 REQUEST_TIMEOUT = 408
+# For the rest of a head that says how long to wait; servers write it in one piece.
+_HEAD_SECONDS = 1.0
 
 
 class Stale(Exception):
@@ -81,6 +83,14 @@ class TargetConnection:
             raise Stale
         self._used = True
         return status
+
+    def retry_after(self) -> str:
+        """What the answer says in its Retry-After; waits a moment for its head."""
+        with gevent.Timeout(_HEAD_SECONDS, False):  # type: ignore[arg-type]
+            while not self._rest.headed and self.state in (State.COMING, State.LEAVING):
+                received = self._sock.recv(_RECEIVED_AT_ONCE)
+                self.state = self._rest.feed(received) if received else State.USELESS
+        return self._rest.retry_after.decode("latin-1")
 
     @property
     def half_sent(self) -> bool:

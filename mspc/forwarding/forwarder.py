@@ -20,11 +20,14 @@ from mspc.forwarding.answer import NoAnswer
 from mspc.forwarding.connections import Connections
 from mspc.forwarding.dialer import AddressDenied, Dialer
 from mspc.forwarding.exchange import Stale, TargetConnection
+from mspc.forwarding.retry_after import seconds_from_now
 from mspc.forwarding.tls import client_context
 from mspc.process import crash
 from mspc.process.greenlets import Watched
 from mspc.settings.config import ForwardConfig
 
+# What says for how long a service is to be left alone: RFC 9110 10.2.3, RFC 6585 4.
+BUSY = frozenset({429, 503})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 USER_AGENT = f"mspc/{__version__}"
 # How often connections that no call asks for are looked at.
@@ -65,7 +68,7 @@ class Forwarder:
         self._sweeper.stop(timeout=0)
         self._connections.close()
 
-    def attempt(self, request: Request, call_id: str) -> Outcome:
+    def attempt(self, request: Request, call_id: str, number: int = 1) -> Outcome:
         """Makes the call once. Never raises for what a target or a network does.
 
         The final status line decides, whenever it comes: what happens to the rest of
@@ -75,13 +78,17 @@ class Forwarder:
             request: what to send.
             call_id: sent as Idempotency-Key unless the request has one, so that the
                 target can tell a repetition.
+            number: which attempt it is, from 1; sent as Mspc-Attempt.
         """
         started = time.monotonic()
         status = None
-        error, permanent = "", False
-        deadline = _Deadline.start_new(self._deadline)
+        error, permanent, retry_after = "", False, 0.0
+        deadline = _Deadline.start_new(request.policy.timeout or self._deadline)
         try:
-            status = self._status(request, written_head(request, call_id), deadline)
+            head = written_head(request, call_id, number)
+            status, asked = self._answer(request, head, deadline)
+            if asked:
+                retry_after = seconds_from_now(asked)
             if status in REDIRECTS:
                 error = "a redirect, not followed"
             crash.at("response_read")
@@ -89,15 +96,18 @@ class Forwarder:
             if exc is not deadline:
                 raise
             what = "no connection" if deadline.connecting else "no answer"
-            error = f"{what} within {self._deadline:g} s"
+            error = f"{what} within {deadline.seconds:g} s"
         except Exception as exc:  # noqa: BLE001 - whatever a target can provoke
             error, permanent = _explain(exc)
         finally:
             deadline.close()
-        return Outcome(status, error, time.monotonic() - started, permanent)
+        taken = time.monotonic() - started
+        return Outcome(status, error, taken, permanent, retry_after)
 
-    def _status(self, request: Request, head: bytes, deadline: "_Deadline") -> int:
-        """Sends the request; the status of its answer.
+    def _answer(
+        self, request: Request, head: bytes, deadline: "_Deadline"
+    ) -> tuple[int, str]:
+        """Sends the request; the status of its answer, and its Retry-After.
 
         A target may close a connection that was used before just when the request is on
         its way, which says nothing about the call: it is sent once more, on a new one.
@@ -115,14 +125,17 @@ class Forwarder:
         deadline.connecting = False
         return self._over(connection, request, head)
 
-    def _over(self, connection: TargetConnection, request: Request, head: bytes) -> int:
+    def _over(
+        self, connection: TargetConnection, request: Request, head: bytes
+    ) -> tuple[int, str]:
         try:
             status = connection.exchange(request.method, head, request.body)
+            asked = connection.retry_after() if status in BUSY else ""
         except BaseException:  # the deadline, for example
             connection.close()
             raise
         self._connections.give_back(request, connection)
-        return status
+        return status, asked
 
     def _sweep(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):
@@ -139,7 +152,7 @@ class _Deadline(gevent.Timeout):
     connecting = False
 
 
-def written_head(request: Request, call_id: str) -> bytes:
+def written_head(request: Request, call_id: str, number: int) -> bytes:
     """The request up to its body, as it goes over the wire.
 
     Raises:
@@ -152,12 +165,14 @@ def written_head(request: Request, call_id: str) -> bytes:
         lines.append(f"{name}: {value}")
     if "host" not in given:
         lines.insert(1, f"Host: {request.place}")
-    if "accept-encoding" not in given:
-        lines.append("Accept-Encoding: identity")
-    if "user-agent" not in given:
-        lines.append(f"User-Agent: {USER_AGENT}")
-    if "idempotency-key" not in given:
-        lines.append(f"Idempotency-Key: {call_id}")
+    for name, line in (
+        ("accept-encoding", "Accept-Encoding: identity"),
+        ("user-agent", f"User-Agent: {USER_AGENT}"),
+        ("idempotency-key", f"Idempotency-Key: {call_id}"),
+        ("mspc-attempt", f"Mspc-Attempt: {number}"),
+    ):
+        if name not in given:
+            lines.append(line)
     if request.body or request.method in _METHODS_WITH_BODY:
         lines.append(f"Content-Length: {len(request.body)}")
     for line in lines:

@@ -46,10 +46,14 @@ class RestOfAnswer:
     Attributes:
         state: after what has come so far.
         closing: the target has said that it closes the connection.
+        headed: its head has come.
+        retry_after: what that says of when to ask again.
     """
 
     state = State.COMING
     closing = False
+    headed = False
+    retry_after = b""
     _expected = _HEAD
     _buffer = b""
     _left = REST_BYTES
@@ -108,6 +112,8 @@ class RestOfAnswer:
             name, _, value = line.partition(b":")
             name, value = name.lower(), value.strip(b" \t")
             headers[name] = headers[name] + b"," + value if name in headers else value
+        self.headed = True
+        self.retry_after = headers.get(b"retry-after", b"")
         options = headers.get(b"connection", b"").lower()
         self._lasting = (
             self._lasting or b"keep-alive" in options

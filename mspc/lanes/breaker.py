@@ -66,16 +66,25 @@ class Breaker:
         self._closed_at = now
         return True
 
-    def failed(self, now: float) -> bool:
-        """It has given none; whether that opens a closed breaker."""
+    def failed(self, now: float, alone: float = 0.0) -> bool:
+        """It has given none; whether that opens a closed breaker.
+
+        Args:
+            now: seconds.
+            alone: for how many of them it wants to be left alone; a probe waits for it.
+        """
         self._failed += 1
-        if self.open or not self._failures or self._failed < self._failures:
+        if self.open:
+            self.next_probe = max(self.next_probe, now + alone)
+            return False
+        if not self._failures or self._failed < self._failures:
             return False
         if self._closed_at is None:
             self._interval = FIRST_PROBE_SECONDS
         self._closed_at = None  # opened in the ramp: the interval is kept
         self.open = True
         self._wait(now)
+        self.next_probe = max(self.next_probe, now + alone)
         return True
 
     def may_probe(self, now: float) -> bool:

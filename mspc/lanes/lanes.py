@@ -167,7 +167,13 @@ class Lanes:
                     self._line_up(one)
             self.changed.set()
 
-    def judge(self, lane: Lane, reachable: bool | None, seconds: float) -> None:
+    def judge(
+        self,
+        lane: Lane,
+        reachable: bool | None,
+        seconds: float,
+        alone: float = 0.0,
+    ) -> None:
         """What an attempt tells of the service, before its delivery is settled.
 
         Args:
@@ -175,12 +181,13 @@ class Lanes:
             reachable: whether the service gave a sign of life; None when the attempt
                 says nothing of it.
             seconds: how long the attempt took.
+            alone: for how many seconds the service wants to be left alone.
         """
         if reachable is None:
             return
         now = self._clock()
         if not reachable:
-            if lane.breaker.failed(now):
+            if lane.breaker.failed(now, alone):
                 self._shut(lane, now)
             return
         lane.answered(now, seconds)

@@ -64,8 +64,13 @@ class Queue(Protocol):
             ConfigError: the store cannot be opened as configured.
         """
 
-    def put(self, call: Call) -> None:
+    def put(self, call: Call, delay: float = 0.0) -> None:
         """Returns when the call survives a crash of this process and of the broker.
+
+        Args:
+            call: as it was accepted.
+            delay: seconds until it is due. A queue may not know how to let a new call
+                wait; then it is delivered at once, without Call.waited.
 
         Raises:
             QueueUnavailable: it could not be stored, or nobody knows.

@@ -60,9 +60,9 @@ class SpooledQueue:
         self._broker.start(on_failure)
         self._mover.start()
 
-    def put(self, call: Call) -> None:
+    def put(self, call: Call, delay: float = 0.0) -> None:
         try:
-            self._broker.put(call)
+            self._broker.put(call, delay)
         except QueueUnavailable as exc:
             self._spool.put(call)
             if not self._spooling:

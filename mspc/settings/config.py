@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mspc.calls.networks import NetworkRules
+from mspc.calls.policy import Delays
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,10 @@ class Config:
     Attributes:
         consumers: calls in flight at once.
         breaker_failures: so many in a row, and a service's calls wait; 0: never.
-        requeue_delay: seconds between a failed attempt and the next one.
+        delays: between a failed attempt and the next one.
+        max_attempts: of a call; 0: no end.
+        max_age: seconds; 0: no end.
+        permanent: answers after which a call is not made again; see calls/policy.py.
         shutdown_timeout: seconds that attempts in flight get after SIGTERM.
         remarks: what somebody should be told once about the settings.
     """
@@ -116,6 +120,9 @@ class Config:
     log: LogConfig = LogConfig()
     consumers: int = 200
     breaker_failures: int = 5
-    requeue_delay: float = 5.0
+    delays: Delays = field(default_factory=lambda: Delays(5.0))
+    max_attempts: int = 0
+    max_age: float = 0.0
+    permanent: frozenset[str] = frozenset()
     shutdown_timeout: float = 30.0
     remarks: tuple[str, ...] = ()

@@ -19,6 +19,6 @@ def describe(config: Config) -> str:
         f"{store}; {port} on {http.host}; "
         f"authorization {'on' if config.auth.key else 'off'}; "
         f"fast publish {'on' if http.fast_publish else 'off'}; "
-        f"{config.consumers} consumers; again after {config.requeue_delay:g} s; "
+        f"{config.consumers} consumers; again after {config.delays.initial:g} s; "
         f"log {config.log.level}, file {config.log.file or 'none'}"
     )

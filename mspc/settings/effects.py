@@ -14,6 +14,8 @@ SAMPLE = {
     "RABBITMQ_DEFAULT_USER": "usernameforrabbitmq",
     "RABBITMQ_DEFAULT_PASS": "passwordforrabbitmq",
     "SPOOL": "1",
+    "REQUEUE_BACKOFF_FACTOR": "2",
+    "REQUEUE_JITTER": "0.1",
     "DATA_DIR": "./data",
     "SSL_DIR": "./ssl",
     "LOG_FILE": "./logs/mspc.log",

@@ -12,6 +12,7 @@ from typing import Any
 from voluptuous import Invalid
 
 from mspc.calls.networks import Network, parse_network
+from mspc.calls.policy_text import read_status
 
 Check = Callable[[str], Any]
 
@@ -68,7 +69,10 @@ def path(value: str) -> Path:
 
 
 port = number(1, 65535)
-seconds = number(0.001, 600, r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_DECIMAL = r"[0-9]{1,9}(\.[0-9]{1,9})?"
+seconds = number(0.001, 600, _DECIMAL)
+factor = number(1, 100, _DECIMAL)
+share = number(0, 1, _DECIMAL)
 
 
 def brokers(value: str) -> list[tuple[str, int | None]]:
@@ -98,6 +102,10 @@ def networks(value: str) -> tuple[Network, ...]:
         return tuple(map(parse_network, [] if parts == ["none"] else parts))
     except ValueError as exc:
         raise Invalid(f"must be networks such as 10.0.0.0/8, or none: {exc}.") from exc
+
+
+def statuses(value: str) -> frozenset[str]:
+    return frozenset(map(read_status, re.findall(r"[^\s,]+", value)))
 
 
 def quoted(value: str) -> str:

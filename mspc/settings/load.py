@@ -17,6 +17,7 @@ from typing import Any
 from voluptuous import All, Invalid, MultipleInvalid, Optional, Schema
 
 from mspc.calls.networks import NetworkRules
+from mspc.calls.policy import Delays
 from mspc.errors import ConfigError
 from mspc.settings import config as to
 from mspc.settings import kinds
@@ -150,7 +151,9 @@ def _build(values: Values, remarks: tuple[str, ...]) -> to.Config:
         auth=to.AuthConfig(**parts["auth"]),
         forward=to.ForwardConfig(**parts["forward"], networks=networks),
         log=to.LogConfig(**parts["log"], file=log_file),
-        requeue_delay=values["REQUEUE_FAILED_AFTER_MILLISECONDS"] / 1000,
+        delays=Delays(
+            values["REQUEUE_FAILED_AFTER_MILLISECONDS"] / 1000, **parts["delays"]
+        ),
         remarks=remarks,
         **parts[""],
     )

@@ -21,8 +21,18 @@ SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
     ("RABBITMQ_HIPE_COMPILE", "0", kinds.boolean, ""),
     ("SPOOL", "0", kinds.boolean, ""),
     ("DATA_DIR", "data", kinds.path, ""),
-    # The retry queues cover delays of up to 2**16 seconds.
     ("REQUEUE_FAILED_AFTER_MILLISECONDS", "5000", kinds.number(1, 65_535_000), ""),
+    ("REQUEUE_BACKOFF_FACTOR", "1", kinds.factor, "delays.factor"),
+    (
+        "REQUEUE_LONGEST_DELAY_SECONDS",
+        "3600",
+        kinds.number(1, 31_536_000),
+        "delays.longest",
+    ),
+    ("REQUEUE_JITTER", "0", kinds.share, "delays.jitter"),
+    ("REQUEUE_MAX_ATTEMPTS", "0", kinds.number(0, 1_000_000), ".max_attempts"),
+    ("REQUEUE_MAX_AGE_SECONDS", "0", kinds.number(0, 31_536_000), ".max_age"),
+    ("PERMANENT_STATUSES", "", kinds.statuses, ".permanent"),
     ("HTTP_HOST", "0.0.0.0", kinds.listen, "http.host"),  # noqa: S104
     ("HTTP_PORT", "8008", kinds.port, "http.port"),
     ("TLS", "0", kinds.boolean, "http.tls"),

@@ -52,12 +52,12 @@ class MoodyQueue(MemoryQueue):
         super().__init__(store)
         self._seen: dict[str, int] = {}
 
-    def put(self, call: Call) -> None:
+    def put(self, call: Call, delay: float = 0.0) -> None:
         first = call.id not in self._seen
         number = self._seen.setdefault(call.id, len(self._seen))
         if first and number % 2 == 0:
             raise QueueUnavailable("Not now.")
-        super().put(call)
+        super().put(call, delay)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -225,6 +225,59 @@ def test_a_failed_call_comes_again_but_not_early(opened: Opened) -> None:
     assert delivery.call.last_error == "no. 3"
     delivery.ack()
     opened.expect_nothing()
+
+
+def test_a_new_call_may_wait_for_its_first_attempt(opened: Opened) -> None:
+    """It comes late enough; or at once and says so, when nobody could let it wait."""
+    calls = {Call(str(number).encode()).id: number for number in range(0)}
+    put_at = time.monotonic()
+    for number in range(4):  # some of them through the spool
+        call = Call(str(number).encode(), accepted_at=1000.0)
+        calls[call.id] = number
+        opened.queue.put(call, DELAY_SECONDS)
+    waited = 0
+    while calls:
+        delivery = opened.take()
+        if delivery.call.waited:
+            assert time.monotonic() - put_at >= DELAY_SECONDS
+            waited += 1
+            assert delivery.call.attempts == 0
+            assert delivery.call.accepted_at == 1000.0
+            del calls[delivery.call.id]
+            delivery.ack()
+        else:
+            delivery.retry(delivery.call, DELAY_SECONDS)
+    assert waited == 4
+    opened.expect_nothing()
+
+
+def test_a_new_call_that_waits_survives_a_restart(
+    reopen: Callable[[], Opened], backend: str
+) -> None:
+    opened = reopen()
+    put_at = time.monotonic()
+    large = Call(b"x" * 100_000)
+    opened.queue.put(large, 1.5)
+    reopened = reopen()
+    while not (delivery := reopened.take()).call.waited:
+        assert "spooled" in backend
+        delivery.retry(delivery.call, 1.5 + put_at - time.monotonic())
+    assert time.monotonic() - put_at >= 1.5
+    assert (delivery.call.id, delivery.call.payload) == (large.id, large.payload)
+
+
+def test_a_long_wait_does_not_hold_up_a_short_one(opened: Opened) -> None:
+    for _ in range(30):
+        opened.queue.put(Call(b"long"), 7.9)
+    for _ in range(30):
+        opened.queue.put(Call(b"short"), 4.0)
+    put_at = time.monotonic()
+    for _ in range(60):
+        delivery = opened.take()
+        if delivery.call.waited and delivery.call.payload == b"short":
+            break
+        delivery.retry(delivery.call, 4.0)
+    assert time.monotonic() - put_at < 5.5
 
 
 def test_waiting_survives_a_restart(reopen: Callable[[], Opened]) -> None:

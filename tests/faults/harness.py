@@ -15,7 +15,7 @@ from gevent.event import Event
 
 from tests.faults.checker import Interval, Sent, Verdict, check
 from tests.faults.ledger import Ledger
-from tests.faults.load import BODY_BYTES, CONNECTIONS, Client, Load, Log
+from tests.faults.load import BODY_BYTES, CONNECTIONS, Client, Load, Log, Properties
 from tests.faults.nodes import Node, Nodes, NotInjected
 from tests.faults.proxy import ChaosProxy
 from tests.faults.service import Service
@@ -186,6 +186,7 @@ class Run:
         through: Client | None = None,
         size: int = BODY_BYTES,
         connections: int = CONNECTIONS,
+        properties: Properties | None = None,
     ) -> Load:
         """Starts a load: for `seconds`, for `count` calls, or until stop().
 
@@ -200,6 +201,7 @@ class Run:
             count=count,
             size=size,
             connections=connections,
+            properties=properties,
         )
         self._loads.append(load)
         return load.start()

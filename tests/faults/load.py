@@ -8,7 +8,7 @@ import json
 import select
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import gevent
 from gevent.event import Event
@@ -28,6 +28,10 @@ _KEPT_SECONDS = 20.0
 
 # Text that a careless hand on the way would change.
 _DELICATE = 'ä€😀 \\u20ac \\"quoted\\" \\\\ %41&amp; + '
+
+
+# What a call has besides the usual, by its id.
+Properties = Callable[[str], Mapping[str, object]]
 
 
 class Log:
@@ -151,6 +155,7 @@ class Load:
         count: int | None = None,
         size: int = BODY_BYTES,
         connections: int = CONNECTIONS,
+        properties: Properties | None = None,
     ) -> None:
         self.prefix = prefix
         self.sent = 0
@@ -159,6 +164,7 @@ class Load:
         self._seconds = seconds
         self._count = count
         self._size = size
+        self._properties = properties
         self._pool = Pool(connections)
         self._stopping = Event()
         self._sender: gevent.Greenlet[..., None] | None = None
@@ -195,7 +201,10 @@ class Load:
                 return
             self.sent += 1
             call_id = f"{self.prefix}-{self.sent}"
-            self._pool.spawn(self._client.post, call_id, size=self._size)
+            own = self._properties(call_id) if self._properties else None
+            self._pool.spawn(
+                self._client.post, call_id, size=self._size, properties=own
+            )
             due = max(due + self._pause, now - _CATCH_UP_SECONDS)
             self._stopping.wait(max(0.0, due - time.monotonic()))
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -61,11 +62,12 @@ class MemoryQueue:
         for row in list(self.store.rows):
             self.lend(row)
 
-    def put(self, call: Call) -> None:
+    def put(self, call: Call, delay: float = 0.0) -> None:
         problem = self.problem()
         if problem is not None:
             raise QueueUnavailable(problem)
-        self.lend(self.store.add(call))
+        due = time.time() + delay if delay else 0.0
+        self.lend(self.store.add(call, due))
 
     def deliveries(self) -> Iterator[Delivery]:
         while not self._cancelled.is_set():
@@ -95,6 +97,7 @@ class MemoryQueue:
 
     def lend(self, row: int) -> None:
         call, due = self.store.rows[row]
+        call = replace(call, waited=bool(due))
         delivery = MemoryDelivery(self, row, call, self._lanes.of(call.lane))
         if due > time.time():
             self._waiting.hold(delivery, time.monotonic() + due - time.time())

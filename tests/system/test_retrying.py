@@ -30,8 +30,18 @@ def test_a_call_is_made_until_it_succeeds(mspc: MspcProcess, target: Target) -> 
     assert len(hits) == 4
     assert min(gaps(hits)) >= RETRY_SECONDS - TOLERANCE_SECONDS
     assert max(gaps(hits)) <= RETRY_SECONDS + SLACK_SECONDS
-    # The same request each time.
-    requests = {(hit.method, hit.path, hit.body, hit.header_lines) for hit in hits}
+    # The same request each time, but for its number.
+    numbers = [hit.headers["mspc-attempt"] for hit in hits]
+    assert numbers == ["1", "2", "3", "4"]
+    requests = {
+        (
+            hit.method,
+            hit.path,
+            hit.body,
+            *sorted(hit.headers.items() - {("mspc-attempt", n)}),
+        )
+        for hit, n in zip(hits, numbers, strict=True)
+    }
     assert len(requests) == 1
     assert hits[0].headers["idempotency-key"] == call_id
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mspc.calls.validation import PROPERTIES
 from mspc.settings.load import load_config
 from mspc.settings.table import SETTINGS
 
@@ -221,8 +222,13 @@ def test_the_count_of_the_faults_is_that_of_the_last_run(page: str) -> None:
 
 def test_the_readme_says_of_a_request_what_the_page_says() -> None:
     short = [row[:3] for row in table("README.md", "## A request")]
+    whole = [row[:3] for row in table("docs/api.md", "## The request")]
 
-    assert short == [row[:3] for row in table("docs/api.md", "## The request")]
+    assert [row for row in whole if row in short] == short
+    told = text_of("README.md").split("\n## A request\n", 1)[1].split("\n## ", 1)[0]
+    names = PROPERTIES.split(", ")
+    assert [name for name in names if f"`{name}`" not in told] == []
+    assert re.findall("`([^`]+)`", " ".join(row[0] for row in whole)) == names
 
 
 def test_the_readme_has_no_other_statuses() -> None:

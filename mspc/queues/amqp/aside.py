@@ -38,7 +38,7 @@ class Aside:
         self._lanes = lanes
         self._stock = Stock(write, lanes, names)
         self._unmixing = Unmixing(self._stock, lanes)
-        self._parking = Moving()
+        self._parking = Moving("set aside")
         self._shut: set[Lane] = set()
         self._stopped = False
         self._worker = Watched("keeper of the calls set aside", self._keep)

@@ -16,6 +16,7 @@ from mspc.calls.call import Call, new_call_id
 ATTEMPTS = "x-mspc-attempts"
 ACCEPTED = "x-mspc-accepted-ms"
 DUE = "x-mspc-due-ms"
+LEFT = "x-mspc-left-ms"
 ERROR = "x-mspc-error"
 REASON = "x-mspc-reason"
 DIED = "x-mspc-died-ms"
@@ -32,6 +33,7 @@ def encode(
     due: float | None = None,
     reason: str | None = None,
     lane: str = "",
+    left: float = 0.0,
 ) -> commands.Basic.Properties:
     """The properties of the message that carries `call`.
 
@@ -40,6 +42,7 @@ def encode(
         due: when it is to be attempted, Unix seconds; for a retry queue.
         reason: why it is dead, since now; for the dead letters.
         lane: whom it goes to; for what is set aside, so that nobody has to read it.
+        left: seconds before it is due at which it leaves the retry queue.
     """
     headers: dict[str, Any] = {
         ATTEMPTS: call.attempts,
@@ -49,6 +52,10 @@ def encode(
         headers[ERROR] = call.last_error
     if due is not None:
         headers[DUE] = math.ceil(due * 1000)
+    elif call.waited:
+        headers[DUE] = 0  # it is in a queue where nobody waits
+    if left:
+        headers[LEFT] = math.ceil(left * 1000)
     if reason is not None:
         headers[REASON] = reason
         headers[DIED] = round(time.time() * 1000)
@@ -73,8 +80,14 @@ def decode(properties: commands.Basic.Properties, body: bytes) -> tuple[Call, fl
         accepted_at=_milliseconds(headers, ACCEPTED) or time.time(),
         attempts=_count(headers, ATTEMPTS),
         last_error=error if isinstance(error, str) else "",
+        waited=DUE in headers,
     )
     return call, _milliseconds(headers, DUE)
+
+
+def left_of(properties: commands.Basic.Properties) -> float:
+    """Seconds that a call waits on when it leaves its retry queue."""
+    return _milliseconds(properties.headers or {}, LEFT)
 
 
 def lane_of(properties: commands.Basic.Properties) -> str:

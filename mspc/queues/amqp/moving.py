@@ -20,9 +20,15 @@ MOVED_AT_ONCE = 16
 class Moving:
     """Jobs that wait for the broker, each in a greenlet."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str, at_once: int = MOVED_AT_ONCE) -> None:
+        """
+        Args:
+            what: is done to a call, for the log.
+            at_once: so many greenlets.
+        """
+        self._what = what
         self._jobs: deque[Callable[[], None]] = deque()
-        self._pool = Pool(MOVED_AT_ONCE)
+        self._pool = Pool(at_once)
         self._stopped = False
 
     def do(self, job: Callable[[], None]) -> None:
@@ -54,6 +60,6 @@ class Moving:
             try:
                 job()
             except QueueUnavailable as exc:
-                log.debug("A call could not be set aside now: %s", exc)
+                log.debug("A call could not be %s now: %s", self._what, exc)
             except Exception:
-                log.exception("A call could not be set aside")
+                log.exception("A call could not be %s", self._what)

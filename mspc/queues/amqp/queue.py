@@ -27,24 +27,23 @@ from mspc.queues.amqp.confirms import Unroutable
 from mspc.queues.amqp.consuming import Consuming
 from mspc.queues.amqp.delivery import AmqpDelivery
 from mspc.queues.amqp.diagnosis import PRECONDITION_FAILED
+from mspc.queues.amqp.ladder import HOLD_SECONDS, Ladder
 from mspc.queues.amqp.link import PATIENCE_SECONDS, Link
 from mspc.queues.amqp.sources import Consumer, Limits, Source
 from mspc.queues.amqp.topology import Topology
 from mspc.queues.base import Delivery, unread
-from mspc.queues.clock import WaitingWindow
 from mspc.settings.config import AmqpConfig
 
 log = logging.getLogger(__name__)
 
-# RabbitMQ closes a channel that keeps a delivery for 30 minutes (consumer_timeout; an
-# operator may have set less), and before 4.3 an old one keeps a quorum queue's log.
-HOLD_SECONDS = 60.0
 # How long a start waits until calls can be stored, unless no host can be reached. A new
 # quorum queue takes a second; with a spool calls can be stored already.
 START_SECONDS = 10.0
 START_WITH_SPOOL_SECONDS = 1.0
 # When a call that could not be set aside is looked at again.
 PARK_AGAIN_SECONDS = 1.0
+# How long an end waits for calls that are being moved.
+MOVED_SECONDS = 5.0
 # How long consuming waits for the other link; less than a session's set-up may take.
 PUBLISH_LINK_SECONDS = 20.0
 
@@ -77,9 +76,7 @@ class AmqpQueue:
         self._lane_of = lane_of
         self._aside = Aside(self._set_aside, self._lanes, self._topology.asides)
         self._lanes.keeper = self._aside
-        self._waiting: WaitingWindow[Callable[[], None]] = WaitingWindow(
-            lambda action: action(), time.monotonic
-        )
+        self._ladder = Ladder(self._topology, self.publish, self._make_ready)
         self._session: Consuming | None = None
         self._main: Source | None = None
         self._coming = 0  # calls that are being put into the main queue
@@ -92,10 +89,10 @@ class AmqpQueue:
         # Clients are let in next: no call is to be refused because we have just begun.
         self._publishing.tried.wait(self._start_seconds)
 
-    def put(self, call: Call) -> None:
+    def put(self, call: Call, delay: float = 0.0) -> None:
         lane = self._lanes.of(call.lane or self._lane_of(call))
         try:
-            self._put(lane, call)
+            self._put(lane, call, delay)
         except QueueUnavailable:
             # A link that is being made is no reason to refuse a call. One that was sent
             # on the link before may be stored twice; its copies have one id. Whoever
@@ -103,7 +100,7 @@ class AmqpQueue:
             waited = time.time() - call.accepted_at > PATIENCE_SECONDS
             if waited or self._publishing.up.is_set() or not self._publishing.wait():
                 raise
-            self._put(lane, call)
+            self._put(lane, call, delay)
 
     def deliveries(self) -> Iterator[Delivery]:
         while not self._cancelled:
@@ -117,7 +114,7 @@ class AmqpQueue:
 
     def cancel(self) -> None:
         self._cancelled = True
-        self._waiting.clear()
+        self._ladder.stop()
         if self._session is not None:
             self._session.stop()
         self._aside.stop()
@@ -126,6 +123,7 @@ class AmqpQueue:
     def close(self) -> None:
         self.cancel()
         self._aside.join()
+        self._ladder.join(MOVED_SECONDS)
         # Consuming last: what was published before its ack must not be lost with it.
         self._publishing.stop()
         self._consuming.stop()
@@ -147,13 +145,14 @@ class AmqpQueue:
         due: float | None = None,
         reason: str | None = None,
         lane: str = "",
+        left: float = 0.0,
     ) -> None:
         """Returns when RabbitMQ has confirmed `call` in `queue`.
 
         Raises:
             QueueUnavailable: it has not, or nobody knows.
         """
-        properties = amqp_message.encode(call, due, reason, lane)
+        properties = amqp_message.encode(call, due, reason, lane, left)
         channel = self._publishing.channel
         problem = self._publishing.problem()
         if channel is None or problem:
@@ -165,18 +164,19 @@ class AmqpQueue:
             channel.publish(queue, properties, call.payload)
 
     def retry(self, call: Call, delay: float) -> None:
-        queue = self._topology.retry_for(delay)
-        self.publish(queue, call, due=time.time() + delay)
+        self._ladder.put(call, delay)
 
     def bury(self, call: Call, reason: str) -> None:
         self.publish(self._topology.dead, call, reason=reason)
 
     def give_back_later(self, delivery: "AmqpDelivery", delay: float) -> None:
         """Holds a delivery whose new copy could not be stored; then it comes again."""
-        held = min(delay, HOLD_SECONDS)
-        self._waiting.hold(delivery.give_back, time.monotonic() + held)
+        self._ladder.hold(delivery.give_back, min(delay, HOLD_SECONDS))
 
-    def _put(self, lane: Lane, call: Call) -> None:
+    def _put(self, lane: Lane, call: Call, delay: float) -> None:
+        if delay > 0:
+            self.retry(call, delay)
+            return
         if not self._fits(lane):
             self._aside.put(lane, call)
             return
@@ -221,7 +221,7 @@ class AmqpQueue:
         # Without it no failed call could be stored: each would be made once too often.
         if not self._publishing.up.wait(PUBLISH_LINK_SECONDS):
             raise QueueUnavailable(self._publishing.reason)
-        self._waiting.clear()  # what was held came on a channel that is gone
+        self._ladder.forget()  # what was held came on a channel that is gone
         levels = {name: level for level, name in enumerate(self._topology.retries)}
         session = self._session = Consuming(
             channel,
@@ -264,21 +264,8 @@ class AmqpQueue:
         if source.level is None:
             self._make_ready(delivery)
             return
-        # Never longer than the level's longest delay, whatever the clocks say: ours,
-        # or that of the instance that wrote the due time.
-        wait = min(max(due - time.time(), 0.0), 2.0 ** (source.level + 1))
-        if wait <= 0:
-            self._make_ready(delivery)
-        elif wait > HOLD_SECONDS or not consuming.may_wait(len(call.payload)):
-            self._pause(consuming, source, wait)
-            delivery.give_back()
-        else:
-            hand_over = partial(self._hand_over, consuming, delivery)
-            self._waiting.hold(hand_over, time.monotonic() + wait)
-
-    def _hand_over(self, consuming: Consuming, delivery: AmqpDelivery) -> None:
-        consuming.waited(delivery.size)
-        self._make_ready(delivery)
+        left = amqp_message.left_of(message.properties)
+        self._ladder.arrived(consuming, delivery, due, left)
 
     def _make_ready(self, delivery: AmqpDelivery) -> None:
         """It is due: it can be taken, or is set aside. Never waits."""
@@ -289,14 +276,4 @@ class AmqpQueue:
             self._aside.park(delivery, partial(self._look_again_later, delivery))
 
     def _look_again_later(self, delivery: AmqpDelivery) -> None:
-        again = partial(self._make_ready, delivery)
-        self._waiting.hold(again, time.monotonic() + PARK_AGAIN_SECONDS)
-
-    def _pause(self, consuming: Consuming, source: Source, wait: float) -> None:
-        """Stops the delivery of a retry queue whose head is due too late to be held."""
-        consuming.pause(source)
-        # No call that is stored meanwhile is due before its level's shortest delay.
-        shortest = 2.0 ** (source.level or 0)
-        pause = min(wait, shortest, HOLD_SECONDS)
-        resume = partial(consuming.resume, source)
-        self._waiting.hold(resume, time.monotonic() + pause)
+        self._ladder.hold(partial(self._make_ready, delivery), PARK_AGAIN_SECONDS)

@@ -52,15 +52,13 @@ class Topology:
         """For calls that must not be in the way of others; see `aside`."""
         return tuple(f"{self.name}.aside.{number}" for number in range(ASIDES))
 
-    def retry_for(self, delay: float) -> str:
-        """The queue for calls that wait `delay` seconds.
+    def level_for(self, delay: float) -> int:
+        """Which of the retry queues is for calls that wait `delay` seconds.
 
         Level k takes 2**k to 2**(k+1) seconds, level 0 all that is shorter, the last
-        one all that is longer: each queue is nearly in due order, so the few calls at
-        its head are those that are due next.
+        one all that is longer.
         """
-        level = min(max(int(delay), 1).bit_length() - 1, LEVELS - 1)
-        return self.retries[level]
+        return min(max(int(delay), 1).bit_length() - 1, LEVELS - 1)
 
     def declare(self, connection: Connection) -> None:
         """Declares every queue, on a channel of its own: a refusal closes the channel.

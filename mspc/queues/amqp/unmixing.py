@@ -34,7 +34,7 @@ class Unmixing:
     def __init__(self, stock: Stock, lanes: Lanes) -> None:
         self._stock = stock
         self._lanes = lanes
-        self._moving = Moving()
+        self._moving = Moving("set aside")
         self._looked_at = 0.0
         self._counted_at = 0.0
         self._asked_at = 0.0

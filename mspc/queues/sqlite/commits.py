@@ -127,19 +127,24 @@ class Store:
             on_failure, self._on_failure = self._on_failure, lambda _: None
             on_failure(self._failure)
 
-    def run(self, statements: Callable[[sqlite3.Connection], T], adds: int = 0) -> T:
+    def run(
+        self,
+        statements: Callable[[sqlite3.Connection], T],
+        grows: int = 0,
+        adds: int = 0,
+    ) -> T:
         """Runs `statements` in a transaction; returns what they return, committed.
 
         Args:
-            statements: called in the store's thread; it may be one of many in the
-                same transaction.
-            adds: by how much they change the number of calls.
+            statements: called in the store's thread, with others in one transaction.
+            grows: as for run_for().
+            adds: the same.
 
         Raises:
             QueueUnavailable: the transaction was rolled back.
             QueueFailed: the file cannot be trusted any more.
         """
-        return self._done(Job(statements, adds=adds))  # type: ignore[no-any-return]
+        return self._done(Job(statements, (), grows, adds))  # type: ignore[no-any-return]
 
     def run_for(
         self,

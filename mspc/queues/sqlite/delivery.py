@@ -1,5 +1,6 @@
 """A row of the embedded queue, lent out: what settling it tells SQLite."""
 
+import math
 import sqlite3
 import time
 import zlib
@@ -94,7 +95,7 @@ class SqliteDelivery:
             self._owner.delete(self)
 
     def retry(self, call: Call, delay: float) -> None:
-        milliseconds = max(1, round(delay * 1000))
+        milliseconds = max(1, math.ceil(delay * 1000))
         new = (call.attempts, call.last_error, checksum(call), lane_of_row(call))
 
         def move(db: sqlite3.Connection) -> int:

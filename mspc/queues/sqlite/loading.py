@@ -235,8 +235,9 @@ class Loading:
 
     def _delivery(self, place: Place, row: Row, lane: Lane) -> SqliteDelivery:
         call = self._call(row)
-        if not call.lane:
-            call = replace(call, lane=lane.key)
+        waited = place.table == "waiting"
+        if waited or not call.lane:
+            call = replace(call, lane=call.lane or lane.key, waited=waited)
         return SqliteDelivery(self._owner, place, call, lane, row[5])
 
     def _call(self, row: Row) -> Call:

@@ -8,6 +8,7 @@ has a checksum, since SQLite has none: what a failing disk has altered is not se
 
 import itertools
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from mspc.process.greenlets import Watched
 from mspc.queues.base import Delivery, unread
 from mspc.queues.clock import Alarm
 from mspc.queues.sqlite import statements as sql
+from mspc.queues.sqlite.bulk import Bulk, Row
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.delivery import (
     Move,
@@ -105,9 +107,9 @@ class SqliteQueue:
             dead,
         )
 
-    def put(self, call: Call) -> None:
+    def put(self, call: Call, delay: float = 0.0) -> None:
         stored, body = call.payload, None
-        also: tuple[tuple[Any, tuple[object, ...]], ...] = ()
+        also: tuple[tuple[Bulk, Row], ...] = ()
         if sql.needs_body(stored):
             body = self.new_body()
             also = ((sql.PUT_BODY, (body, call.payload)),)
@@ -120,9 +122,34 @@ class SqliteQueue:
             self._lending.found(lane, [seq])
 
         grown = {"grows": size, "adds": 1}
+        if delay > 0:
+            self._put_waiting(row, also, grown, delay)
+            return
         seq = self._store.run_for(sql.PUT, row, *also, **grown, if_left=found)
         place = Place("calls", seq, size, body)
         self._lending.add(SqliteDelivery(self, place, call, lane))
+
+    def _put_waiting(
+        self,
+        row: Row,
+        also: tuple[tuple[Bulk, Row], ...],
+        grown: dict[str, int],
+        delay: float,
+    ) -> None:
+        milliseconds = math.ceil(delay * 1000)
+
+        def store(db: sqlite3.Connection) -> int:
+            for statement, body in also:
+                statement.run(db, [body])
+            due = self.due_in(milliseconds)
+            db.execute(sql.PUT_WAITING, (due, milliseconds, *row))
+            return due
+
+        try:
+            self._store.run(store, **grown)
+        finally:  # also when whoever waits for the commit was ended meanwhile
+            if not self._cancelled:
+                self._alarm.set(self._now() + delay)
 
     def deliveries(self) -> Iterator[Delivery]:
         while not self._cancelled:

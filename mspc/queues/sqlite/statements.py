@@ -18,6 +18,9 @@ _LONGEST_REFERENCE = len(_MARK) + 19  # digits of the largest number
 
 CALL = "id, accepted_at, attempts, last_error, payload, crc, lane"
 PUT = Bulk(f"INSERT INTO calls ({CALL}) VALUES ", "(?, ?, ?, ?, ?, ?, ?)")
+PUT_WAITING = (
+    f"INSERT INTO waiting (due, delay, {CALL}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 PUT_BODY = Bulk("INSERT INTO bodies (body, payload) VALUES ", "(?, ?)")
 DELETE = {
     table: Bulk(f"DELETE FROM {table} WHERE seq IN (", "?", ")")

@@ -18,6 +18,7 @@ from urllib3.exceptions import LocationParseError
 
 from mspc.calls.call import Outcome
 from mspc.calls.networks import NetworkRules, parse_network
+from mspc.calls.policy import Policy
 from mspc.forwarding import connections as connection
 from mspc.forwarding.forwarder import USER_AGENT, Forwarder
 from mspc.forwarding.names import Place
@@ -123,6 +124,7 @@ class TestRequest:
             "accept-encoding": "identity",
             "user-agent": USER_AGENT,
             "idempotency-key": CALL_ID,
+            "mspc-attempt": "1",
         }
 
     @pytest.mark.parametrize("name", ["Idempotency-Key", "idempotency-KEY"])
@@ -874,3 +876,42 @@ class TestTimeoutFromOutside:
         target.wait_for(1)
         job.kill(timeout=PROMPT)
         assert isinstance(job.value, gevent.GreenletExit)
+
+
+@pytest.mark.parametrize("status", [b"429 Too Many Requests", b"503 Busy"])
+def test_a_service_may_ask_to_be_left_alone(
+    attempt: Attempts, serve: Serve, status: bytes
+) -> None:
+    def handler(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 " + status + b"\r\n")
+        gevent.sleep(0.1)  # another packet
+        connection.sendall(b"Retry-After: 17\r\nContent-Length: 0\r\n\r\n")
+
+    assert attempt(serve(handler)).retry_after == 17.0
+
+
+def test_other_answers_do_not_ask(attempt: Attempts, serve: Serve) -> None:
+    def handler(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 500 No\r\nRetry-After: 17\r\n\r\n")
+
+    assert attempt(serve(handler)).retry_after == 0.0
+
+
+def test_nobody_waits_long_for_the_rest_of_a_head(
+    attempt: Attempts, serve: Serve
+) -> None:
+    def handler(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 503 Busy\r\nRetry-")
+        gevent.sleep(30)
+
+    outcome = attempt(serve(handler))
+    assert (outcome.status, outcome.retry_after) == (503, 0.0)
+    assert outcome.seconds < PROMPT
+
+
+def test_a_call_may_have_a_deadline_of_its_own(attempt: Attempts, serve: Serve) -> None:
+    def handler(connection: socket.socket) -> None:
+        gevent.sleep(30)
+
+    outcome = attempt(serve(handler), policy=Policy(timeout=0.2))
+    assert outcome.error == "no answer within 0.2 s"

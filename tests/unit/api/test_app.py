@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 from falcon.testing import create_environ
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mspc.api.app import create_app
 from mspc.calls.accepted import Accepted
 from mspc.calls.networks import NetworkRules
+from mspc.calls.validation import PROPERTIES
 from mspc.queues.base import Queue, unread
 from mspc.settings.config import AuthConfig, HttpConfig
 from tests.support.memory import MemoryQueue
@@ -514,3 +517,38 @@ class TestBug:
 
         monkeypatch.setattr(queue, "put", put)
         assert client.post().status == "500 Internal Server Error"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+NAMES = st.sampled_from(PROPERTIES.split(", ")) | st.text(max_size=8)
+REQUESTS = st.dictionaries(NAMES, JSON, max_size=6) | st.fixed_dictionaries(
+    {"url": st.just("http://service.test/")},
+    optional={
+        "delay": st.sampled_from([0, "1s", "x", 1e9]),
+        "not_before": st.sampled_from([0, "2030-01-01T00:00:00Z", "soon"]),
+        "max_attempts": st.integers(-1, 1001),
+        "backoff": st.sampled_from([{}, [], [1], {"max": 1, "initial": 2}]),
+        "requeue": st.booleans(),
+        "body": st.text(max_size=20),
+        "body_base64": st.text("AQ=?", max_size=8),
+        "permanent": st.lists(st.sampled_from([400, "5xx", "2xx", None])),
+        "labels": st.lists(st.text(max_size=5)),
+    },
+)
+
+
+@given(REQUESTS | JSON)
+def test_whatever_is_sent_is_taken_or_refused(request: object) -> None:
+    queue = MemoryQueue()
+    queue.start(lambda failure: None)
+    answer = Client(queue).request("POST", body=json.dumps(request).encode())
+    assert answer.status[:3] in {"202", "400", "413", "422"}
+    assert answer.json["error"] is (answer.status[:3] != "202")
+    assert len(queue.store.rows) == (answer.status[:3] == "202")

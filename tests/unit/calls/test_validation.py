@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mspc.calls.call import Request
 from mspc.calls.networks import NetworkRules, parse_network
 from mspc.calls.url import MAX_URL_BYTES
-from mspc.calls.validation import MAX_PROBLEMS, parse
+from mspc.calls.validation import MAX_PROBLEMS, PROPERTIES, parse
 from mspc.errors import InvalidProperties, NotAnObject
 
 NETWORKS = NetworkRules()
@@ -114,8 +114,7 @@ def test_every_mistake_is_reported_at_once() -> None:
         "body must be a string (JSON or XML text), not an object.",
         'requeue must be true or false, not "false" (a string).',
         '"Body" is not a property of a call; did you mean body?',
-        '"foo" is not a property of a call; there are url, method, headers, body, '
-        "requeue.",
+        f'"foo" is not a property of a call; there are {PROPERTIES}.',
         "url is missing.",
     )
 
@@ -137,9 +136,7 @@ def test_not_more_problems_than_anybody_reads() -> None:
 def test_a_request_of_many_members_is_refused_at_once() -> None:
     many = {f"X-{n}": 1 for n in range(1001)}
 
-    assert problems(**many) == (
-        "A call has no properties but url, method, headers, body, requeue.",
-    )
+    assert problems(**many) == (f"A call has no properties but {PROPERTIES}.",)
     assert problem(headers=many) == "headers must not be more than 1000."
 
 

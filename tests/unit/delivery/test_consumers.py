@@ -10,6 +10,7 @@ from gevent.event import Event
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.networks import NetworkRules
+from mspc.calls.policy import Delays
 from mspc.calls.requests import Requests
 from mspc.delivery.consumers import Consumers
 from mspc.delivery.retry import RetryPolicy
@@ -54,7 +55,7 @@ class Attempts:
         self.at_once = 0
         self.finished = 0
 
-    def __call__(self, request: Request, call_id: str) -> Outcome:
+    def __call__(self, request: Request, call_id: str, number: int) -> Outcome:
         self.made.append((request, call_id))
         self.in_flight += 1
         self.at_once = max(self.at_once, self.in_flight)
@@ -121,7 +122,7 @@ def start(
     started: list[Consumers] = []
 
     def start(size: int = 2) -> Consumers:
-        policy = RetryPolicy(DELAY_SECONDS)
+        policy = RetryPolicy(Delays(DELAY_SECONDS))
         consumers = Consumers(size, queue, OneLane(), attempts, policy, read_anew())
         started.append(consumers)
         consumers.start()
@@ -337,7 +338,7 @@ class TestStop:
         consumers = start()
         consumers.stop(timeout=5)
         consumers.stop(timeout=5)
-        policy = RetryPolicy(DELAY_SECONDS)
+        policy = RetryPolicy(Delays(DELAY_SECONDS))
         Consumers(1, queue, OneLane(), attempts, policy, read_anew()).stop(timeout=5)
 
 
@@ -524,7 +525,7 @@ class TestProblem:
         assert start().problem() is None
 
     def test_before_start(self, queue: Queue, attempts: Attempts) -> None:
-        policy = RetryPolicy(DELAY_SECONDS)
+        policy = RetryPolicy(Delays(DELAY_SECONDS))
         consumers = Consumers(1, queue, OneLane(), attempts, policy, read_anew())
         assert consumers.problem() == f"The {DISPATCHER} does not run."
 

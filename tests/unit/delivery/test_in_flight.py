@@ -11,6 +11,7 @@ from gevent.queue import Queue as Mailbox
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.networks import NetworkRules
+from mspc.calls.policy import Delays
 from mspc.calls.requests import Requests
 from mspc.delivery.consumers import Consumers
 from mspc.delivery.in_flight import REMEMBERED_CALLS, REMEMBERED_SECONDS, InFlight
@@ -191,7 +192,7 @@ class Whims:
 
     def start(self, on_failure: Callable[[MspcError], None]) -> None: ...
 
-    def put(self, call: Call) -> None: ...
+    def put(self, call: Call, delay: float = 0.0) -> None: ...
 
     def deliveries(self) -> Iterator["Held"]:
         while (held := self.ready.get()) is not None:
@@ -207,7 +208,7 @@ class Whims:
 
     remark = problem
 
-    def attempt(self, request: Request, call_id: str) -> Outcome:
+    def attempt(self, request: Request, call_id: str, number: int) -> Outcome:
         answered = Event()
         self.answers.append(answered)
         answered.wait()
@@ -293,7 +294,7 @@ def test_no_interleaving_loses_the_call(seed: int) -> None:
     """At any moment the process may die: what is not stored then is lost."""
     chance = random.Random(seed)
     broker = Whims(chance)
-    policy = RetryPolicy(1.0)
+    policy = RetryPolicy(Delays(1.0))
     consumers = Consumers(
         5,
         broker,

@@ -9,6 +9,7 @@ import pytest
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.networks import NetworkRules
+from mspc.calls.policy import Delays
 from mspc.calls.requests import Requests
 from mspc.delivery.consumers import Consumers
 from mspc.delivery.retry import RetryPolicy
@@ -28,7 +29,7 @@ class Services:
         self.give: dict[str, Outcome | Exception] = {}
         self.made: Counter[str] = Counter()
 
-    def __call__(self, request: Request, call_id: str) -> Outcome:
+    def __call__(self, request: Request, call_id: str, number: int) -> Outcome:
         self.made[request.lane] += 1
         outcome = self.give.get(request.lane, Outcome(200))
         if isinstance(outcome, Exception):
@@ -50,7 +51,7 @@ class House:
             self.queue,
             self.lanes,
             self.services,
-            RetryPolicy(DELAY_SECONDS),
+            RetryPolicy(Delays(DELAY_SECONDS)),
             Requests(NetworkRules(), Accepted()),
         )
         self.consumers.start()

@@ -37,7 +37,7 @@ class Broker(MemoryQueue):
         self.go = Event()
         self.go.set()
 
-    def put(self, call: Call) -> None:
+    def put(self, call: Call, delay: float = 0.0) -> None:
         if self.raises:
             raise self.raises.pop(0)
         self.putting += 1
@@ -58,7 +58,7 @@ class Spool(SqliteQueue):
 
     refuses: MspcError | None = None
 
-    def put(self, call: Call) -> None:
+    def put(self, call: Call, delay: float = 0.0) -> None:
         if self.refuses is not None:
             raise self.refuses
         super().put(call)

@@ -44,7 +44,7 @@ def test_without_a_file_the_defaults_serve_on_the_embedded_queue() -> None:
     assert config.http.ssl_dir == NOWHERE / "ssl"
     assert config.http.max_request_bytes == 1048576
     assert config.forward.networks == NetworkRules()
-    assert (config.consumers, config.requeue_delay, config.shutdown_timeout) == (
+    assert (config.consumers, config.delays.initial, config.shutdown_timeout) == (
         200,
         5.0,
         30,
