@@ -25,6 +25,7 @@ from mspc.errors import InvalidProperties
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT, TRACE"
 _USUAL = ("url", "method", "headers", "body", "requeue")
+_USUAL_NAMES = frozenset(_USUAL)
 _OTHERS = ("body_base64", *policy_text.READERS)
 PROPERTIES = ", ".join((*_USUAL, *_OTHERS))
 # Beyond these nobody is helped, and looking at each would hold up other calls.
@@ -48,7 +49,9 @@ def parse(payload: bytes, networks: NetworkRules) -> Request:
     if len(properties) > MAX_MEMBERS:
         raise InvalidProperties([f"A call has no properties but {PROPERTIES}."])
     # Who names a type knows it; what nobody names must be told from the text.
-    schema = _TYPED if has_content_type(properties.get("headers")) else _UNTYPED
+    typed = has_content_type(properties.get("headers"))
+    usual = properties.keys() <= _USUAL_NAMES
+    schema = (_TYPED if typed else _UNTYPED)[usual]
     try:
         checked = schema(properties)
     except MultipleInvalid as exc:
@@ -146,7 +149,8 @@ def _or_default(
     return lambda value: default if value is None else check(value)
 
 
-def _schema(check_body: Callable[[object], Any]) -> Schema:
+def _schemas(check_body: Callable[[object], Any]) -> tuple[Schema, Schema]:
+    """For any call, and for one with nothing but what most calls have."""
     others = {"body_base64": _body_reader("base64", read_base64), **policy_text.READERS}
     rules: dict[object, object] = {
         Required("url", msg="is missing."): read_url,
@@ -157,14 +161,13 @@ def _schema(check_body: Callable[[object], Any]) -> Schema:
         # A silent typo in `requeue` would lose calls.
         Extra: _refuse_unknown,
     }
-    # Without a default: what nobody gives is not even looked at.
-    rules |= {Optional(n): _or_default(check, None) for n, check in others.items()}
-    return Schema(rules)
+    more = {Optional(n): _or_default(check, None) for n, check in others.items()}
+    return Schema(rules | more), Schema(rules)
 
 
 def _contradictions(properties: Mapping[str, object]) -> list[str]:
     return policy_text.contradictions(properties, time.time())
 
 
-_UNTYPED = _schema(_body_reader("JSON or XML text", read_body))
-_TYPED = _schema(_body_reader("the text of the body", read_text))
+_UNTYPED = _schemas(_body_reader("JSON or XML text", read_body))
+_TYPED = _schemas(_body_reader("the text of the body", read_text))
