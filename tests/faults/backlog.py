@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from amqpstorm.channel import Channel
 from pamqp import body, commands, frame, header
 
+from mspc.queues.amqp.topology import Topology
 from tests.faults.load import call_to
 from tests.support.rabbitmq import Broker
 from tests.support.waiting import eventually
@@ -154,7 +155,9 @@ class BrokerStore:
         with self._broker.connect() as connection, connection.channel() as channel:
 
             def enough() -> bool:
-                queues = {self._name, self._filled}
+                # What mspc has looked at it may have set aside.
+                asides = Topology(self._name, "").asides
+                queues = {self._name, self._filled, *asides}
                 declared = [channel.queue.declare(one, passive=True) for one in queues]
                 counts.append(sum(int(one["message_count"]) for one in declared))
                 return counts[-1] >= least

@@ -102,6 +102,7 @@ def _became(run: Run, file: Path, complete: set[bytes]) -> str:
         DATA_DIR=str(file.parent),
         REQUEUE_FAILED_AFTER_MILLISECONDS="600000",
         QUEUE_NUMBER_OF_CONSUMERS="20",
+        BREAKER_FAILURES="0",  # else a target that is away gets a probe now and then
     )
     service.may_end = True
     try:
