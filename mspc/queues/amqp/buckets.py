@@ -38,7 +38,8 @@ class Bucket:
         writing: calls that are being written into it.
         written: calls that were written into it, or perhaps were.
         unseen: how many calls are to come of which nobody knows the lane.
-        came_at: when something came last, in seconds of the clock.
+        came_at: when something came last, or could begin to, in seconds of the clock.
+        counted_at: when the broker was asked last, the same.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Bucket:
     written: int = 0
     unseen: int = 0
     came_at: float = 0.0
+    counted_at: float = 0.0
 
     @property
     def known(self) -> int:
@@ -67,10 +69,15 @@ class Bucket:
         lane.aside += 1
 
     def came(self, lane: Lane) -> None:
-        """One has come."""
-        if self.unseen:
+        """One has come.
+
+        It may be one that nobody knew of, the delivery of an attempt that was lost with
+        its channel; but what is left is known in number.
+        """
+        if lane in self.counts:
+            self.expect_less(lane)
+        elif self.unseen:
             self.unseen -= 1
-        self.expect_less(lane)
 
     def expect_less(self, lane: Lane) -> None:
         """One that was expected is not to come."""
@@ -106,8 +113,6 @@ class Bucket:
         held, self.held = self.held, {}
         for lane, deliveries in held.items():
             self.counts[lane] = self.counts.get(lane, 0) + len(deliveries)
-            if self.unseen:  # they come before what has not been seen
-                self.unseen += len(deliveries)
         return list(itertools.chain.from_iterable(held.values()))
 
     def contains(self, number: int) -> None:

@@ -19,6 +19,8 @@ MOST_FETCHED = 2 * FEW_READY
 MOST_OF_A_SUSPECT = 2
 # A call that is ready for the next probe is not kept longer; see HOLD_SECONDS.
 KEEP_A_PROBE_SECONDS = 60.0
+# Nothing has come of a bucket for so long: perhaps nothing is in it.
+QUIET_SECONDS = 1.0
 
 Write = Callable[[str, Call, str], None]
 
@@ -61,6 +63,7 @@ class Stock:
         for bucket in self.buckets:
             bucket.let_all_go()
             bucket.moving = 0
+            bucket.came_at, bucket.counted_at = time.monotonic(), 0.0
             self.to_count.add(bucket)
         self.news.set()
 
@@ -176,7 +179,7 @@ class Stock:
         if self.consuming is None:
             return
         self.to_count.discard(bucket)
-        bucket.came_at = time.monotonic()
+        bucket.counted_at = time.monotonic()
         written = bucket.written
         try:
             told = self.consuming.channel.queue.declare(bucket.name, passive=True)
@@ -186,8 +189,21 @@ class Stock:
         # may be counted or not.
         if bucket.writing or bucket.written != written:
             self.to_count.add(bucket)
-        elif isinstance(told, dict):
-            bucket.contains(int(told["message_count"]))
+            return
+        number = int(told["message_count"]) if isinstance(told, dict) else 0
+        if number or self._silent(bucket):
+            bucket.contains(number)
+            return
+        # A quorum queue whose leader does not answer in time is said to be empty:
+        # {ok, 0, 0} in rabbit_quorum_queue:stat/2. It is, if nothing comes of it.
+        self.to_count.add(bucket)
+        self.fetch(bucket)
+
+    def _silent(self, bucket: Bucket) -> bool:
+        """Whether it is consumed, and nothing has come for a while."""
+        source = self._sources[bucket]
+        quiet = time.monotonic() - bucket.came_at > QUIET_SECONDS
+        return quiet and bool(source.consumers) and not source.full
 
     def _widen(self, bucket: Bucket) -> None:
         if self.consuming is not None and not bucket.held:

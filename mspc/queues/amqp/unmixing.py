@@ -14,11 +14,9 @@ from mspc.queues.amqp.buckets import Bucket, in_trouble
 from mspc.queues.amqp.consuming import Consuming
 from mspc.queues.amqp.delivery import AmqpDelivery
 from mspc.queues.amqp.moving import MOVED_AT_ONCE, Moving
-from mspc.queues.amqp.stock import Stock
+from mspc.queues.amqp.stock import QUIET_SECONDS, Stock
 
 LOOK_EVERY_SECONDS = 0.25
-# Nothing has come of a bucket for so long: perhaps nothing is in it.
-QUIET_SECONDS = 1.0
 # How often a bucket is counted: other instances write into it, and may be gone.
 COUNT_AGAIN_SECONDS = 600.0
 # How often a bucket that was left alone is asked whether it is wanted: whoever wants it
@@ -85,7 +83,8 @@ class Unmixing:
             self._stock.serve(lane)  # nobody tells when a probe may be kept
         quiet = now - bucket.came_at > QUIET_SECONDS and not source.full
         expected = source.consumers and (bucket.counts or bucket.unseen)
-        if bucket in self._stock.to_count or (quiet and expected):
+        wanted = bucket in self._stock.to_count or (quiet and expected)
+        if wanted and now - bucket.counted_at > QUIET_SECONDS:
             self._stock.count(bucket)
         if source.paused:
             if bucket.unseen or (

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gevent
 from gevent.pool import Pool
@@ -502,7 +502,7 @@ def again_and_again(
     bad: int,
     *,
     delays: Mapping[str, float] | None = None,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Each call fails `bad` times, once every delay, and every failure is counted.
 
