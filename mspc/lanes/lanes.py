@@ -199,6 +199,9 @@ class Lanes:
         for lane in self._lanes.values():
             if lane.ready:
                 lane.ready = deque(filter(keep, lane.ready))
+                # What comes again is to be lined up, whatever the lane waited for.
+                if not lane.ready and lane.turn is Turn.BLOCKED:
+                    lane.turn = Turn.NONE
 
     def pause(self, key: str) -> None:
         """None of its calls is made until resume()."""
@@ -262,8 +265,10 @@ class Lanes:
 
     def _look_at(self, lane: Lane) -> None:
         """Something about `lane` has changed: perhaps it has its turn."""
-        if lane.ready and lane.turn is not Turn.RING:
-            self._line_up(lane)
+        if lane.turn is not Turn.RING:
+            lane.turn = Turn.NONE  # of what is offered next, too
+            if lane.ready:
+                self._line_up(lane)
         if lane.aside:
             self.keeper.hungry(lane)
         self.changed.set()

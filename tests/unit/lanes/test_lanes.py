@@ -127,6 +127,35 @@ def test_busy_lanes_that_have_answered_do_not_starve_a_new_one() -> None:
         many.end(many.out[0], reachable=True)
 
 
+@pytest.mark.parametrize("state", ["shut", "paused", "without a slot"])
+def test_a_lane_whose_ready_calls_were_lost_has_its_turn_again(state: str) -> None:
+    """They were lost with their channel, while the lane was not in the ring."""
+    many = Many(size=8)
+    if state == "shut":
+        many.shut(A)
+    elif state == "paused":
+        many.lanes.pause(A)
+    else:
+        many.prove(B)
+        many.offer(B, 8)
+        many.take_all()
+        many.offer(A, 8)
+        many.take_all()
+    many.offer(A)
+    assert many.take() is None
+    many.lanes.forget(lambda item: False)
+    many.clock.now += 10
+    assert many.take() is None  # the time has come, and nothing is there
+    many.end_all(A, reachable=True)
+    many.end_all(B, reachable=True)
+    many.lanes.resume(A)
+    many.offer(A)
+    many.clock.now += 10
+    item = many.take()
+    assert item is not None
+    assert item.lane.key == A
+
+
 class TestBreaker:
     def test_only_probes_go_to_a_shut_lane(self) -> None:
         many = Many(size=100)
