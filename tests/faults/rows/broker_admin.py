@@ -8,9 +8,16 @@ from collections.abc import Callable, Iterable
 import gevent
 from pamqp import commands
 
+from mspc.queues.amqp.link import PATIENCE_SECONDS
 from tests.faults.ledger import Answer, fail_first, ok, slow
 from tests.faults.rows import BROKERS, CLASSIC, Run, Service, in_flight, row
-from tests.faults.rows.broker import NOTICED_SECONDS, expect_refused, said, undone
+from tests.faults.rows.broker import (
+    FAST_ANSWER_SECONDS,
+    NOTICED_SECONDS,
+    expect_refused,
+    said,
+    undone,
+)
 
 LONGEST_START_SECONDS = 30.0
 # Consuming again: mspc waits 0.2 s, and a second more until a new quorum queue is
@@ -269,7 +276,8 @@ def _without(
     statuses = sorted({sent.status for sent in told})
     run.remark(f"{name}: answered {statuses}, {own} lines about the links")
     if refused:
-        expect_refused(run, told)
+        # A link that can be made and is lost at the first call is waited for each time.
+        expect_refused(run, told, within=PATIENCE_SECONDS + FAST_ANSWER_SECONDS)
     run.expect(own <= 40, f"{own} lines about the links without {name} permission")
 
 
