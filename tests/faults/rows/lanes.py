@@ -144,7 +144,7 @@ def expect_prompt(run: Run, away: Sequence[Interval] = ()) -> None:
 )
 def flapping_origins(run: Run) -> None:
     count = QUICK if run.quick else MANY
-    run.consumers = 100  # the default: half of the dead are silent all at once
+    run.consumers = 200  # the default: half of the dead are silent all at once
     service = run.service(FORWARD_TIMEOUT_SECONDS=DEADLINE)
     with doors(run, count) as all_doors:
         bad, good = all_doors[: count // 10], all_doors[count // 10 :]
