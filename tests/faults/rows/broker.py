@@ -178,6 +178,8 @@ def _alarm(run: Run, on: tuple[str, ...], off: tuple[str, ...]) -> None:
     service.restart()
     pid = service.pid
     run.load(rate=50)
+    # Calls are taken before the other link is there; what counts is what comes later.
+    service.wait_for_log(r"\(consume\): connected", 30)
     links = service.output.count("connected to")
     with (
         run.recovering(),
