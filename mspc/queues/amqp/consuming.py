@@ -81,7 +81,8 @@ class Consuming:
         consumer.held += 1
         source = consumer.source
         source.held += 1
-        if consumer.held >= consumer.prefetch and not source.aside:
+        # The others are told when they may: what comes of them may have to wait.
+        if source.main and consumer.held >= consumer.prefetch:
             self.grow(source)
         self._lend(consumer, message)
 

@@ -25,6 +25,8 @@ HOLD_SECONDS = 60.0
 # What is left of a delay and is not worth another queue. A little more than a second:
 # the usual delay of 5 s is 4 s in a queue and the rest here.
 LAST_SECONDS = 1.1
+# A level has so many deliveries ahead as leave within this.
+AHEAD_SECONDS = 1.0
 MOVED_AT_ONCE = 64
 MOVE_AGAIN_SECONDS = 1.0
 # By how much those of instances may.
@@ -99,6 +101,9 @@ class Ladder:
         else:
             then = partial(self._ready, delivery)
             wait = stays + left
+        if wait <= AHEAD_SECONDS:
+            # Not for heads that only wait: the room is for levels that move.
+            consuming.grow(delivery.source)
         if wait <= 0:
             then()
         elif wait > HOLD_SECONDS or not consuming.may_wait(delivery.size):

@@ -49,6 +49,11 @@ class Source:
     aside: bool = False
 
     @property
+    def main(self) -> bool:
+        """Whether what comes of it is for now."""
+        return self.level is None and not self.aside
+
+    @property
     def full(self) -> bool:
         """Whether nothing more comes until something is settled."""
         if not self.consumers:

@@ -89,10 +89,17 @@ class FakeBroker:
 
 
 class Instance:
-    """What is lent, in order; settled by the test."""
+    """What is lent, in order; settled by the test.
 
-    def __init__(self, broker: FakeBroker, limits: Limits = LIMITS) -> None:
+    Args:
+        soon: whether calls of the ladder are due soon.
+    """
+
+    def __init__(
+        self, broker: FakeBroker, limits: Limits = LIMITS, *, soon: bool = True
+    ) -> None:
         self.broker = broker
+        self.soon = soon
         self.lent: deque[tuple[Consumer, int, int]] = deque()
         self.most_calls = self.most_bytes = 0
         self.consuming = Consuming(
@@ -126,6 +133,8 @@ class Instance:
         self.lent.append((consumer, message.tag, len(message.body)))
         self.most_calls = max(self.most_calls, len(self.lent))
         self.most_bytes = max(self.most_bytes, sum(one[2] for one in self.lent))
+        if self.soon and not consumer.source.main:
+            self.consuming.grow(consumer.source)
 
 
 def fill(broker: FakeBroker, count: int, size: int, *names: str) -> None:
@@ -149,6 +158,14 @@ def test_one_retry_queue_can_keep_every_consumer_busy() -> None:
     instance.receive()
     assert len(instance.lent) >= 100
     assert broker.given_back == 0
+
+
+def test_retry_queues_whose_calls_only_wait_leave_the_room_to_others() -> None:
+    broker = FakeBroker()
+    fill(broker, 1000, 500, "retry.4", "retry.5")
+    instance = Instance(broker, soon=False)
+    instance.receive()
+    assert instance.held()["retry.4"] == instance.held()["retry.5"] == 3
 
 
 def test_full_queues_together_hold_no_more_than_the_limit() -> None:

@@ -75,6 +75,7 @@ class World:
         self.moves = 0
         self.away = False
         self.longest_held = 0.0
+        self.grown: list[int | None] = []
         topology = Topology("q", "classic")
         self.levels: dict[str, deque[tuple[Any, ...]]] = {
             name: deque() for name in topology.retries
@@ -126,6 +127,9 @@ class World:
         return True
 
     def waited(self, size: int) -> None: ...
+
+    def grow(self, source: Source) -> None:
+        self.grown.append(source.level)
 
     def pause(self, source: Source) -> None:
         source.paused = True
@@ -194,6 +198,16 @@ def test_a_call_is_made_when_it_is_due(world: World, delay: float) -> None:
     world.run(delay + 5)
     assert world.made[made] == pytest.approx(delay, abs=0.01)
     assert world.made[made] >= delay - 1e-6
+
+
+def test_only_what_leaves_soon_makes_a_level_hold_more(world: World) -> None:
+    world.put(5.0)
+    world.run(1)
+    assert world.grown == []
+    world.run(10)
+    world.put(1.0)
+    world.run(1)
+    assert world.grown == [0]
 
 
 def test_the_usual_delay_costs_one_message(world: World) -> None:
