@@ -1,6 +1,6 @@
 """What a call may ask for besides the request: when, how often, how long."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 YEAR_SECONDS = 365 * 86_400.0
 
@@ -82,12 +82,8 @@ class Delays:
 
     def with_own(self, own: Backoff) -> "Delays":
         """These, but for what a call says itself."""
-        told = {
-            name: value
-            for name in ("initial", "factor", "longest", "jitter")
-            if (value := getattr(own, name)) is not None
-        }
-        return replace(self, **told, steps=own.steps)
+        given = {field.name: getattr(own, field.name) for field in fields(own)}
+        return replace(self, **{n: v for n, v in given.items() if v is not None})
 
     def after(self, failures: int, chance: float) -> float:
         """Seconds until the next attempt.

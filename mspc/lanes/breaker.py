@@ -74,18 +74,16 @@ class Breaker:
             alone: for how many of them it wants to be left alone; a probe waits for it.
         """
         self._failed += 1
+        opens = not self.open and 0 < self._failures <= self._failed
+        if opens:
+            if self._closed_at is None:
+                self._interval = FIRST_PROBE_SECONDS
+            self._closed_at = None  # opened in the ramp: the interval is kept
+            self.open = True
+            self._wait(now)
         if self.open:
             self.next_probe = max(self.next_probe, now + alone)
-            return False
-        if not self._failures or self._failed < self._failures:
-            return False
-        if self._closed_at is None:
-            self._interval = FIRST_PROBE_SECONDS
-        self._closed_at = None  # opened in the ramp: the interval is kept
-        self.open = True
-        self._wait(now)
-        self.next_probe = max(self.next_probe, now + alone)
-        return True
+        return opens
 
     def may_probe(self, now: float) -> bool:
         return now >= self.next_probe
