@@ -269,7 +269,7 @@ def test_brokers(
 
 @pytest.mark.parametrize(
     ("consumers", "prefetch", "held"),
-    [("1", 20, 202), ("100", 130, 400), ("10000", 10_030, 20_200)],
+    [("1", 20, 2002), ("100", 130, 2200), ("10000", 10_030, 22_000)],
 )
 def test_what_is_held_follows_the_consumers(
     tmp_path: Path, consumers: str, prefetch: int, held: int
