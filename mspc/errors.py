@@ -53,3 +53,31 @@ class QueueUnavailable(QueueError):
 
 class QueueFailed(QueueError):
     """Stop: the store cannot be trusted any more (corruption, a failed fsync)."""
+
+
+class JournalUnavailable(MspcError):
+    """Answer 501 or 503: nothing can be looked up in the journal now.
+
+    Attributes:
+        off: whether that is a setting (JOURNAL 0).
+    """
+
+    def __init__(self, text: str, *, off: bool = False) -> None:
+        self.off = off
+        super().__init__(text)
+
+
+class NoSuchCall(MspcError):
+    """Answer 404: nobody knows it, or not any more."""
+
+
+class NotPossible(MspcError):
+    """Answer 409: not with a call, a job or a destination as it is now.
+
+    Attributes:
+        code: one stable word, `in_flight` for example.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        self.code = code
+        super().__init__(text)

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from mspc.calls.policy import USUAL, Policy
+from mspc.calls.words import BAD_STATUS
 
 LAST_ERROR_CHARACTERS = 500
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -16,7 +17,15 @@ Origin = tuple[str, str, int]  # scheme, host, port
 
 
 def new_call_id() -> str:
-    return secrets.token_hex(16)
+    """32 hex digits in the order of time (RFC 9562's UUIDv7, without hyphens).
+
+    What is sorted by it is written at one end: at 900,000 rows an index on random ids
+    cut SQLite's inserts to a tenth.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    chance = secrets.randbits(74)
+    number = milliseconds << 80 | 7 << 76 | (chance >> 62) << 64
+    return f"{number | 2 << 62 | (chance & (1 << 62) - 1):032x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +35,8 @@ class Call:
     Attributes:
         payload: the request exactly as the client sent it (JSON text, or anything at
             all when FAST_PUBLISH let it pass unread).
-        id: 32 hex digits, or what another producer chose; the same on every attempt.
+        id: as new_call_id() has it, or what another producer chose; the same on every
+            attempt.
         accepted_at: when it was accepted, Unix seconds.
         attempts: how many attempts have failed so far.
         last_error: what the last of them gave.
@@ -121,6 +131,9 @@ class Outcome:
         seconds: how long the attempt took.
         permanent: no later attempt can do better (the call itself cannot be sent).
         retry_after: seconds for which the service has asked to be left alone.
+        word: why it failed, one of calls/words.py; of a success, nothing of interest.
+        answer: the beginning of the answer's body when the attempt failed and it is
+            text; what of it had come when the attempt ended.
     """
 
     status: int | None = None
@@ -128,6 +141,8 @@ class Outcome:
     seconds: float = 0.0
     permanent: bool = False
     retry_after: float = 0.0
+    word: str = BAD_STATUS
+    answer: str = ""
 
     @property
     def succeeded(self) -> bool:

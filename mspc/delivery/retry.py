@@ -7,6 +7,13 @@ from dataclasses import dataclass
 
 from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.policy import USUAL, Delays, Policy, names
+from mspc.calls.words import (
+    MAX_AGE,
+    MAX_ATTEMPTS,
+    NO_REQUEUE,
+    NOT_SENDABLE,
+    PERMANENT,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +30,15 @@ class Requeue:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Do not make the call again; keep it for somebody to look at."""
+    """Do not make the call again; keep it for somebody to look at.
+
+    Attributes:
+        reason: a sentence.
+        word: one of calls/words.py.
+    """
 
     reason: str
+    word: str
 
 
 Decision = Ack | Requeue | DeadLetter
@@ -72,19 +85,19 @@ class RetryPolicy:
         if outcome.succeeded:
             return Ack()
         if outcome.permanent:
-            return DeadLetter(f"cannot be sent: {outcome}")
+            return DeadLetter(f"cannot be sent: {outcome}", NOT_SENDABLE)
         own = request.policy
         permanent = self.permanent if own.permanent is None else own.permanent
         if permanent and outcome.status and names(outcome.status, permanent):
-            return DeadLetter(f"permanent: {outcome}")
+            return DeadLetter(f"permanent: {outcome}", PERMANENT)
         failures = call.attempts + 1
         most = own.max_attempts or self.max_attempts
         if most and failures >= most:
-            return DeadLetter(
-                f"max_attempts: {failures} failed, the last with {outcome}"
-            )
+            told = f"max_attempts: {failures} failed, the last with {outcome}"
+            return DeadLetter(told, MAX_ATTEMPTS)
         if not request.requeue:
-            return DeadLetter(f"failed, and requeue is false: {outcome}")
+            told = f"failed, and requeue is false: {outcome}"
+            return DeadLetter(told, NO_REQUEUE)
         delay = self._delay(failures, own, outcome)
         if own is USUAL and not self.max_age:
             return Requeue(delay)
@@ -119,4 +132,4 @@ class RetryPolicy:
         if not longest or at <= own.first_due(call.accepted_at) + longest:
             return None
         told = f"the last attempt gave {last}" if last else "it was never attempted"
-        return DeadLetter(f"max_age: {longest:g} s would be over, {told}")
+        return DeadLetter(f"max_age: {longest:g} s would be over, {told}", MAX_AGE)

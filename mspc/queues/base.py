@@ -1,6 +1,6 @@
 """The queue contract. One suite, tests/contract, runs against every implementation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from mspc.calls.call import Call
@@ -90,6 +90,48 @@ class Queue(Protocol):
 
     def close(self) -> None:
         """Flushes what was settled and lets the store go. May be called twice."""
+
+    looks_up: bool
+    """Whether it can find a call by its id, wherever it waits: see payload()."""
+
+    def withdraw(self, ids: Sequence[str]) -> list[str]:
+        """Takes open calls out for good; those that are lent out stay.
+
+        A queue that cannot look them up lets each of them go when it comes, as long as
+        the process lives: tell it again after a start. To it all are reached.
+
+        Returns:
+            The ids that were reached.
+
+        Raises:
+            QueueUnavailable: nothing was done, or nobody knows.
+        """
+
+    def hurry(self, ids: Sequence[str]) -> list[str]:
+        """Makes calls that wait due now; reaches none where none can be looked up.
+
+        Returns, raises: as for withdraw().
+        """
+
+    def revive(self, ids: Sequence[str]) -> list[str]:
+        """Dead letters become calls again, due now, attempts 0; new copy first.
+
+        Their age begins anew: Call.accepted_at is now.
+
+        Returns, raises: as for withdraw(). Also raised after some were reached; asking
+        again is safe: what is no dead letter any more is not reached.
+        """
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        """Deletes dead letters.
+
+        Returns, raises: as for revive().
+        """
+
+    def payload(self, call_id: str) -> bytes | None:
+        """What the client sent, of an open or dead call; None when it is not found, or
+        cannot be looked up.
+        """
 
     def problem(self) -> str | None:
         """Why calls cannot be stored or delivered at the moment; None when they can."""

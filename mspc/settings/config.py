@@ -84,6 +84,44 @@ class ForwardConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalConfig:
+    """What is remembered of calls, for people.
+
+    Attributes:
+        path: its file.
+        days: after which a finished call is forgotten.
+        max_calls: how many are remembered; finished ones are forgotten first.
+        body_bytes: so much of each body is kept.
+    """
+
+    path: Path = Path("data/journal.db")
+    on: bool = True
+    days: int = 7
+    max_calls: int = 1_000_000
+    body_bytes: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class AdminConfig:
+    """The operators' door.
+
+    Attributes:
+        key: may do everything; empty: one is made into key_file.
+        key_file: of the key that mspc makes itself.
+        read_key: may look; empty: nobody has it.
+        prefix: the path below which a proxy has it, `/mspc` for example; or empty.
+    """
+
+    on: bool = True
+    host: str = "127.0.0.1"
+    port: int = 8010
+    key: str = field(default="", repr=False)
+    key_file: Path = Path("data/admin.key")
+    read_key: str = field(default="", repr=False)
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """Where the log goes besides standard output, and how much of it.
 
@@ -118,6 +156,8 @@ class Config:
     auth: AuthConfig = AuthConfig()
     forward: ForwardConfig = ForwardConfig()
     log: LogConfig = LogConfig()
+    journal: JournalConfig = JournalConfig()
+    admin: AdminConfig = AdminConfig()
     consumers: int = 200
     breaker_failures: int = 5
     delays: Delays = field(default_factory=lambda: Delays(5.0))

@@ -35,6 +35,14 @@ _NEEDED = {
     ),
     "FORWARD_VERIFY_TLS": ("FORWARD_VERIFY_TLS is 0", ("FORWARD_CA_FILE",)),
     "FORWARD_DENY_NETWORKS": ("no network is denied", ("FORWARD_ALLOW_NETWORKS",)),
+    "JOURNAL": (
+        "JOURNAL is 0",
+        ("JOURNAL_DAYS", "JOURNAL_MAX_CALLS", "JOURNAL_BODY_BYTES"),
+    ),
+    "ADMIN": (
+        "ADMIN is 0",
+        ("ADMIN_HOST", "ADMIN_PORT", "ADMIN_KEY", "READ_KEY", "ADMIN_PREFIX"),
+    ),
     "FILE_LOG_ENABLED": (
         "FILE_LOG_ENABLED is 0",
         ("LOG_FILE", "LOG_FILE_MAX_BYTES", "LOG_FILES_KEPT"),
@@ -87,5 +95,5 @@ def _idle_of_the_queue(
         yield "QUEUE_HOST has ports of its own", ("QUEUE_PORT",)
     if scheme == "amqp":
         yield "QUEUE_SCHEME is amqp, not amqps", ("QUEUE_CA_FILE",)
-    if not values["SPOOL"]:
-        yield "SPOOL is 0", ("DATA_DIR",)
+    if not (values["SPOOL"] or values["JOURNAL"] or values["ADMIN"]):
+        yield "SPOOL, JOURNAL and ADMIN are 0", ("DATA_DIR",)

@@ -104,6 +104,21 @@ def networks(value: str) -> tuple[Network, ...]:
         raise Invalid(f"must be networks such as 10.0.0.0/8, or none: {exc}.") from exc
 
 
+def key(value: str) -> str:
+    """A bearer token (RFC 6750 2.1), long enough that nobody guesses it; or empty."""
+    if value and not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,200}=*", value):
+        meaning = "at least 16 letters, digits and ._~+/- (openssl rand -hex 32)"
+        raise Invalid(f"must be {meaning}.")
+    return value
+
+
+def prefix(value: str) -> str:
+    path = "/" + value.strip("/")
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+        raise Invalid(f"must be a path such as /mspc, not {quoted(value)}.")
+    return path
+
+
 def statuses(value: str) -> frozenset[str]:
     return frozenset(map(read_status, re.findall(r"[^\s,]+", value)))
 

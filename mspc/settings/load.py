@@ -157,6 +157,12 @@ def _build(values: Values, remarks: tuple[str, ...]) -> to.Config:
         auth=to.AuthConfig(**parts["auth"]),
         forward=to.ForwardConfig(**parts["forward"], networks=networks),
         log=to.LogConfig(**parts["log"], file=log_file),
+        journal=to.JournalConfig(values["DATA_DIR"] / "journal.db", **parts["journal"]),
+        admin=to.AdminConfig(
+            **parts["admin"],
+            prefix=values["ADMIN_PREFIX"] or "",
+            key_file=values["DATA_DIR"] / "admin.key",
+        ),
         delays=Delays(
             values["REQUEUE_FAILED_AFTER_MILLISECONDS"] / 1000, **parts["delays"]
         ),

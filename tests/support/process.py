@@ -75,6 +75,7 @@ class MspcProcess:
         self.directory = directory
         self.http_port = free_port()
         self.https_port = free_port()
+        self.admin_port = free_port()
         self.data_dir = directory / "data"
         self.log_file = directory / "logs" / "mspc.log"
         self.ssl_dir = directory / "ssl"
@@ -274,6 +275,7 @@ class MspcProcess:
             "HTTP_HOST": "127.0.0.1",
             "HTTP_PORT": str(self.http_port),
             "HTTPS_PORT": str(self.https_port),
+            "ADMIN_PORT": str(self.admin_port),
             "DATA_DIR": str(self.data_dir),
             "LOG_FILE": str(self.log_file),
             "SSL_DIR": str(self.ssl_dir),

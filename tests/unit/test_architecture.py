@@ -16,17 +16,21 @@ BASEMENT = frozenset({"calls", "errors"})
 # The rooms in the order in which a call meets them, from top to bottom, and which of
 # those below each of them may use.
 ROOMS: dict[str, frozenset[str]] = {
-    "__main__": frozenset({"main", "process"}),
+    "__main__": frozenset({"main", "client", "process"}),
+    "client": frozenset({"calls", "errors", "settings"}),
     "main": BASEMENT | {"service", "process", "settings"},
     "service": BASEMENT
-    | {"serving", "api", "delivery", "forwarding", "queues", "lanes", "process"}
-    | {"settings"},
+    | {"serving", "admin", "api", "steering", "delivery", "forwarding", "queues"}
+    | {"lanes", "journal", "process", "settings"},
     "serving": frozenset({"api", "process", "settings", "errors"}),
-    "api": BASEMENT | {"queues", "process", "settings"},
-    "delivery": BASEMENT | {"queues", "lanes", "process"},
+    "admin": BASEMENT | {"api", "steering", "journal", "process", "settings"},
+    "api": BASEMENT | {"steering", "queues", "journal", "process", "settings"},
+    "steering": BASEMENT | {"queues", "lanes", "journal", "process"},
+    "delivery": BASEMENT | {"queues", "lanes", "journal", "process"},
     "forwarding": BASEMENT | {"process", "settings"},
-    "queues": BASEMENT | {"lanes", "process", "settings"},
+    "queues": BASEMENT | {"lanes", "journal", "process", "settings"},
     "lanes": frozenset(),
+    "journal": BASEMENT | {"process", "settings"},
     "process": frozenset({"settings"}),
     "settings": BASEMENT,
     "calls": frozenset({"errors"}),
@@ -35,15 +39,15 @@ ROOMS: dict[str, frozenset[str]] = {
 }
 # A foreign library stays behind its adapter: where each may be imported.
 ADAPTERS = {
-    "falcon": ("api",),
+    "falcon": ("api", "admin"),
     "amqpstorm": ("queues.amqp",),
     "pamqp": ("queues.amqp",),
     "urllib3": ("forwarding",),
-    "sqlite3": ("queues.sqlite",),
+    "sqlite3": ("queues.sqlite", "journal"),
     "voluptuous": ("settings", "calls"),
     "yaml": ("settings",),
     "idna": ("calls",),
-    "msgspec": ("calls",),
+    "msgspec": ("calls", "journal"),
 }
 MAX_MODULE_LINES = 320
 MAX_FUNCTION_LINES = 60

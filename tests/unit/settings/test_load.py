@@ -58,6 +58,8 @@ def test_the_defaults_are_those_of_the_dataclasses() -> None:
     loaded["remarks"] = ()
     loaded["http"]["ssl_dir"] = Path("ssl")
     loaded["log"]["file"] = None
+    loaded["journal"]["path"] = Path("data/journal.db")
+    loaded["admin"]["key_file"] = Path("data/admin.key")
 
     assert loaded == plain
 

@@ -1,0 +1,208 @@
+"""What the rest of mspc may ask of the journal, and what it answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mspc.journal.events import Attempted, Decided, Event
+
+
+class Recorder(Protocol):
+    """Where events go.
+
+    Attributes:
+        body_bytes: so much of a body an Accepted is to keep.
+        on: whether anybody listens: nobody has to make an event that nobody reads.
+    """
+
+    body_bytes: int
+    on: bool
+
+    def record(self, event: Event) -> None:
+        """Never waits, never raises; what there is no room for is dropped, counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which calls; what is empty or None does not matter.
+
+    Attributes:
+        states: one of these; see calls/words.py. `in_flight` is nothing the journal
+            knows: who asks adds it.
+        destination: exactly this one.
+        url_prefix: what the URL begins with.
+        method: upper case.
+        label: one of its labels.
+        reason: of its death.
+        error: of its last attempt.
+        status: of its last answer: "404", or "4xx".
+        created_after: Unix seconds, exclusive.
+        created_before: the same.
+        attempts_min: at least so many were made.
+    """
+
+    states: frozenset[str] = frozenset()
+    destination: str = ""
+    url_prefix: str = ""
+    method: str = ""
+    label: str = ""
+    reason: str = ""
+    error: str = ""
+    status: str = ""
+    created_after: float | None = None
+    created_before: float | None = None
+    attempts_min: int = 0
+
+
+EVERYTHING = Filter()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A call, as the journal knows it.
+
+    Attributes:
+        id: the call's.
+        state: see calls/words.py; never `in_flight`.
+        method, url, destination, labels: as in Accepted.
+        created_at: Unix seconds.
+        next_at: when its next attempt is due, Unix seconds; None when it is finished.
+        attempts: how many were made.
+        max_attempts: 0 when the call does not say.
+        body_bytes: how long its body is.
+        finished_at: Unix seconds; None when it is not.
+        reason: of its death; of a cancelled one, why.
+        last: its last attempt; None when there was none.
+        headers, body: as in Accepted, when one call alone was asked for.
+    """
+
+    id: str
+    state: str
+    method: str
+    url: str
+    destination: str
+    labels: tuple[str, ...]
+    created_at: float
+    next_at: float | None
+    attempts: int
+    max_attempts: int
+    body_bytes: int
+    finished_at: float | None
+    reason: str
+    last: Attempted | None
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some calls, newest first.
+
+    Attributes:
+        calls: perhaps fewer than asked for: a page looks at a bounded number of rows.
+        next: where the next page begins; None after the last one.
+    """
+
+    calls: Sequence[Seen]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Dead letters that have one cause.
+
+    Attributes:
+        count: how many.
+        first_at, last_at: when the first and the last of them died, Unix seconds.
+        latest_id: the last one.
+        answer: the beginning of what the service answered to it.
+    """
+
+    reason: str
+    status: int | None
+    error: str
+    destination: str
+    count: int
+    first_at: float
+    last_at: float
+    latest_id: str
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many calls there are, of one destination or of all.
+
+    Attributes:
+        states: by state.
+        oldest_due: of the open ones, Unix seconds; None when there is none.
+        last: the last attempt; None when there was none.
+    """
+
+    states: dict[str, int] = field(default_factory=dict)
+    oldest_due: float | None = None
+    last: Attempted | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What happened lately, minute by minute, the oldest first, 60 of them.
+
+    Attributes:
+        accepted: calls.
+        attempts: of them.
+        succeeded: of these, answered 2xx.
+    """
+
+    accepted: tuple[int, ...]
+    attempts: tuple[int, ...]
+    succeeded: tuple[int, ...]
+
+
+class View(Protocol):
+    """What can be asked. Each answer includes what was recorded before the question.
+
+    Every method may raise JournalUnavailable: it is off, or its file is away.
+
+    Attributes:
+        scope: `all` when it has the events of every instance, `instance` when only this
+            one's.
+        dropped: how many events were dropped since the start.
+    """
+
+    scope: str
+    dropped: int
+
+    def call(self, call_id: str) -> Seen | None:
+        """One call, with headers and body; None when the journal does not know it."""
+
+    def attempts(self, call_id: str) -> Sequence[Attempted]:
+        """Those that failed, and the last one; in order."""
+
+    def calls(
+        self, wanted: Filter = EVERYTHING, after: int | None = None, limit: int = 100
+    ) -> Page:
+        """Calls, newest first.
+
+        Args:
+            wanted: which.
+            after: Page.next of the page before.
+            limit: how many at most.
+        """
+
+    def groups(self) -> Sequence[Group]:
+        """Dead letters by cause, the most first."""
+
+    def destinations(self) -> dict[str, Tally]:
+        """Those with open or dead calls, by name."""
+
+    def tally(self) -> Tally:
+        """Of all calls. Takes no time."""
+
+    def rates(self) -> Rates:
+        """Takes no time."""
+
+    def decisions(
+        self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
+    ) -> Sequence[Decided]:
+        """What was decided, newest first; of one target, or of all."""

@@ -1,0 +1,164 @@
+"""What the journal is told: what became of a call, and what somebody decided.
+
+Values only. Whoever records one goes on at once; whoever reads the journal learns of it
+a moment later.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mspc.calls.call import Call, Outcome, Request
+
+# Of an answer, for people: what a service gives as its reason stands at its beginning.
+LONGEST_ANSWER_BYTES = 1024
+
+Decision = Literal["done", "retry", "dead"]
+Kind = Literal[
+    "cancelled",  # a call, before it succeeded
+    "retried",  # a call: made again now; a dead one from its first attempt
+    "deleted",  # a dead letter
+    "paused",  # a destination; details: {"until": Unix seconds or None}
+    "resumed",  # the same
+    "limited",  # the same; details: {"rate", "period", "parallelism"}
+    "unlimited",  # the same
+    "revealed",  # the secrets of a call were shown
+    "bulk",  # a job was begun, stopped or ended; details: as steering has them
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A call was stored. Every attempt carries it too: it may be all that is known.
+
+    Attributes:
+        id: the call's.
+        at: when it was accepted, Unix seconds.
+        method: upper case.
+        url: without user info.
+        destination: its lane, `scheme://host:port`.
+        labels: the caller's words.
+        due: when its first attempt may be made, Unix seconds.
+        max_attempts: how many there are at most; 0 when it does not say.
+        headers: as they are sent, secrets included.
+        body_bytes: how long the body is.
+        body: its beginning, as much as is kept.
+    """
+
+    id: str
+    at: float
+    method: str
+    url: str
+    destination: str
+    labels: tuple[str, ...] = ()
+    due: float = 0.0
+    max_attempts: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    body_bytes: int = 0
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """An attempt is over, and it was decided what becomes of the call.
+
+    Attributes:
+        call: which one.
+        number: which attempt it was, from 1; 0 for a call that died without one.
+        at: when it began, Unix seconds.
+        seconds: how long it took.
+        status: the answer's; None without one.
+        error: one of calls/words.py; empty for a success.
+        text: what there is to say about it, for people.
+        answer: the beginning of the answer's body when it is text.
+        decision: what became of the call.
+        next_at: when the next attempt is due, Unix seconds; None for none.
+        reason: of death, one of calls/words.py; empty for the living.
+    """
+
+    call: Accepted
+    number: int
+    at: float
+    seconds: float = 0.0
+    status: int | None = None
+    error: str = ""
+    text: str = ""
+    answer: str = ""
+    decision: Decision = "done"
+    next_at: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Somebody has decided something.
+
+    Attributes:
+        kind: what.
+        at: when, Unix seconds.
+        who: the name of the key: `admin`, `calls`, or `mspc` for its own jobs.
+        targets: ids of calls, or one destination, or the id of one job.
+        reason: why, in the words of whoever did it.
+        details: more of it; JSON.
+        id: of the decision, 32 hex digits, in the order of time.
+    """
+
+    kind: Kind
+    at: float
+    who: str
+    targets: tuple[str, ...]
+    reason: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)
+    id: str = ""
+
+
+Event = Accepted | Attempted | Decided
+
+
+def accepted(call: Call, request: Request, body_bytes: int) -> Accepted:
+    """The event for a call.
+
+    Args:
+        call: as it is stored.
+        request: what it asks for.
+        body_bytes: so much of its body is kept.
+    """
+    policy = request.policy
+    return Accepted(
+        call.id,
+        call.accepted_at,
+        request.method,
+        request.url,
+        request.lane,
+        policy.labels,
+        policy.first_due(call.accepted_at),
+        policy.max_attempts or 0,
+        request.headers,
+        len(request.body),
+        request.body[:body_bytes],
+    )
+
+
+def attempted(
+    call: Accepted,
+    number: int,
+    at: float,
+    outcome: Outcome,
+    decision: Decision,
+    next_at: float | None = None,
+    reason: str = "",
+) -> Attempted:
+    """The event for an attempt; the arguments are those of Attempted."""
+    return Attempted(
+        call,
+        number,
+        at,
+        outcome.seconds,
+        outcome.status,
+        "" if outcome.succeeded else outcome.word,
+        outcome.error,
+        outcome.answer,
+        decision,
+        next_at,
+        reason,
+    )
