@@ -11,10 +11,12 @@ from mspc.api.answers import answer
 from mspc.api.hints import hint
 from mspc.calls import validation
 from mspc.calls.accepted import Accepted
-from mspc.calls.call import Call
+from mspc.calls.call import Call, Request
 from mspc.calls.networks import NetworkRules
 from mspc.calls.policy import USUAL
 from mspc.errors import NotAnObject, QueueError
+from mspc.journal.base import Recorder
+from mspc.journal.events import accepted
 from mspc.process import crash
 from mspc.queues.base import Queue
 from mspc.settings.config import HttpConfig
@@ -33,12 +35,14 @@ class CallsResource:
         networks: NetworkRules,
         accepted: Accepted,
         lane_of: Callable[[Call], str],
+        journal: Recorder,
         http: HttpConfig,
     ) -> None:
         self._queue = queue
         self._networks = networks
         self._accepted = accepted
         self._lane_of = lane_of
+        self._journal = journal
         self._max_bytes = http.max_request_bytes
         self._fast = http.fast_publish
 
@@ -62,6 +66,7 @@ class CallsResource:
         except QueueError:
             self._accepted.forget(call)
             raise
+        self._record(call, request)
         log.info(
             "%s accepted %s %s%s",
             call.id,
@@ -77,12 +82,20 @@ class CallsResource:
             return
         call = Call(payload)
         # Answered whatever it is; but a service that is down must not hold up others.
-        self._put(replace(call, lane=self._lane_of(call)))
+        call = replace(call, lane=self._lane_of(call))
+        request = self._accepted.look(call)
+        self._put(call)
+        self._record(call, request)
         log.info("%s accepted unread, %d bytes", call.id, len(payload))
         answer(resp, falcon.HTTP_200, "OK", id=call.id)
 
     def on_options(self, req: falcon.Request, resp: falcon.Response) -> None:
         raise falcon.HTTPMethodNotAllowed(["POST"])  # else Falcon answers by itself
+
+    def _record(self, call: Call, request: Request | None) -> None:
+        """Tells the journal; of what nobody could read or remember, an attempt does."""
+        if request is not None and self._journal.on:
+            self._journal.record(accepted(call, request, self._journal.body_bytes))
 
     def _put(self, call: Call, delay: float = 0.0) -> None:
         crash.at("before_put")

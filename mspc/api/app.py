@@ -13,6 +13,7 @@ from mspc.api.paths import ALLOWED
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call
 from mspc.calls.networks import NetworkRules
+from mspc.journal.base import Recorder
 from mspc.queues.base import Queue
 from mspc.settings.config import AuthConfig, HttpConfig
 
@@ -34,6 +35,7 @@ def create_app(
     queue: Queue,
     accepted: Accepted,
     lane_of: Callable[[Call], str],
+    journal: Recorder,
     problem: Callable[[], str | None],
     remark: Callable[[], str | None],
 ) -> falcon.App[Any, Any]:
@@ -46,12 +48,13 @@ def create_app(
         queue: where calls are stored.
         accepted: where their requests are remembered for the consumers.
         lane_of: reads whom a call goes to that nobody has read.
+        journal: told what was accepted.
         problem: why the service is not ready; None when it is.
         remark: what somebody who looks should know although it is.
     """
     middleware: list[Any] = [ExactPaths(), Authorization(auth)]
     app = falcon.App(middleware=middleware)
-    app.add_route("/", CallsResource(queue, networks, accepted, lane_of, http))
+    app.add_route("/", CallsResource(queue, networks, accepted, lane_of, journal, http))
     app.add_route("/health/live", HealthResource("Alive"))
     app.add_route("/health/ready", HealthResource("Ready", problem, remark))
     add_error_handlers(app, http.max_request_bytes)

@@ -10,6 +10,7 @@ from gevent.pool import Pool
 from mspc.calls.call import Outcome, Request
 from mspc.calls.requests import Requests
 from mspc.delivery.in_flight import Attempt, InFlight
+from mspc.delivery.recording import Recording
 from mspc.delivery.retry import Ack, DeadLetter, Requeue, RetryPolicy
 from mspc.errors import BadRequest, QueueError
 from mspc.lanes.lanes import Lanes
@@ -32,6 +33,7 @@ class Consumers:
         attempt: Callable[[Request, str, int], Outcome],
         policy: RetryPolicy,
         requests: Requests,
+        recording: Recording,
     ) -> None:
         """
         Args:
@@ -42,12 +44,14 @@ class Consumers:
                 came of it.
             policy: what to do before and then.
             requests: what a call asks for.
+            recording: told what became of it.
         """
         self._queue = queue
         self._attempt = attempt
         self._policy = policy
         self._lanes = lanes
         self._requests = requests
+        self._recording = recording
         self._pool = Pool(size)
         self._in_flight = InFlight()
         self._stopping = Event()
@@ -76,6 +80,10 @@ class Consumers:
 
     def problem(self) -> str | None:
         return self._dispatcher.problem()
+
+    def in_flight(self, call_id: str) -> bool:
+        """Whether an attempt of the call runs now."""
+        return self._in_flight.running(call_id)
 
     def _run(self, delivery: Delivery) -> None:
         try:
@@ -110,6 +118,7 @@ class Consumers:
         except BadRequest as exc:
             log.error("%s is no call, now a dead letter: %s", call.id, exc)
             attempt.settle().bury(call, f"is no call: {exc}")
+            self._recording.unreadable(call, str(exc))
             return
         instead = self._policy.before(call, request.policy)
         if instead is not None:
@@ -124,7 +133,8 @@ class Consumers:
             self._policy.asked(outcome),
         )
         delivery = attempt.settle()
-        match self._policy.decide(call, request, outcome):
+        decision = self._policy.decide(call, request, outcome)
+        match decision:
             case Ack():
                 self._log(logging.INFO, delivery, request, outcome, "done")
                 self._in_flight.succeeded(attempt)
@@ -141,6 +151,7 @@ class Consumers:
             case DeadLetter(reason):
                 self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
                 delivery.bury(call.next_attempt(str(outcome)), reason)
+        self._recording.settled(call, request, outcome, decision)
 
     def _not_now(
         self, delivery: Delivery, request: Request, instead: Requeue | DeadLetter
@@ -157,6 +168,7 @@ class Consumers:
                 labels = request.policy.shown_labels
                 log.error(told, call.id, request.method, request.url, reason, labels)
                 delivery.bury(call, reason)
+        self._recording.not_attempted(call, request, instead)
 
     def _retry_after_a_bug(self, delivery: Delivery) -> None:
         try:

@@ -18,9 +18,11 @@ from mspc.api.app import create_app
 from mspc.calls.accepted import Accepted
 from mspc.calls.networks import NetworkRules
 from mspc.calls.validation import PROPERTIES
+from mspc.journal import events
 from mspc.queues.base import Queue, unread
 from mspc.settings.config import AuthConfig, HttpConfig
 from tests.support.memory import MemoryQueue
+from tests.support.recorded import Recorded
 
 CALL = b'{"url": "http://user:secret@service.test/path?q=1", "method": "post"}'
 KEY = "a key"
@@ -49,6 +51,7 @@ class Client:
     auth: AuthConfig = NO_KEY
     problem: Callable[[], str | None] = field(default=lambda: None)
     accepted: Accepted = field(default_factory=Accepted)
+    journal: Recorded = field(default_factory=Recorded)
 
     def __post_init__(self) -> None:
         self.app = create_app(
@@ -58,6 +61,7 @@ class Client:
             self.queue,
             self.accepted,
             unread,
+            self.journal,
             self.problem,
             self.queue.remark,
         )
@@ -183,6 +187,17 @@ class TestAccepted:
         assert [(one.levelno, one.getMessage()) for one in caplog.records] == [
             (logging.INFO, f"{call_id} accepted POST http://service.test/path?q=1")
         ]
+
+    def test_the_journal_is_told(self, client: Client) -> None:
+        answer = client.post()
+        (event,) = client.journal.events
+        assert isinstance(event, events.Accepted)
+        assert event.id == answer.json["id"]
+        assert (event.method, event.url) == ("POST", "http://service.test/path?q=1")
+
+    def test_it_is_not_when_it_does_not_listen(self, client: Client) -> None:
+        client.journal.on = False
+        assert client.post().status == "202 Accepted"
 
 
 GZIP = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"
@@ -442,6 +457,11 @@ class TestNotStored:
         (record,) = caplog.records
         assert record.levelno == logging.WARNING
         assert record.exc_info is None
+
+    def test_the_journal_is_not_told(self, client: Client, queue: MemoryQueue) -> None:
+        queue.broken = "The broker is away."
+        client.post()
+        assert not client.journal.events
 
     def test_its_request_is_not_remembered(
         self, client: Client, queue: MemoryQueue
