@@ -86,9 +86,7 @@ class Lanes(Steered):
         """Whether a new call may be ready at once, rather than set aside."""
         if lane.paused or lane.breaker.open:
             return False
-        most: float = (
-            MOST_READY_OF_A_SUSPECT if lane.rank is Rank.BAD else MOST_READY
-        )
+        most: float = MOST_READY_OF_A_SUSPECT if lane.rank is Rank.BAD else MOST_READY
         if lane.limit is not None:  # one that has to wait is in the way of others
             most = min(most, lane.limit.now(self._clock(), len(lane.out)))
         return len(lane.ready) < most
