@@ -12,6 +12,8 @@ import math
 
 # So far ahead calls are made ready: what is fetched one by one comes too slowly.
 SOON_SECONDS = 1.0
+# A token is not late for what adding up its time has rounded off.
+_ROUNDED_SECONDS = 1e-6
 
 
 class Limit:
@@ -78,8 +80,10 @@ class Limit:
 
     def _spent(self, now: float) -> float:
         """Tokens that have not come back."""
-        return max(0.0, self._full_at - now) / self._each if self._each else 0.0
+        left = self._full_at - _ROUNDED_SECONDS - now
+        return max(0.0, left) / self._each if self._each else 0.0
 
     def _look(self) -> None:
         if self.rate:
-            self.next_at = self._full_at - (self.rate - 1) * self._each
+            ahead = (self.rate - 1) * self._each + _ROUNDED_SECONDS
+            self.next_at = self._full_at - ahead

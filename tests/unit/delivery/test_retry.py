@@ -204,6 +204,17 @@ class TestMaxAge:
         assert isinstance(policy.before(CALL, USUAL), DeadLetter)
         assert policy.before(CALL, Policy(max_age=62.0)) is None
 
+    def test_does_not_go_on_while_its_destination_is_paused(self) -> None:
+        own = Policy(max_age=60.0)
+        policy = rules(now=NOW + 100)
+        assert policy.before(CALL, own, paused=40.0) is None
+        assert policy.before(CALL, own, paused=39.0) is not None
+        asked = request(own)
+        assert policy.decide(CALL, asked, FAILED, paused=45.0) == Requeue(5.0)
+        decision = policy.decide(CALL, asked, FAILED, paused=44.0)
+        assert isinstance(decision, DeadLetter)
+        assert decision.word == MAX_AGE
+
     def test_whichever_limit_comes_first_ends_it(self) -> None:
         own = request(Policy(max_age=60.0, max_attempts=2))
         failed = CALL.next_attempt("503")

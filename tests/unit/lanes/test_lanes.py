@@ -24,8 +24,8 @@ class Many:
     """Lanes, and what is in flight of them."""
 
     def __init__(self, size: int, failures: int = 5) -> None:
-        self.clock = Clock(1000.0)
-        self.lanes = Lanes(size, failures, 5.0, self.clock, lambda: 0.0)
+        self.clock, self.wall = Clock(1000.0), Clock(1_000_000.0)
+        self.lanes = Lanes(size, failures, 5.0, self.clock, lambda: 0.0, self.wall)
         self.out: list[Ready] = []
 
     def offer(self, key: str, count: int = 1) -> None:
