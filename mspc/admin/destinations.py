@@ -4,7 +4,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 
-from mspc.admin.queries import LimitsBody, PauseBody, ReasonBody, ReasonQuery
+from mspc.admin.queries import (
+    LONGEST_PERIOD_SECONDS,
+    LimitsBody,
+    PauseBody,
+    ReasonBody,
+    ReasonQuery,
+)
 from mspc.admin.routes import Asked, Reply, Route
 from mspc.admin.shapes import (
     DestinationList,
@@ -146,6 +152,8 @@ class DestinationRoutes:
         limits = body.limits()
         if limits.rate is None and limits.parallelism is None:
             raise InvalidProperties(["rate is missing, and so is parallelism."])
+        if limits.period > LONGEST_PERIOD_SECONDS:
+            raise InvalidProperties(["period must not be longer than a day."])
         name = _name(asked)
         self._steering.limit(name, asked.who, limits, body.reason)
         return Reply(Done("Limited", destination=name))
