@@ -47,7 +47,7 @@ ADAPTERS = {
     "voluptuous": ("settings", "calls"),
     "yaml": ("settings",),
     "idna": ("calls",),
-    "msgspec": ("calls", "journal"),
+    "msgspec": ("calls", "journal", "api", "admin"),
 }
 MAX_MODULE_LINES = 320
 MAX_FUNCTION_LINES = 60
