@@ -19,7 +19,6 @@ from mspc.client.failures import (
 
 # A delete of many dead letters on RabbitMQ looks at all of them.
 TIMEOUT_SECONDS = 60.0
-LONGEST_ANSWER = 64 * 2**20
 
 Query = Mapping[str, object]
 
@@ -58,7 +57,7 @@ class Connection:
     def text(self, path: str, query: Query | None = None) -> str:
         """What is answered, where that is text."""
         with self._answer("GET", path, query, None) as answer:
-            return answer.read(LONGEST_ANSWER).decode(errors="replace")
+            return answer.read().decode(errors="replace")
 
     def lines(self, path: str, query: Query | None = None) -> Iterator[bytes]:
         """The lines of a long answer, as they come; raises when it ends early."""
@@ -69,7 +68,7 @@ class Connection:
         self, method: str, path: str, query: Query | None, content: bytes | None
     ) -> Any:
         with self._answer(method, path, query, content) as answer:
-            text = answer.read(LONGEST_ANSWER)
+            text = answer.read()
         try:
             return json.loads(text) if text else None
         except ValueError:
@@ -96,7 +95,7 @@ class Connection:
             )
             answer = connection.getresponse()
             if answer.status >= 300:
-                raise self._refused(answer.status, answer.read(LONGEST_ANSWER))
+                raise self._refused(answer.status, answer.read())
             yield answer
         except OSError as exc:
             raise NotReachable(

@@ -1,5 +1,6 @@
 """A command without a network, a terminal or a clock."""
 
+import copy
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ class FakeMspc:
         found = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(found, BaseException):
             raise found
-        return found
+        return copy.deepcopy(found)
 
     def get(self, path: str, query: Any = None) -> Any:
         return self.ask("GET", path, query)
@@ -50,6 +51,7 @@ class Screen(io.StringIO):
 
     def __init__(self, text: str = "", terminal: bool = False) -> None:
         super().__init__(text)
+        self.buffer = io.BytesIO()
         self._terminal = terminal
 
     def isatty(self) -> bool:
