@@ -16,8 +16,9 @@ BASEMENT = frozenset({"calls", "errors"})
 # The rooms in the order in which a call meets them, from top to bottom, and which of
 # those below each of them may use.
 ROOMS: dict[str, frozenset[str]] = {
-    "__main__": frozenset({"main", "client", "process"}),
+    "__main__": frozenset({"client", "starting", "process"}),
     "client": frozenset({"calls", "errors", "settings"}),
+    "starting": frozenset({"main", "process"}),
     "main": BASEMENT | {"service", "process", "settings"},
     "service": BASEMENT
     | {"serving", "admin", "api", "steering", "delivery", "forwarding", "queues"}
