@@ -1,6 +1,6 @@
 """What the rest of mspc may ask of the journal, and what it answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -206,3 +206,25 @@ class View(Protocol):
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
     ) -> Sequence[Decided]:
         """What was decided, newest first; of one target, or of all."""
+
+
+class Feed(Protocol):
+    """What carries batches of events between instances, their own ones too."""
+
+    def start(self, arrived: Callable[[bytes, int], None], after: int | None) -> None:
+        """Begins to read; connects again by itself.
+
+        Args:
+            arrived: is told each batch and its offset, in a reader greenlet; does not
+                wait. A batch may come twice.
+            after: the last offset that was applied; None for from the first.
+        """
+
+    def publish(self, batch: bytes) -> None:
+        """Never waits; the batch may be lost."""
+
+    def stop(self) -> None: ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether the batches of all instances come: View.scope."""
