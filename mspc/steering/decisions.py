@@ -47,6 +47,8 @@ class Decisions:
         targets: Sequence[str],
         reason: str = "",
         details: Mapping[str, object] | None = None,
+        *,
+        at: float | None = None,
         after: float = 0.0,
     ) -> Decided:
         """Records it, and goes on at once.
@@ -57,6 +59,8 @@ class Decisions:
             targets: the same.
             reason: the same.
             details: the same.
+            at: when it was decided, Unix seconds; None for now. What became of a call
+                after that counts more.
             after: the time of what it replaces, which another clock may have given.
 
         Raises:
@@ -68,9 +72,10 @@ class Decisions:
                 "nobody would know of it after a restart.",
                 off=True,
             )
-        at = max(self._clock(), after + APART_SECONDS)
-        id_ = self._new_id()
-        decided = Decided(kind, at, who, tuple(targets), reason, details or {}, id_)
+        at = max(self._clock() if at is None else at, after + APART_SECONDS)
+        decided = Decided(
+            kind, at, who, tuple(targets), reason, details or {}, self._new_id()
+        )
         self._recorder.record(decided)
         return decided
 
@@ -81,6 +86,8 @@ class Decisions:
         target: str,
         reason: str = "",
         details: Mapping[str, object] | None = None,
+        *,
+        at: float | None = None,
         after: float = 0.0,
     ) -> Decided:
         """As record(), and returns when it is in the journal: it survives a crash.
@@ -88,7 +95,7 @@ class Decisions:
         Raises:
             JournalUnavailable: also when it may be lost.
         """
-        decided = self.record(kind, who, (target,), reason, details, after)
+        decided = self.record(kind, who, (target,), reason, details, at=at, after=after)
         # An answer includes what was recorded before the question.
         found = self._view.decisions(target, (kind,), limit=10)
         if all(one.id != decided.id for one in found):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from mspc.calls.destination import read_destination
+from mspc.errors import NotPossible
 from mspc.journal.events import Decided, Kind
 from mspc.queues.clock import Alarm
 from mspc.steering.base import Limits, Standing
@@ -99,7 +100,12 @@ class Destinations:
         self._decide("limited", destination, who, reason, details)
 
     def standing(self, destination: str) -> Standing:
-        return self._standing(self._lanes.standing(read_destination(destination)))
+        """Also of lanes that are no destinations: calls that nobody can read."""
+        try:
+            key = read_destination(destination)
+        except NotPossible:
+            key = destination
+        return self._standing(self._lanes.standing(key))
 
     def standings(self) -> list[Standing]:
         """Of those that are paused, limited, held or have calls in flight."""
@@ -152,7 +158,7 @@ class Destinations:
         key = read_destination(destination)
         known = self._last_of_pauses if kind in PAUSES else self._last_of_limits
         after = known[key].at if key in known else 0.0
-        self.apply(self._decisions.decide(kind, who, key, reason, details, after))
+        self.apply(self._decisions.decide(kind, who, key, reason, details, after=after))
         log.info("%s is %s by %s%s", key, kind, who, f": {reason}" if reason else "")
 
     def _enforce_pause(self, destination: str, decided: Decided) -> None:

@@ -91,7 +91,9 @@ class Jobs:
             return None if work is None else work.job
         work = work.with_status(STOPPED, self._clock())
         details, after = work.details(with_ids=False), self._orders[job_id][0]
-        decided = self._decisions.decide("bulk", who, job_id, "", details, after)
+        decided = self._decisions.decide(
+            "bulk", who, job_id, details=details, after=after
+        )
         # Whoever does it may have come farther meanwhile.
         work = self._works.get(job_id, work).with_status(STOPPED, decided.at)
         self._keep(work, decided)
@@ -166,15 +168,19 @@ class Jobs:
         self._halt.clear()
         unsure = job_id in self._resumed
         chunks = Chunks(self._works[job_id], self._view, self._reach, unsure=unsure)
+        began: float | None = None
         while self._goes_on(job_id) and not chunks.ended:
             before = chunks.work.job.matched
+            # A call may fail again before its chunk is done.
+            began = self._clock() if began is None else began
             try:
                 ids = chunks.step()
             except (JournalUnavailable, QueueUnavailable) as exc:
                 log.warning("job %s goes on in a second: %s", job_id, exc)
                 self._wait(self._halt, AGAIN_SECONDS)
                 continue
-            self._record(chunks.work, ids)
+            self._record(chunks.work, ids, began)
+            began = None
             asked = chunks.work.job.matched - before
             if chunks.work.job.action == "retry" and asked and not chunks.ended:
                 self._wait(self._halt, asked / chunks.work.per_second)
@@ -184,11 +190,13 @@ class Jobs:
     def _goes_on(self, job_id: str) -> bool:
         return not self._stopping and self._works[job_id].job.status == RUNNING
 
-    def _record(self, work: Work, ids: Sequence[str]) -> None:
+    def _record(self, work: Work, ids: Sequence[str], began: float) -> None:
         job = work.job
         if ids:
             about = {"job": job.id}
-            self._decisions.record(KINDS[job.action], job.who, ids, job.reason, about)
+            self._decisions.record(
+                KINDS[job.action], job.who, ids, job.reason, about, at=began
+            )
         known = self._works[job.id].job  # it may have been stopped meanwhile
         job = replace(job, status=known.status, finished_at=known.finished_at)
         self._save(replace(work, job=job))
@@ -207,7 +215,7 @@ class Jobs:
         job = work.job
         details, after = work.details(with_ids=False), self._orders[job.id][0]
         decided = self._decisions.record(
-            "bulk", job.who, (job.id,), job.reason, details, after
+            "bulk", job.who, (job.id,), job.reason, details, after=after
         )
         self._keep(work, decided)
 

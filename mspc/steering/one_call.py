@@ -24,6 +24,7 @@ class OneCall:
         reach: Reach,
         in_flight: Callable[[str], bool],
         decisions: Decisions,
+        clock: Callable[[], float],
     ) -> None:
         """
         Args:
@@ -32,12 +33,14 @@ class OneCall:
             reach: how they are cancelled.
             in_flight: whether this instance attempts a call now.
             decisions: where it is written down.
+            clock: Unix seconds.
         """
         self._queue = queue
         self._view = view
         self._reach = reach
         self._in_flight = in_flight
         self._decisions = decisions
+        self._clock = clock
 
     def cancel(self, call_id: str, who: str, reason: str) -> None:
         """See Steering.cancel()."""
@@ -45,25 +48,27 @@ class OneCall:
         if seen.state == GONE:
             return
         self._refuse_cancelling(seen)
+        now = self._clock()
         if not self._reach.cancel([call_id]):
             self._refuse_cancelling(self._seen(call_id))
             raise NotPossible(
                 IN_FLIGHT, "It is about to be attempted. Try again in a moment."
             )
-        self._decisions.decide("cancelled", who, call_id, reason)
+        self._decisions.decide("cancelled", who, call_id, reason, at=now)
         log.info("%s was cancelled by %s", call_id, who)
 
     def retry(self, call_id: str, who: str, reason: str) -> None:
         """See Steering.retry()."""
         seen = self._seen(call_id)
         self._refuse_retrying(seen)
+        now = self._clock()  # it may fail again before the queue has answered
         verb = self._queue.revive if seen.state == DEAD else self._queue.hurry
         if not verb([call_id]):
             self._refuse_retrying(self._seen(call_id))
             raise NotPossible(
                 QUEUED, "It is on its way already, or was just deleted: look again."
             )
-        self._decisions.decide("retried", who, call_id, reason)
+        self._decisions.decide("retried", who, call_id, reason, at=now)
         log.info("%s is made again, for %s", call_id, who)
 
     def _seen(self, call_id: str) -> Seen:

@@ -80,7 +80,9 @@ class Operator:
         self._wait = wait
         self._decisions = Decisions(recorder, view, clock, new_id)
         self._reach = Reach(queue, view, in_flight)
-        self._calls = OneCall(queue, view, self._reach, in_flight, self._decisions)
+        self._calls = OneCall(
+            queue, view, self._reach, in_flight, self._decisions, clock
+        )
         self._destinations = Destinations(
             lanes, self._decisions, clock, monotonic, make_alarm
         )

@@ -1,5 +1,8 @@
 """Pauses and limits hold on every instance, over restarts, until they are over."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 from gevent import idle as settle
 
@@ -65,14 +68,14 @@ def test_a_destination_may_be_spelled_as_people_do(world: World, written: str) -
 )
 def test_what_is_no_destination_is_refused(world: World, written: str) -> None:
     operator = world.operator()
-    for do in (
-        lambda: operator.pause(written, "admin", None),
-        lambda: operator.resume(written, "admin"),
-        lambda: operator.limit(written, "admin", Limits(5)),
-        lambda: operator.standing(written),
-    ):
+    orders: tuple[Callable[[], None], ...] = (
+        partial(operator.pause, written, "admin", None),
+        partial(operator.resume, written, "admin"),
+        partial(operator.limit, written, "admin", Limits(5)),
+    )
+    for order in orders:
         with pytest.raises(NotPossible, match="is no destination such as") as refused:
-            do()
+            order()
         assert refused.value.code == "not_a_destination"
     world.journal.flush()
     assert world.journal.decided == []
@@ -232,6 +235,10 @@ def test_a_destination_says_whether_it_is_held(world: World) -> None:
     )
     operator.pause(URL, "admin", None)
     assert operator.standing(URL).state == "paused"
+
+
+def test_calls_that_nobody_can_read_have_a_lane_too(world: World) -> None:
+    assert world.operator().standing("unreadable calls").state == "ok"
 
 
 def test_all_that_are_not_as_the_others_are_listed(world: World) -> None:

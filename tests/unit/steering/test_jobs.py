@@ -201,6 +201,23 @@ def test_a_queue_that_is_away_fails_no_job(world: World) -> None:
     assert Counter(targets(world, "retried")) == dict.fromkeys(ids(150), 1)
 
 
+def test_a_chunk_is_decided_when_it_is_begun(world: World) -> None:
+    """A call may be dead again before the last one of its chunk is reached."""
+    world.add("1", "2", state=DEAD)
+    world.queue.failures = 2
+
+    def take_time() -> None:
+        world.clock.now += 3
+
+    world.queue.after_verb = take_time
+    with world.steered() as operator:
+        job = ended(operator, operator.begin("retry", EVERYTHING, "admin"))
+    assert job.finished_at == NOW + 11
+    world.journal.flush()
+    [chunk] = [one for one in world.journal.decided if one.kind == "retried"]
+    assert chunk.at == NOW
+
+
 def test_what_has_succeeded_since_a_lost_answer_stays_so(world: World) -> None:
     world.add("1", "2", state=DEAD)
     world.queue.failures = 1

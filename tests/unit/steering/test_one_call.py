@@ -142,6 +142,21 @@ def test_a_dead_letter_that_is_gone_is_not_said_to_be_made_again(world: World) -
 
 
 @BOTH
+def test_what_becomes_of_a_call_meanwhile_is_later_than_the_decision(
+    world: World, verb: Verb
+) -> None:
+    """It may fail again before the queue has answered: then it is dead again."""
+    world.add("1", state=WAITING)
+
+    def take_time() -> None:
+        world.clock.now += 3
+
+    world.queue.after_verb = take_time
+    verb(world.operator(), "1", "admin")
+    assert world.journal.decided[0].at == NOW
+
+
+@BOTH
 def test_without_the_journal_nothing_is_done(world: World, verb: Verb) -> None:
     world.add("1", state=WAITING)
     world.journal.away = JournalUnavailable("its file is away")
