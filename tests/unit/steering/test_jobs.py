@@ -139,18 +139,27 @@ def test_a_job_does_no_more_than_its_limit(world: World) -> None:
     assert len(world.queue.there) == 170
 
 
-def test_what_comes_after_its_begin_is_none_of_a_job_s(world: World) -> None:
-    world.add(*ids(60), state=DEAD)
-
-    def die_again() -> None:
-        world.journal.add("new", state=DEAD, at=world.clock.now)
-        world.queue.add("new", state=DEAD)
-
-    world.while_waiting = die_again
+@pytest.mark.parametrize("before", [None, NOW + 60])
+def test_what_comes_after_its_begin_is_none_of_a_job_s(
+    world: World, before: float | None
+) -> None:
+    world.add("old", state=DEAD)
     with world.steered() as operator:
-        job = ended(operator, operator.begin("retry", EVERYTHING, "admin"))
-    assert job.matched == 60
-    assert world.queue.there["new"] == DEAD
+        begun = operator.begin("retry", Filter(created_before=before), "admin")
+        world.journal.add("new", state=DEAD, at=NOW + 1)
+        world.queue.add("new", state=DEAD)
+        assert ended(operator, begun).matched == 1
+    assert world.queue.there == {"old": QUEUED, "new": DEAD}
+
+
+def test_a_job_is_for_no_later_calls_than_it_says(world: World) -> None:
+    world.journal.add("older", state=DEAD, at=NOW - 60)
+    world.journal.add("newer", state=DEAD, at=NOW - 30)
+    world.queue.add("older", "newer", state=DEAD)
+    with world.steered() as operator:
+        wanted = Filter(created_before=NOW - 45)
+        ended(operator, operator.begin("delete", wanted, "admin"))
+    assert world.queue.there == {"newer": DEAD}
 
 
 def test_a_job_by_ids_does_what_fits(world: World) -> None:
@@ -334,6 +343,18 @@ def test_a_job_is_stopped_and_stays_stopped(world: World) -> None:
     with world.steered() as again:
         assert ended(again, job) == job
     assert len(world.queue.revived()) == 50
+
+
+def test_a_job_that_is_stopped_ends_after_what_it_does(world: World) -> None:
+    world.add(*ids(200), state=DEAD)
+    with world.steered() as operator:
+        job = operator.begin("delete", EVERYTHING, "admin")
+        world.queue.before_verb = lambda: operator.stop_job(job.id, "admin")
+        job = ended(operator, job)
+        assert counts(job) == ("stopped", 100, 100, 0)
+    assert len(world.queue.there) == 100
+    with world.steered() as again:
+        assert again.jobs() == [job]
 
 
 def test_jobs_are_seen_and_stopped_by_other_instances(world: World) -> None:
