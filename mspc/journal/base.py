@@ -163,15 +163,17 @@ class View(Protocol):
     """What can be asked. Each answer includes what was recorded before the question.
 
     Every method may raise JournalUnavailable: it is off, or its file is away.
-
-    Attributes:
-        scope: `all` when it has the events of every instance, `instance` when only this
-            one's.
-        dropped: how many events were dropped since the start.
     """
 
-    scope: str
-    dropped: int
+    @property
+    def scope(self) -> str:
+        """`all` when it has the events of every instance, `instance` when only this
+        one's.
+        """
+
+    @property
+    def dropped(self) -> int:
+        """How many events there was no room for since the start."""
 
     def call(self, call_id: str) -> Seen | None:
         """One call, with headers and body; None when the journal does not know it."""
