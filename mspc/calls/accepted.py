@@ -41,12 +41,13 @@ class Accepted:
         """`call` was not stored, so nobody will take it."""
         self._take(call.id)
 
-    def lane(self, call: Call) -> str | None:
-        """Whom `call` goes to; None when it is not remembered."""
+    def look(self, call: Call) -> Request | None:
+        """The request of `call`, which stays; None when it is not remembered."""
         found = self._requests.get(call.id)
+        # Another producer may use the same id for another call.
         if found is None or found[0].payload != call.payload:
             return None
-        return found[1].lane
+        return found[1]
 
     def take(self, call: Call) -> Request | None:
         """The request of `call`, once; None when it is not remembered."""
@@ -54,7 +55,6 @@ class Accepted:
         accepted_at = min(call.accepted_at, self._newest)
         self._delivered_until = max(self._delivered_until, accepted_at)
         found = self._take(call.id)
-        # Another producer may use the same id for another call.
         if found is None or found[0].payload != call.payload:
             return None
         return found[1]

@@ -32,9 +32,9 @@ class Requests:
 
     def lane_of(self, call: Call) -> str:
         """Whom `call` goes to; what had to be read for it is remembered."""
-        lane = self._accepted.lane(call)
-        if lane is not None:
-            return lane
+        known = self._accepted.look(call)
+        if known is not None:
+            return known.lane
         try:
             request = self._read(call)
         except BadRequest:

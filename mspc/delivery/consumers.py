@@ -1,17 +1,20 @@
 """The consumers: take a delivery, make the call, decide, settle."""
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 
 from gevent.event import Event
 from gevent.pool import Pool
 
-from mspc.calls.call import Outcome, Request
+from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.requests import Requests
 from mspc.delivery.in_flight import Attempt, InFlight
+from mspc.delivery.recording import Recording
 from mspc.delivery.retry import Ack, DeadLetter, Requeue, RetryPolicy
 from mspc.errors import BadRequest, QueueError
+from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
 from mspc.process import crash
 from mspc.process.greenlets import Watched
@@ -32,6 +35,7 @@ class Consumers:
         attempt: Callable[[Request, str, int], Outcome],
         policy: RetryPolicy,
         requests: Requests,
+        recording: Recording,
     ) -> None:
         """
         Args:
@@ -42,12 +46,14 @@ class Consumers:
                 came of it.
             policy: what to do before and then.
             requests: what a call asks for.
+            recording: told what became of it.
         """
         self._queue = queue
         self._attempt = attempt
         self._policy = policy
         self._lanes = lanes
         self._requests = requests
+        self._recording = recording
         self._pool = Pool(size)
         self._in_flight = InFlight()
         self._stopping = Event()
@@ -76,6 +82,10 @@ class Consumers:
 
     def problem(self) -> str | None:
         return self._dispatcher.problem()
+
+    def in_flight(self, call_id: str) -> bool:
+        """Whether an attempt of the call runs now."""
+        return self._in_flight.running(call_id)
 
     def _run(self, delivery: Delivery) -> None:
         try:
@@ -110,8 +120,10 @@ class Consumers:
         except BadRequest as exc:
             log.error("%s is no call, now a dead letter: %s", call.id, exc)
             attempt.settle().bury(call, f"is no call: {exc}")
+            self._recording.unreadable(call, str(exc))
             return
-        instead = self._policy.before(call, request.policy)
+        paused = _paused_seconds(attempt.delivery.lane, call, request)
+        instead = self._policy.before(call, request.policy, paused)
         if instead is not None:
             self._not_now(attempt.settle(), request, instead)
             return
@@ -124,7 +136,8 @@ class Consumers:
             self._policy.asked(outcome),
         )
         delivery = attempt.settle()
-        match self._policy.decide(call, request, outcome):
+        decision = self._policy.decide(call, request, outcome, paused)
+        match decision:
             case Ack():
                 self._log(logging.INFO, delivery, request, outcome, "done")
                 self._in_flight.succeeded(attempt)
@@ -141,6 +154,7 @@ class Consumers:
             case DeadLetter(reason):
                 self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
                 delivery.bury(call.next_attempt(str(outcome)), reason)
+        self._recording.settled(call, request, outcome, decision)
 
     def _not_now(
         self, delivery: Delivery, request: Request, instead: Requeue | DeadLetter
@@ -157,6 +171,7 @@ class Consumers:
                 labels = request.policy.shown_labels
                 log.error(told, call.id, request.method, request.url, reason, labels)
                 delivery.bury(call, reason)
+        self._recording.not_attempted(call, request, instead)
 
     def _retry_after_a_bug(self, delivery: Delivery) -> None:
         try:
@@ -184,3 +199,11 @@ class Consumers:
             then,
             request.policy.shown_labels,
         )
+
+
+def _paused_seconds(lane: Lane, call: Call, request: Request) -> float:
+    """For how long the call was kept from ageing, since it was due first."""
+    if lane.pauses is None:
+        return 0.0
+    due = request.policy.first_due(call.accepted_at)
+    return lane.paused_seconds(due, time.time())

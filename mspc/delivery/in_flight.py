@@ -73,6 +73,10 @@ class InFlight:
         # Copies that have failed less often are done with, and since when.
         self._done: OrderedDict[Key, tuple[float, float]] = OrderedDict()
 
+    def running(self, call_id: str) -> bool:
+        """Whether a call of this id is being attempted. Looks at all of them."""
+        return any(key[0] == call_id for key in self._attempts)
+
     def begin(self, delivery: Delivery) -> Attempt | None:
         """A new attempt; None when `delivery` repeats a call and is taken care of."""
         key = _key(delivery.call)

@@ -132,7 +132,8 @@ def _build(values: Values, remarks: tuple[str, ...]) -> to.Config:
         if place:
             part, _, field = place.partition(".")
             parts[part][field] = values[name]
-    networks = NetworkRules(**parts["networks"])
+    own_port = values["ADMIN_PORT"] if values["ADMIN"] else None
+    networks = NetworkRules(**parts["networks"], own_port=own_port)
     log_file = values["LOG_FILE"] if values["FILE_LOG_ENABLED"] else None
     return to.Config(
         queue=_queue(values, parts["amqp"]),

@@ -1,5 +1,6 @@
 """Take a delivery, make the call, decide, settle."""
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 
@@ -12,13 +13,17 @@ from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.networks import NetworkRules
 from mspc.calls.policy import Delays
 from mspc.calls.requests import Requests
+from mspc.calls.words import BAD_STATUS, MAX_AGE, NO_REQUEUE, NOT_SENDABLE
 from mspc.delivery.consumers import Consumers
+from mspc.delivery.recording import Recording
 from mspc.delivery.retry import RetryPolicy
 from mspc.errors import QueueFailed
+from mspc.journal.events import Attempted
 from mspc.lanes.one import OneLane
 from mspc.process import greenlets
 from mspc.queues.base import Delivery
 from tests.support.memory import MemoryDelivery, MemoryQueue
+from tests.support.recorded import Recorded
 from tests.support.waiting import eventually
 
 DISPATCHER = "delivery of calls to the consumers"
@@ -109,21 +114,42 @@ def attempts() -> Attempts:
     return Attempts()
 
 
+@pytest.fixture
+def journal() -> Recorded:
+    return Recorded()
+
+
+def made(
+    size: int, queue: Queue, attempts: Attempts, journal: Recorded | None = None
+) -> Consumers:
+    return Consumers(
+        size,
+        queue,
+        OneLane(),
+        attempts,
+        RetryPolicy(Delays(DELAY_SECONDS)),
+        read_anew(),
+        Recording(journal or Recorded()),
+    )
+
+
 Start = Callable[..., Consumers]
 Lines = Callable[[], list[tuple[int, str]]]
 
 
 @pytest.fixture
 def start(
-    queue: Queue, attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+    queue: Queue,
+    attempts: Attempts,
+    journal: Recorded,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Start]:
     """Starts consumers that are stopped after the test."""
     monkeypatch.setattr(greenlets, "START_AGAIN_SECONDS", 0.0)
     started: list[Consumers] = []
 
     def start(size: int = 2) -> Consumers:
-        policy = RetryPolicy(Delays(DELAY_SECONDS))
-        consumers = Consumers(size, queue, OneLane(), attempts, policy, read_anew())
+        consumers = made(size, queue, attempts, journal)
         started.append(consumers)
         consumers.start()
         return consumers
@@ -338,8 +364,94 @@ class TestStop:
         consumers = start()
         consumers.stop(timeout=5)
         consumers.stop(timeout=5)
-        policy = RetryPolicy(Delays(DELAY_SECONDS))
-        Consumers(1, queue, OneLane(), attempts, policy, read_anew()).stop(timeout=5)
+        made(1, queue, attempts).stop(timeout=5)
+
+
+class TestRecording:
+    def test_what_was_made_is_told_with_the_call(
+        self, start: Start, queue: Queue, journal: Recorded
+    ) -> None:
+        start()
+        call = Call(PAYLOAD)
+        queue.put(call)
+        event = the_only(journal)
+        assert (event.number, event.decision, event.status) == (1, "done", 200)
+        assert (event.error, event.reason, event.next_at) == ("", "", None)
+        assert event.call.id == call.id
+        assert event.call.at == call.accepted_at
+        assert event.call.destination == "http://service.test:81"
+
+    def test_so_is_a_failure_and_when_it_comes_again(
+        self, start: Start, queue: Queue, attempts: Attempts, journal: Recorded
+    ) -> None:
+        attempts.give = Outcome(503, seconds=2.0, answer="later", word=BAD_STATUS)
+        start()
+        queue.put(Call(PAYLOAD, attempts=4))
+        event = the_only(journal)
+        assert (event.number, event.decision, event.status) == (5, "retry", 503)
+        assert (event.error, event.answer) == (BAD_STATUS, "later")
+        assert event.next_at is not None
+        took = event.next_at - event.at
+        assert took == pytest.approx(DELAY_SECONDS + 2, abs=1)
+
+    def test_and_why_a_call_is_dead(
+        self, start: Start, queue: Queue, attempts: Attempts, journal: Recorded
+    ) -> None:
+        attempts.give = Outcome(500)
+        start()
+        queue.put(Call(json.dumps({"url": "http://a.test", "requeue": False}).encode()))
+        event = the_only(journal)
+        assert (event.decision, event.reason) == ("dead", NO_REQUEUE)
+
+    def test_what_is_no_call_is_told_too(
+        self, start: Start, queue: Queue, journal: Recorded
+    ) -> None:
+        start()
+        queue.put(Call(b"nonsense", id="x"))
+        event = the_only(journal)
+        assert (event.call.id, event.number) == ("x", 0)
+        assert (event.decision, event.reason) == ("dead", NOT_SENDABLE)
+        assert "JSON" in event.text
+
+    def test_one_that_is_too_old_dies_without_an_attempt(
+        self, start: Start, queue: Queue, journal: Recorded
+    ) -> None:
+        start()
+        payload = json.dumps({"url": "http://a.test", "max_age": 1}).encode()
+        queue.put(Call(payload, accepted_at=0.0, attempts=3))
+        event = the_only(journal)
+        assert (event.number, event.status, event.error) == (3, None, "")
+        assert (event.decision, event.reason) == ("dead", MAX_AGE)
+
+    def test_nothing_is_told_of_what_could_not_be_stored(
+        self, start: Start, queue: Queue, attempts: Attempts, journal: Recorded
+    ) -> None:
+        attempts.give = Outcome(503)
+        consumers = start()
+        attempts.go.clear()
+        queue.put(Call(PAYLOAD))
+        eventually(lambda: attempts.in_flight)
+        queue.broken = "away"
+        attempts.go.set()
+        eventually(lambda: attempts.finished)
+        consumers.stop(timeout=5)
+        assert not journal.events
+
+    def test_no_event_is_made_when_nobody_listens(
+        self, start: Start, queue: Queue, journal: Recorded
+    ) -> None:
+        journal.on = False
+        start()
+        queue.put(Call(PAYLOAD))
+        queue.put(Call(b"nonsense"))
+        eventually(lambda: not queue.calls)
+
+
+def the_only(journal: Recorded) -> Attempted:
+    eventually(lambda: journal.events)
+    (event,) = journal.events
+    assert isinstance(event, Attempted)
+    return event
 
 
 class TestTrouble:
@@ -525,8 +637,7 @@ class TestProblem:
         assert start().problem() is None
 
     def test_before_start(self, queue: Queue, attempts: Attempts) -> None:
-        policy = RetryPolicy(Delays(DELAY_SECONDS))
-        consumers = Consumers(1, queue, OneLane(), attempts, policy, read_anew())
+        consumers = made(1, queue, attempts)
         assert consumers.problem() == f"The {DISPATCHER} does not run."
 
     def test_after_stop(self, start: Start) -> None:

@@ -15,11 +15,13 @@ from mspc.calls.policy import Delays
 from mspc.calls.requests import Requests
 from mspc.delivery.consumers import Consumers
 from mspc.delivery.in_flight import REMEMBERED_CALLS, REMEMBERED_SECONDS, InFlight
+from mspc.delivery.recording import Recording
 from mspc.delivery.retry import RetryPolicy
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.lanes.one import OneLane
 from tests.support.clock import Clock
+from tests.support.recorded import Recorded
 
 PAYLOAD = b'{"url": "http://service.test/"}'
 
@@ -302,6 +304,7 @@ def test_no_interleaving_loses_the_call(seed: int) -> None:
         broker.attempt,
         policy,
         Requests(NetworkRules(), Accepted()),
+        Recording(Recorded()),
     )
     consumers.start()
     usual = [broker.deliver, broker.deliver, broker.answer, broker.confirm]

@@ -12,10 +12,12 @@ from mspc.calls.networks import NetworkRules
 from mspc.calls.policy import Delays
 from mspc.calls.requests import Requests
 from mspc.delivery.consumers import Consumers
+from mspc.delivery.recording import Recording
 from mspc.delivery.retry import RetryPolicy
 from mspc.lanes.lanes import Lanes
 from tests.support.clock import Clock
 from tests.support.memory import MemoryQueue
+from tests.support.recorded import Recorded
 from tests.support.waiting import eventually
 
 DELAY_SECONDS = 3_600.0  # no test waits for a second attempt
@@ -53,6 +55,7 @@ class House:
             self.services,
             RetryPolicy(Delays(DELAY_SECONDS)),
             Requests(NetworkRules(), Accepted()),
+            Recording(Recorded()),
         )
         self.consumers.start()
 
