@@ -564,8 +564,6 @@ def test_steering_a_service(
     held = operator.does("Is anything held, and why?", "mspc destinations show")
     assert "limits.rate\t5\n" in held
     operator.does(heading, "mspc destinations unlimit")
-    held = operator.does("Is anything held, and why?", "mspc destinations show")
-    assert "limits\t-" in held
     decided = operator.does("Who changed what?", "mspc decisions").splitlines()
     kinds = [line.split("\t")[2] for line in decided]
     assert kinds == ["unlimited", "limited", "resumed", "paused"]
