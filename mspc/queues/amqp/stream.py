@@ -36,10 +36,11 @@ SEGMENT_BYTES = 2**26
 
 # While the link is being made again. A busy instance has five batches in a second.
 WAITING_BATCHES = 1000
-WAITING_BYTES = 2**22
+WAITING_BYTES = 2**24
 
 # RabbitMQ may have been upgraded, or the rights been mended.
 TRY_AGAIN_SECONDS = 120.0
+MARK_SECONDS = 5.0
 # When a blocked connection takes messages again there is no event.
 LOOK_SECONDS = 1.0
 STOP_SECONDS = 15.0
@@ -166,12 +167,15 @@ class JournalStream:
         try:
             self._declare(channel.connection)
             reading.begin()
+            mark = self._post(channel, MARK)
+            # Whether we may write. While an alarm is on nobody says.
+            mark.confirmed.wait(MARK_SECONDS)
+            channel.check_for_exceptions()
         except AMQPError as exc:
             if exc.error_code in REFUSALS and not _passes(exc):
                 raise Refused(str(exc)) from exc
             # Without its code, which says something of the queues to a link.
             raise QueueUnavailable(str(exc)) from exc
-        self._post(channel, MARK)
         self._news.set()
 
     def _declare(self, connection: Connection) -> None:
