@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from mspc import __version__
+from mspc.admin.destinations import DESTINATION
 from mspc.admin.routes import ALWAYS, Asked, Reply, Route
 from mspc.admin.shapes import Refusal
 from mspc.api.answers import MEDIA_TYPE
@@ -83,7 +84,7 @@ def _operation(
         "responses": dict(_responses(route, schemas)),
     }
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": _PARTS[name]}
         for name in _PARAMETER.findall(route.path)
     ]
     parameters += _query(components[route.query.__name__])
@@ -132,6 +133,12 @@ def _response(status: int, kind: str, schema: Schema) -> tuple[str, Schema]:
     return str(status), {"description": phrase, "content": {kind: {"schema": schema}}}
 
 
+_ID = {"type": "string", "minLength": 1}
+_PARTS = {
+    "call_id": _ID,
+    "job_id": _ID,
+    "key": {"type": "string", "pattern": f"^{DESTINATION.pattern}$"},
+}
 _KEYS = {"read": "READ_KEY or ADMIN_KEY", "admin": "ADMIN_KEY"}
 _TEXTS: dict[str, Schema] = {
     "text/plain": {"type": "string"},

@@ -67,11 +67,11 @@ _Reason = Annotated[
 ]
 
 
-class Nothing(Struct, frozen=True):
+class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
     """No parameters."""
 
 
-class _Filter(Struct, frozen=True, kw_only=True):
+class _Filter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     destination: Annotated[
         str, Meta(max_length=2000, description="a destination, scheme://host:port")
     ] = ""
@@ -150,7 +150,7 @@ class BulkFilter(_Filter, frozen=True, kw_only=True):
         return self._wanted(self.state)
 
 
-class CallQuery(Struct, frozen=True):
+class CallQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """How much of a call."""
 
     include: Annotated[
@@ -158,7 +158,7 @@ class CallQuery(Struct, frozen=True):
     ] = ""
 
 
-class CurlQuery(Struct, frozen=True):
+class CurlQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """How much of it."""
 
     reveal: Annotated[
@@ -166,19 +166,19 @@ class CurlQuery(Struct, frozen=True):
     ] = "0"
 
 
-class ReasonQuery(Struct, frozen=True):
+class ReasonQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Why something is done that has no body."""
 
     reason: _Reason = ""
 
 
-class ReasonBody(Struct, frozen=True):
+class ReasonBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Why something is done."""
 
     reason: _Reason = ""
 
 
-class PauseBody(Struct, frozen=True):
+class PauseBody(Struct, frozen=True, forbid_unknown_fields=True):
     """For how long, and why."""
 
     until: _Date = None
@@ -191,7 +191,7 @@ _Number = Annotated[
 ]
 
 
-class LimitsBody(Struct, frozen=True):
+class LimitsBody(Struct, frozen=True, forbid_unknown_fields=True):
     """How fast a destination gets its calls."""
 
     rate: _Number = None
@@ -218,14 +218,14 @@ class LimitsBody(Struct, frozen=True):
 _Action = Annotated[Action, Meta(description="retry, cancel or delete")]
 
 
-class PlanBody(Struct, frozen=True):
+class PlanBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What would be done to which calls."""
 
     action: _Action
     filter: Annotated[BulkFilter, Meta(description="an object")] = BulkFilter()
 
 
-class BulkBody(Struct, frozen=True, kw_only=True):
+class BulkBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is done to which calls."""
 
     action: _Action
@@ -242,7 +242,7 @@ class BulkBody(Struct, frozen=True, kw_only=True):
     reason: _Reason = ""
 
 
-class DecisionsQuery(Struct, frozen=True):
+class DecisionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which decisions."""
 
     target: Annotated[
@@ -255,7 +255,7 @@ class DecisionsQuery(Struct, frozen=True):
     ] = 100
 
 
-class ExportQuery(Struct, frozen=True):
+class ExportQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which calls are exported."""
 
     state: Annotated[
