@@ -63,7 +63,8 @@ _States = Annotated[
     Meta(description="queued, in_flight, waiting, succeeded, dead or cancelled"),
 ]
 _Reason = Annotated[
-    str, Meta(max_length=500, description="a text of at most 500 characters")
+    Annotated[str, Meta(max_length=500)] | None,
+    Meta(description="a text of at most 500 characters"),
 ]
 
 
@@ -169,20 +170,20 @@ class CurlQuery(Struct, frozen=True, forbid_unknown_fields=True):
 class ReasonQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Why something is done that has no body."""
 
-    reason: _Reason = ""
+    reason: _Reason = None
 
 
 class ReasonBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Why something is done."""
 
-    reason: _Reason = ""
+    reason: _Reason = None
 
 
 class PauseBody(Struct, frozen=True, forbid_unknown_fields=True):
     """For how long, and why."""
 
     until: _Date = None
-    reason: _Reason = ""
+    reason: _Reason = None
 
 
 _Many = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -201,7 +202,7 @@ class LimitsBody(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description='seconds up to a day, or a text such as "1s", "500ms", "1m"'),
     ] = 1.0
     parallelism: _Number = None
-    reason: _Reason = ""
+    reason: _Reason = None
 
     def limits(self) -> Limits:
         return Limits(self.rate, self.seconds, self.parallelism)
@@ -239,7 +240,7 @@ class BulkBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     per_second: Annotated[
         float, Meta(ge=0.01, le=10_000, description="a number from 0.01 to 10000")
     ] = 50.0
-    reason: _Reason = ""
+    reason: _Reason = None
 
 
 class DecisionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
