@@ -28,7 +28,7 @@ from mspc.steering.base import Standing, Steering
 JOURNAL = (501, 503)
 BODY = (413, 422, 503)
 
-DESTINATION = re.compile(r"https?://[^/?#\s@]+:[0-9]{1,5}")
+_NAME = re.compile(r"https?://[^/?#\s@]+:[0-9]{1,5}")
 _NOBODY = Tally()
 
 
@@ -177,7 +177,7 @@ def _name(asked: Asked) -> str:
         InvalidProperties: it is none.
     """
     name = asked.path["key"]
-    if not DESTINATION.fullmatch(name):
+    if not _NAME.fullmatch(name):
         raise InvalidProperties(
             [
                 "key must be a destination with its port, percent-encoded:"

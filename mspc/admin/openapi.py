@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Struct
 
 from mspc import __version__
-from mspc.admin.destinations import DESTINATION
 from mspc.admin.routes import ALWAYS, Asked, Reply, Route
 from mspc.admin.shapes import Refusal
 from mspc.api.answers import MEDIA_TYPE
@@ -137,7 +136,7 @@ _ID = {"type": "string", "minLength": 1}
 _PARTS = {
     "call_id": _ID,
     "job_id": _ID,
-    "key": {"type": "string", "pattern": f"^{DESTINATION.pattern}$"},
+    "key": {**_ID, "description": "scheme://host:port, percent-encoded"},
 }
 _KEYS = {"read": "READ_KEY or ADMIN_KEY", "admin": "ADMIN_KEY"}
 _TEXTS: dict[str, Schema] = {
