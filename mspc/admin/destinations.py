@@ -26,7 +26,7 @@ from mspc.journal.base import Tally, View
 from mspc.steering.base import Standing, Steering
 
 JOURNAL = (501, 503)
-BODY = (413, 422, 503)
+BODY = (404, 413, 422, 503)
 
 _NAME = re.compile(r"https?://[^/?#\s@]+:[0-9]{1,5}")
 _NOBODY = Tally()
@@ -101,7 +101,7 @@ class DestinationRoutes:
             self.unlimit,
             "admin",
             ReasonQuery,
-            errors=(503,),
+            errors=(404, 503),
         )
 
     def list(self, asked: Asked) -> Reply:
