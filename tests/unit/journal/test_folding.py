@@ -50,7 +50,8 @@ def test_a_dead_letter_has_its_cause() -> None:
 
 
 def test_the_order_in_which_attempts_are_heard_of_makes_no_difference() -> None:
-    events = CALL, failed(CALL, 1, 1), failed(CALL, 2, 70), died(CALL, 3, 140)
+    attempts = failed(CALL, 1, 1), failed(CALL, 2, 70), died(CALL, 3, 140)
+    events: list[Event] = [CALL, *attempts]
     expected = shown(fold(*events))
     for order in permutations(events):
         row = fold(*order)
@@ -132,7 +133,11 @@ def test_what_was_decided_before_an_attempt_does_not_count() -> None:
 
 def test_a_deleted_dead_letter_is_gone() -> None:
     deleted = decided("deleted", CALL.id)
-    for events in ((died(CALL), deleted), (failed(CALL), deleted, died(CALL))):
+    orders: list[list[Event]] = [
+        [died(CALL), deleted],
+        [failed(CALL), deleted, died(CALL)],
+    ]
+    for events in orders:
         row = fold(CALL, *events)
         assert (row.state, row.reason, row.cause) == (GONE, "deleted", None)
 

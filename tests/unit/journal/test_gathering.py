@@ -1,11 +1,12 @@
 """What waits to be written is bounded, and is written in pieces."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from mspc.journal import gathering
-from mspc.journal.events import Event
+from mspc.journal.events import Accepted, Event
 from mspc.journal.gathering import Gathered, Shared
 from tests.support.happened import accepted, decided, failed
 
@@ -33,9 +34,11 @@ def test_beyond_a_number_of_events_there_is_no_room(
 
 
 @pytest.mark.parametrize("make", [lambda call: call, failed])
-def test_beyond_a_number_of_bytes_there_is_no_room(make: type[Event]) -> None:
+def test_beyond_a_number_of_bytes_there_is_no_room(
+    make: Callable[[Accepted], Event],
+) -> None:
     gathered = Gathered()
-    large = make(replace(accepted(), body=b"x" * 2**20))  # type: ignore[call-arg]
+    large = make(replace(accepted(), body=b"x" * 2**20))
     count = 0
     while gathered.add(large):
         count += 1
