@@ -167,9 +167,9 @@ def test_what_was_missed_is_read_at_the_next_start(
     one.record(calls[0])
     one.tally()
     assert other.tally().states == {"queued": 1}
-    # Damaged behind its back: what comes next is lost, and a new file begun.
-    (tmp_path / "other.db").write_bytes(b"damaged" * 9999)
+    # Lost behind its back: what comes next is not written, and a new file begun.
     other._keeper._store.drop()
+    (tmp_path / "other.db").write_bytes(b"damaged" * 9999)
     for call in calls[1:]:
         one.record(call)
         one.tally()
