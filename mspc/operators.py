@@ -8,13 +8,13 @@ from mspc.journal.gathering import Shared
 from mspc.journal.journal import Journal
 from mspc.journal.nothing import NoJournal
 from mspc.journal.wire import decode, encode
+from mspc.lanes.steered import Steered
 from mspc.process.identity import identity_of
 from mspc.queues.base import Queue
 from mspc.queues.spooled import SpooledQueue
 from mspc.serving.server import Server
 from mspc.settings.config import Config, HttpConfig, SqliteConfig
 from mspc.steering.base import Steering
-from mspc.steering.destinations import SteeredLanes
 from mspc.steering.operator import Operator
 
 
@@ -34,7 +34,7 @@ def open_journal(config: Config) -> Journal | NoJournal:
 def open_steering(
     config: Config,
     queue: Queue,
-    lanes: SteeredLanes,
+    lanes: Steered,
     journal: Journal | NoJournal,
     in_flight: Callable[[str], bool],
 ) -> Operator:

@@ -25,7 +25,7 @@ ROOMS: dict[str, frozenset[str]] = {
     | {"process", "settings"},
     "operators": BASEMENT
     | {"serving", "admin", "api", "steering", "queues", "journal", "process"}
-    | {"settings"},
+    | {"lanes", "settings"},
     "serving": frozenset({"api", "process", "settings", "errors"}),
     "admin": BASEMENT | {"api", "steering", "journal", "process", "settings"},
     "api": BASEMENT | {"steering", "queues", "journal", "process", "settings"},
