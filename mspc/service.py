@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 
 from gevent.event import Event
 
@@ -76,7 +77,10 @@ class Service:
             self._steering,
         )
         self._server = Server(config.http, app)
-        self._door = open_door(
+        # Opened at the start: it needs a key, which may have to be made.
+        self._door: Server | None = None
+        self._open_door = partial(
+            open_door,
             config,
             self._queue,
             self._journal,
@@ -120,6 +124,7 @@ class Service:
         return " ".join(remarks) or None
 
     def _start(self) -> None:
+        self._door = self._open_door()
         # The ports first: a second instance started by mistake goes no further. They
         # accept last, when there is a queue to put calls into.
         servers = [self._server] if self._door is None else [self._server, self._door]

@@ -2,6 +2,7 @@
 
 import base64
 import builtins
+import codecs
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -220,12 +221,15 @@ class CallRoutes:
     def _request(self, seen: Seen) -> dict[str, Any]:
         """Its headers and its body."""
         body = self._body(seen)
+        complete = len(body) >= seen.body_bytes
         more: dict[str, Any] = {
             "headers": list(masked_headers(seen.headers)),
-            "body_complete": len(body) >= seen.body_bytes,
+            "body_complete": complete,
         }
+        # What is kept of it may end within a character.
+        decoder = codecs.getincrementaldecoder("utf-8")()
         try:
-            more["body"] = body.decode()
+            more["body"] = decoder.decode(body, final=complete)
         except UnicodeDecodeError:
             more["body_base64"] = base64.b64encode(body).decode()
         return more

@@ -18,6 +18,7 @@ Right = Literal["read", "admin"]
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]{16,200}=*")
 _BEARER = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 _LONGEST_FILE_BYTES = 1000
+_MISSING = (FileNotFoundError, NotADirectoryError)
 
 
 def admin_key(config: AdminConfig) -> str:
@@ -28,14 +29,14 @@ def admin_key(config: AdminConfig) -> str:
     """
     if config.key:
         return config.key
-    with suppress(FileNotFoundError):
+    with suppress(*_MISSING):
         return _read(config.key_file)
     try:
         _make(config.key_file)
     except OSError as exc:
         raise ConfigError(
-            f"{config.key_file} cannot be written ({exc.strerror}), and the operators'"
-            " door needs a key: set ADMIN_KEY, or let mspc write into DATA_DIR, or do"
+            f"DATA_DIR: {config.key_file} cannot be written ({exc.strerror}), and the"
+            " operators' door needs a key: let mspc write there, or set ADMIN_KEY, or do"
             " without the door with ADMIN: 0."
         ) from exc
     return _read(config.key_file)
@@ -45,7 +46,7 @@ def _read(file: Path) -> str:
     try:
         with file.open(encoding="ascii") as opened:
             key = opened.read(_LONGEST_FILE_BYTES).strip()
-    except FileNotFoundError:
+    except _MISSING:
         raise
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not ASCII"

@@ -20,7 +20,7 @@ def check(response: Response, status: int) -> str:
     """Checks an error's form; its message."""
     assert response.status == status, response.body
     assert response.headers["content-type"] == JSON
-    assert set(response.json) == {"error", "message"}
+    assert set(response.json) - {"errors"} == {"error", "message", "code"}
     assert response.json["error"] is True
     assert isinstance(response.json["message"], str)
     return str(response.json["message"])

@@ -56,7 +56,8 @@ def check(mspc: MspcProcess, path: str, status: int) -> str:
     response = mspc.get(path)
     assert response.status == status
     assert response.headers["content-type"] == "application/json; charset=UTF-8"
-    assert set(response.json) == {"error", "message"}
+    told = {"error", "message"} if status == 200 else {"error", "message", "code"}
+    assert set(response.json) == told
     assert response.json["error"] is (status != 200)
     head = mspc.request("HEAD", path)
     assert (head.status, head.body) == (status, b"")

@@ -359,6 +359,13 @@ class TestOneCall:
         assert call["body_base64"] == "/wA="
         assert "body" not in call
 
+    def test_what_is_kept_of_a_body_may_end_within_a_character(
+        self, door: Door
+    ) -> None:
+        door.view.known = [seen(1, body="až".encode()[:2], body_bytes=3)]
+        call = door.get(f"/v1/calls/{1:032x}?include=body")
+        assert (call["body"], call["body_complete"]) == ("a", False)
+
     def test_of_a_long_body_the_queue_has_the_rest(self, door: Door) -> None:
         door.view.known = [seen(1, body=b"[1", body_bytes=4)]
         path = f"/v1/calls/{1:032x}?include=body"

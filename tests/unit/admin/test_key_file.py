@@ -68,8 +68,12 @@ def test_one_that_cannot_be_read(tmp_path: Path) -> None:
         admin_key(at(tmp_path))
 
 
-def test_one_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "data").symlink_to(tmp_path / "nowhere" / "at all")
-    with pytest.raises(ConfigError, match="set ADMIN_KEY") as caught:
+@pytest.mark.parametrize("target", ["nowhere/at all", "file"])
+def test_one_that_cannot_be_made(tmp_path: Path, target: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "data").symlink_to(tmp_path / target)
+    with pytest.raises(
+        ConfigError, match=r"^DATA_DIR: .* cannot be written .* set ADMIN_KEY"
+    ) as caught:
         admin_key(at(tmp_path / "data" / "admin.key"))
     assert "ADMIN: 0" in str(caught.value)
