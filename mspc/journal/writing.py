@@ -143,7 +143,7 @@ class Writer:
             if isinstance(event, Decided) and self._note_decision(event):
                 batch.changes.decided.append(event)
         self._insert(batch.new)
-        self._update(batch.known)
+        self._update(batch.changed)
         self._keep_failed(batch.rows)
         return batch
 
