@@ -3,8 +3,8 @@
 import sys
 
 from benchmarks.processes import Child
+from benchmarks.service import Place
 from benchmarks.stage import Stage
-from benchmarks.subjects import Place
 
 FILL_SECONDS = 600.0
 

@@ -4,8 +4,9 @@ import time
 from dataclasses import dataclass
 
 from benchmarks import measure
+from benchmarks.load import Load
+from benchmarks.service import Service, Subject
 from benchmarks.stage import Stage
-from benchmarks.subjects import Service, Subject
 
 MEBIBYTE = 1 << 20
 # Acknowledgements that are still under way after the last delivery.
@@ -35,7 +36,12 @@ def run(stage: Stage, subject: Subject, counts: Counts) -> dict[str, float]:
     with stage.service(subject) as service:
         deliver(stage, service, counts.warm_up)
         figures = deliver(stage, service, counts.calls)
-        figures |= _steady(stage, service, figures["accepts_per_s"] / 2, counts)
+        load = steady(
+            stage, service, figures["accepts_per_s"] / 2, counts.steady_seconds
+        )
+        figures["steady_rate_per_s"] = load.rate
+        figures["steady_p50_ms"] = load.latency.p50
+        figures["steady_p99_ms"] = load.latency.p99
         figures["rss_mib"] = service.peak_rss() / MEBIBYTE
         figures["idle_percent"] = _idle(service, counts.idle_seconds)
     return figures
@@ -43,11 +49,10 @@ def run(stage: Stage, subject: Subject, counts: Counts) -> dict[str, float]:
 
 def deliver(stage: Stage, service: Service, count: int) -> dict[str, float]:
     """`count` calls as fast as they are accepted, until the target has had them."""
-    node = service.place.node
-    others = [node.pid] if node is not None else []
+    others = service.place.servers
     before = stage.target.count()
     cpu, broker_cpu = service.cpu_seconds(), measure.cpu_seconds(others)
-    load = stage.clients.closed(service.url, count)
+    load = stage.clients.closed(service.entry(stage.target.url), count)
     seconds = stage.target.wait_for(before + count) - load.started
     time.sleep(SETTLE_SECONDS)
     cpu = service.cpu_seconds() - cpu
@@ -63,17 +68,12 @@ def deliver(stage: Stage, service: Service, count: int) -> dict[str, float]:
     }
 
 
-def _steady(
-    stage: Stage, service: Service, rate: float, counts: Counts
-) -> dict[str, float]:
+def steady(stage: Stage, service: Service, rate: float, seconds: float) -> Load:
+    """Calls at a steady rate, until the target has had them."""
     before = stage.target.count()
-    load = stage.clients.steady(service.url, rate, counts.steady_seconds)
+    load = stage.clients.steady(service.entry(stage.target.url), rate, seconds)
     stage.target.wait_for(before + load.count)
-    return {
-        "steady_rate_per_s": load.rate,
-        "steady_p50_ms": load.latency.p50,
-        "steady_p99_ms": load.latency.p99,
-    }
+    return load
 
 
 def _idle(service: Service, seconds: float) -> float:

@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks.backlog import store_calls
 from benchmarks.probing import Fault, Plan, Return, Window
 from benchmarks.processes import Child, wait_until
+from benchmarks.service import Place, Service, Subject
 from benchmarks.stage import Stage
 from benchmarks.store import FAIRNESS, Figures, Store
-from benchmarks.subjects import Place, Service, Subject
 from tests.support.children import free_port
 
 RATE = 200.0

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from benchmarks import fairness
 from benchmarks.fairness import RECOVERY
 from benchmarks.limits import QUEUES, floor_parts
-from benchmarks.store import END_TO_END, FAIRNESS, GROWTH, Store
+from benchmarks.store import END_TO_END, FAIRNESS, GROWTH, OPERATORS, Store
+from benchmarks.subjects import plain
 
 AMQP = ("mspc-classic", "mspc-quorum")
 AMQP_PEERS = ("celery", "dramatiq")
 MILLION = 1_000_000
+JOURNAL_PRICE = 1.15
 MEGABYTES = 1.048576  # in one MiB
 # A p99 below half of this is noise.
 NOISE_MS = 20
@@ -39,6 +41,7 @@ def judge(store: Store) -> list[Verdict]:
 def _verdicts(store: Store) -> Iterator[Verdict]:
     rates = _of(store, "calls_per_s")
     cpu = _of(store, "cpu_s_per_1000")
+    # mspc with its journal, as it is by default, unless a goal says otherwise.
     yield _compared(
         "RabbitMQ, end to end: at least 1.5 times the calls/s of the best peer, on"
         " classic and on quorum",
@@ -76,6 +79,36 @@ def _verdicts(store: Store) -> Iterator[Verdict]:
         lambda ratio: ratio >= 1,
         "calls/s",
     )
+    yield _compared(
+        "SQLite, end to end: at least 2 times Workly's calls/s, both with what became"
+        " of each call",
+        rates("mspc-sqlite"),
+        max,
+        rates("workly-sqlite"),
+        lambda ours, peer: min(ours) / peer,
+        lambda ratio: ratio >= 2,
+        "calls/s",
+    )
+    yield _compared(
+        "SQLite, end to end: at most half of Workly's CPU time per call, the same",
+        cpu("mspc-sqlite"),
+        min,
+        cpu("workly-sqlite"),
+        lambda ours, peer: max(ours) / peer,
+        lambda ratio: ratio <= 0.5,
+        "s per 1,000 calls",
+    )
+    for queue in QUEUES:
+        yield _compared(
+            f"{queue}, end to end: at most {JOURNAL_PRICE - 1:.0%} more CPU time per"
+            " call with the journal than without",
+            cpu(f"mspc-{queue}"),
+            min,
+            cpu(plain(queue)),
+            lambda ours, without: max(ours) / without,
+            lambda ratio: ratio <= JOURNAL_PRICE,
+            "s per 1,000 calls",
+        )
     for queue in QUEUES:
         yield _floor(store, queue)
     yield from _each(
@@ -89,8 +122,26 @@ def _verdicts(store: Store) -> Iterator[Verdict]:
         yield from _million(store, queue)
     yield from _each(store, "Idle below 1 % of a core", "idle_percent", 1, "%")
     for queue in QUEUES:
+        yield from _operated(store, queue)
+    for queue in QUEUES:
         yield from _fair(store, queue)
         yield from _recovered(store, queue)
+
+
+def _operated(store: Store, queue: str) -> Iterator[Verdict]:
+    """Beside somebody who pages through what waits."""
+    name = f"mspc-{queue}"
+    alone = store.median(OPERATORS, name, "alone_p99_ms")
+    p99 = store.median(OPERATORS, name, "p99_ms")
+    stored = store.median(OPERATORS, name, "stored")
+    if alone is None or p99 is None or stored is None:
+        return
+    yield Verdict(
+        f"{queue}, somebody pages through {stored:,.0f} calls that wait: accept p99 at"
+        f" most 2 times (or {NOISE_MS} ms) of what it is alone",
+        f"{_short(p99)} ms, alone {_short(alone)}",
+        p99 <= max(2 * alone, NOISE_MS),
+    )
 
 
 def _fair(store: Store, queue: str) -> Iterator[Verdict]:

@@ -7,8 +7,8 @@ from benchmarks.backlog import store_calls
 from benchmarks.end_to_end import MEBIBYTE, deliver
 from benchmarks.measure import median
 from benchmarks.processes import Failed
+from benchmarks.service import Place, Service, Subject
 from benchmarks.stage import Stage
-from benchmarks.subjects import Place, Service, Subject
 
 SIZES = (0, 1_000, 10_000, 100_000, 1_000_000)
 TIMES = 3

@@ -28,8 +28,16 @@ class Load:
     latency: Percentiles
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a call is posted, and as what."""
+
+    url: str
+    body: bytes
+
+
 def body(url: str) -> bytes:
-    """The call that every benchmark sends."""
+    """The call that every benchmark sends, as mspc and its peers' front read it."""
     return json.dumps(
         {
             "url": url,
@@ -47,17 +55,15 @@ def body(url: str) -> bytes:
 class Clients:
     """Posts one body again and again. Its files go to `directory`."""
 
-    def __init__(self, directory: Path, target_url: str) -> None:
+    def __init__(self, directory: Path) -> None:
         directory.mkdir()
         self._directory = directory
-        self._body = directory / "post.json"
-        self._body.write_bytes(body(target_url))
 
-    def closed(self, url: str, count: int, connections: int = CONNECTIONS) -> Load:
+    def closed(self, entry: Entry, count: int, connections: int = CONNECTIONS) -> Load:
         """`count` requests; each connection sends its next one after an answer."""
-        return self._run(url, count, ["-c", str(min(connections, count))])
+        return self._run(entry, count, ["-c", str(min(connections, count))])
 
-    def steady(self, url: str, rate: float, seconds: float) -> Load:
+    def steady(self, entry: Entry, rate: float, seconds: float) -> Load:
         """Requests at a steady rate, whatever the answers take.
 
         One connection is opened after the other, so that their requests are spread
@@ -70,13 +76,16 @@ class Clients:
         count = CONNECTIONS * max(1, round(each * seconds))
         options = ["-c", str(CONNECTIONS), "--rps", f"{each:.4f}"]
         spread = ["-r", "1", "--rate-period", f"{pause}ms"]
-        return self._run(url, count, options + spread)
+        return self._run(entry, count, options + spread)
 
-    def _run(self, url: str, count: int, options: list[str]) -> Load:
+    def _run(self, entry: Entry, count: int, options: list[str]) -> Load:
         log = self._directory / "requests.tsv"
         log.unlink(missing_ok=True)
-        command = ["h2load", "--h1", "-n", str(count), *options, "-d", str(self._body)]
-        command += ["-H", "Content-Type: application/json", f"--log-file={log}", url]
+        post = self._directory / "post.json"
+        post.write_bytes(entry.body)
+        command = ["h2load", "--h1", "-n", str(count), *options, "-d", str(post)]
+        command += ["-H", "Content-Type: application/json", f"--log-file={log}"]
+        command.append(entry.url)
         child = Child(command, self._directory / "h2load.log")
         try:
             output = child.finish(TIMEOUT_SECONDS)

@@ -8,6 +8,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from benchmarks.postgres import Postgres
 from benchmarks.processes import ROOT, find
 from mspc import __version__
 from tests.support.rabbitmq import RabbitNode
@@ -23,6 +24,7 @@ _PACKAGES = (
     "dramatiq",
     "pika",
     "huey",
+    "workly-cli",
 )
 
 
@@ -39,7 +41,9 @@ def machine(directory: Path) -> dict[str, str]:
     }
 
 
-def versions(node: RabbitNode | None) -> dict[str, str]:
+def versions(
+    node: RabbitNode | None, postgres: Postgres | None = None
+) -> dict[str, str]:
     """Of everything that takes part."""
     used = {
         "mspc": f"{__version__}{_commit()}",
@@ -53,6 +57,8 @@ def versions(node: RabbitNode | None) -> dict[str, str]:
         used["RabbitMQ"] = node.ctl("version").split()[-1]
         system = "list_to_integer(erlang:system_info(otp_release))."
         used["Erlang"] = _number(node.ctl("eval", system))
+    if postgres is not None:
+        used["PostgreSQL"] = _number(_output(postgres.program("postgres"), "--version"))
     return used
 
 

@@ -1,6 +1,7 @@
 """Processes that a benchmark starts: each with its output in a file, each ended."""
 
 import os
+import pwd
 import shutil
 import subprocess
 import time
@@ -25,13 +26,16 @@ class Failed(Exception):
 
 
 class Child:
-    """One process; its output, both streams, goes to `log`."""
+    """One process, of another `user` if one is named; its output, both streams, goes
+    to `log`.
+    """
 
     def __init__(
         self,
         command: Sequence[str],
         log: Path,
         environment: Mapping[str, str] | None = None,
+        user: str | None = None,
     ) -> None:
         self.log = log
         self._command = list(command)
@@ -45,6 +49,9 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=die_with_parent,
+                user=user,
+                group=None if user is None else pwd.getpwnam(user).pw_gid,
+                extra_groups=None if user is None else [],
             )
 
     @property

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import fairness_page, growth, limits, load
+from benchmarks import fairness_page, growth, limits, load, operators_page
 from benchmarks.goals import judge
 from benchmarks.machine import listed
 from benchmarks.plots import Plots
+from benchmarks.service import GREENLETS
 from benchmarks.store import END_TO_END, FAIRNESS, GROWTH, LIMITS, Store
-from benchmarks.subjects import GREENLETS, SUBJECTS
+from benchmarks.subjects import SUBJECTS
 from benchmarks.tables import Row, number, spread, table
 
 INTRODUCTION = """\
@@ -22,16 +23,19 @@ logs a line for each call that it accepts and each that it makes."""
 HOW = f"""\
 ## How it is measured
 
-All of it runs on one machine, side by side with its clients, its target and RabbitMQ:
-figures tell how the subjects compare, not what a server can do. Subjects take turns,
-each round starting every one of them anew.
+All of it runs on one machine, side by side with its clients, its target, RabbitMQ and
+PostgreSQL: figures tell how the subjects compare, not what a server can do. Subjects
+take turns, each round starting every one of them anew.
 
 - **Work.** A client POSTs a call (method, two headers, a JSON body). It is stored, and
   answered 202. It is then made over kept connections by one of {GREENLETS} greenlets,
   and acknowledged when the target has answered 2xx.
 - **mspc** is one process. **Peers** are two: a Falcon front on gevent.pywsgi with
   TCP_NODELAY, monkey-patched, which checks no more than that the body is JSON with a
-  `url`, and a worker, which calls with urllib3.
+  `url`, and a worker, which calls with urllib3. Workly is one, its own, and checks,
+  stores and calls by itself.
+- **Journal:** whether what became of each call is kept, to be looked at later. mspc
+  does by default; Workly cannot be without, the others have nothing like it.
 - **Target:** haproxy, which answers 200 at once, keeps connections and counts.
   **Clients:** h2load with {load.CONNECTIONS} connections over HTTP/1.1.
 - **End to end:** calls are sent as fast as they are accepted; the time runs from the
@@ -42,9 +46,10 @@ each round starting every one of them anew.
   answers take (open loop), while calls are being made. A connection does wait for its
   answer before its next request, which shortens the longest latencies once an answer
   takes longer than {load.CONNECTIONS} requests are apart.
-- **CPU:** user and system time of all processes of the subject, RabbitMQ not among
-  them; it has its own column. **Memory:** the sum of the processes' highest resident
-  sizes. **Idle:** CPU time over ten seconds without a call, in percent of a core.
+- **CPU:** user and system time of all processes of the subject. **Its server:**
+  RabbitMQ or PostgreSQL, whose time has a column of its own and is in no other
+  figure. **Memory:** the sum of the processes' highest resident sizes. **Idle:** CPU
+  time over ten seconds without a call, in percent of a core.
 - **made twice:** calls that reached the target more often than once, a sum of all
   rounds.
 """
@@ -68,6 +73,7 @@ def write(store: Store, path: Path, plots: Plots) -> None:
         *pictures.get(GROWTH, ()),
         *fairness_page.parts(store),
         *pictures.get(FAIRNESS, ()),
+        *operators_page.parts(store),
         HOW.rstrip(),
         *_settings(),
         *_runs(store),
@@ -103,7 +109,7 @@ def _end_to_end(store: Store) -> Iterator[str]:
     columns = (
         ("calls/s", "calls_per_s"),
         ("CPU s per 1,000", "cpu_s_per_1000"),
-        ("RabbitMQ's CPU s", "broker_cpu_s_per_1000"),
+        ("its server's CPU s", "broker_cpu_s_per_1000"),
         ("memory, MiB", "rss_mib"),
         ("idle, %", "idle_percent"),
     )
@@ -130,8 +136,9 @@ def _figures(store: Store, columns: Sequence[tuple[str, str]]) -> str:
                 spread(store.spread(END_TO_END, subject.key, figure))
                 for _, figure in columns
             ]
-            rows.append((subject.title, subject.queue, *cells))
-    return table(("", "queue", *(title for title, _ in columns)), rows)
+            journal = "yes" if subject.journal else "no"
+            rows.append((subject.title, subject.queue, journal, *cells))
+    return table(("", "queue", "journal", *(title for title, _ in columns)), rows)
 
 
 def _rounds(store: Store) -> Iterator[str]:

@@ -10,23 +10,35 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import end_to_end, fairness, growth, limits, machine, plots, report
+from benchmarks import (
+    end_to_end,
+    fairness,
+    growth,
+    limits,
+    machine,
+    operators,
+    plots,
+    report,
+)
 from benchmarks.end_to_end import Counts
 from benchmarks.fairness import CASES, Scope
 from benchmarks.goals import judge
+from benchmarks.operators import Extent
 from benchmarks.processes import ROOT
+from benchmarks.service import Subject
 from benchmarks.stage import Stage, missing
 from benchmarks.store import (
     END_TO_END,
     FAIRNESS,
     GROWTH,
     LIMITS,
+    OPERATORS,
     SECTIONS,
     Figures,
     RunInfo,
     Store,
 )
-from benchmarks.subjects import SUBJECTS, Subject, choose
+from benchmarks.subjects import SUBJECTS, choose
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 REPORT = "report"
@@ -44,9 +56,10 @@ class Scale:
     sizes: tuple[int, ...]
     growth_calls: int
     scope: Scope
+    extent: Extent
 
 
-FULL = Scale(3, Counts(), 20_000, growth.SIZES, 3_000, Scope())
+FULL = Scale(3, Counts(), 20_000, growth.SIZES, 3_000, Scope(), Extent())
 QUICK = Scale(
     1,
     Counts(1_000, 200, 2, 2),
@@ -64,6 +77,7 @@ QUICK = Scale(
         dead=6.0,
         recovery=30.0,
     ),
+    Extent(stored=20_000, seconds=3.0),
 )
 
 
@@ -82,7 +96,8 @@ class Bench:
         self._stage = stage
         self._scale = scale
         self._subjects = subjects
-        self._ours = [subject for subject in subjects if subject.product == "mspc"]
+        # As it is by default; without its journal it is compared end to end alone.
+        self._ours = [one for one in subjects if one.product == "mspc" and one.journal]
 
     def run(self, sections: Sequence[str]) -> None:
         """In turns: every round has each limit and each subject once."""
@@ -101,6 +116,9 @@ class Bench:
                 what = f"{subject.title}, fairness, {case}"
                 step = partial(self._fairness, case)
                 self._try(FAIRNESS, what, step, subject)
+        for subject in self._ours if OPERATORS in sections else ():
+            what = f"{subject.title}, operators"
+            self._try(OPERATORS, what, self._operators, subject)
 
     def _limits(self) -> None:
         parts = limits.run(self._stage, self._scale.limit_operations)
@@ -125,6 +143,11 @@ class Bench:
         rows = fairness.run(self._stage, subject, scale.scope, case, scale.rounds)
         for name, figures in rows:
             self._note(FAIRNESS, f"{subject.key} {name}", figures)
+
+    def _operators(self, subject: Subject) -> None:
+        scale = self._scale
+        for figures in operators.run(self._stage, subject, scale.extent, scale.rounds):
+            self._note(OPERATORS, subject.key, figures)
 
     def _note(self, section: str, name: str, figures: Figures) -> None:
         self.results.add(section, name, figures)
@@ -193,7 +216,7 @@ def _measure(options: argparse.Namespace, scale: Scale) -> tuple[Bench, RunInfo]
             datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
             options.quick,
             machine.machine(stage.directory),
-            machine.versions(stage.node_started),
+            machine.versions(stage.node_started, stage.postgres_started),
         )
     return bench, run
 

@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks.load import Clients
+from benchmarks.postgres import Postgres
 from benchmarks.processes import Failed, find
-from benchmarks.subjects import Place, Service, Subject, new_place
+from benchmarks.service import Place, Service, Subject, new_place
 from benchmarks.target import Target
 from tests.support.rabbitmq import RabbitNode, unique_name
 
@@ -24,6 +25,8 @@ def missing() -> dict[str, str]:
     absent = {name: package for name, package in PROGRAMS.items() if not find(name)}
     if RabbitNode.program() is None:
         absent["rabbitmq-server"] = "rabbitmq-server"
+    if Postgres.programs() is None:
+        absent["postgres"] = "postgresql"
     return absent
 
 
@@ -35,6 +38,7 @@ class Stage:
         self._stack = ExitStack()
         self._numbers = itertools.count()
         self._node: RabbitNode | None = None
+        self._postgres: Postgres | None = None
 
     def __enter__(self) -> "Stage":
         temporary = tempfile.TemporaryDirectory(prefix="mspc-bench-")
@@ -43,7 +47,7 @@ class Stage:
             self.target = Target(self.directory / "target")
             self._stack.callback(self.target.stop)
             self.target.start()
-            self.clients = Clients(self.directory / "clients", self.target.url)
+            self.clients = Clients(self.directory / "clients")
         except BaseException:
             self._stack.close()
             raise
@@ -69,6 +73,23 @@ class Stage:
     def node_started(self) -> RabbitNode | None:
         return self._node
 
+    @property
+    def postgres(self) -> Postgres:
+        """A PostgreSQL of our own, started when first wanted."""
+        if self._postgres is None:
+            self.say("starting PostgreSQL")
+            # Not in our directory, which its user may not enter.
+            temporary = tempfile.TemporaryDirectory(prefix="mspc-bench-pg-")
+            home = Path(self._stack.enter_context(temporary))
+            self._postgres = Postgres(home, self.directory)
+            self._stack.callback(self._postgres.stop)
+            self._postgres.start()
+        return self._postgres
+
+    @property
+    def postgres_started(self) -> Postgres | None:
+        return self._postgres
+
     @contextmanager
     def place(
         self, subject: Subject, settings: dict[str, str] | None = None
@@ -76,7 +97,11 @@ class Stage:
         """Where it runs, once or several times; what it leaves behind is deleted."""
         directory = self.directory / f"{subject.key}-{next(self._numbers)}"
         node = self.node if subject.needs_node else None
-        place = new_place(directory, subject, node, unique_name("bench"), settings)
+        postgres = self.postgres if subject.needs_postgres else None
+        name = unique_name("bench")
+        place = new_place(directory, node, postgres, name, settings)
+        if postgres is not None:
+            postgres.create(name)
         try:
             yield place
         except Failed:
@@ -85,7 +110,9 @@ class Stage:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
             if node is not None:
-                _delete_queues(node, place.queue)
+                _delete_queues(node, name)
+            if postgres is not None:
+                postgres.drop(name)
 
     @contextmanager
     def service(

@@ -14,7 +14,8 @@ LIMITS = "limits"
 END_TO_END = "end-to-end"
 GROWTH = "growth"
 FAIRNESS = "fairness"
-SECTIONS = (LIMITS, END_TO_END, GROWTH, FAIRNESS)
+OPERATORS = "operators"
+SECTIONS = (LIMITS, END_TO_END, GROWTH, FAIRNESS, OPERATORS)
 
 
 @dataclass(frozen=True, slots=True)

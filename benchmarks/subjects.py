@@ -1,145 +1,33 @@
-"""What is measured: mspc on each of its queues, and its peers, as processes."""
+"""What is measured: mspc on each of its queues, and its peers."""
 
-import http.client
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import measure
-from benchmarks.processes import ROOT, Child, wait_until
-from tests.support.children import free_port
-from tests.support.rabbitmq import RabbitNode
+from benchmarks import workly
+from benchmarks.processes import ROOT
+from benchmarks.service import GREENLETS, Command, Place, Subject
 
-START_SECONDS = 60.0
-GREENLETS = 100
 _SCRIPTS = Path(sys.executable).parent
 _PEERS = "benchmarks.peers"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where one run of a subject happens.
-
-    Attributes:
-        directory: for its files; it outlives a restart.
-        queue: the name of its queue on RabbitMQ.
-        node: the RabbitMQ node, None for a subject that needs none.
-        settings: more of them, for mspc only.
-    """
-
-    directory: Path
-    port: int
-    queue: str
-    node: RabbitNode | None
-    settings: dict[str, str]
-
-    @property
-    def broker(self) -> str:
-        assert self.node is not None
-        return f"amqp://guest:guest@{self.node.host}:{self.node.port}/%2F"
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One process of a subject."""
-
-    name: str
-    arguments: list[str]
-    environment: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Something that does the work.
-
-    Attributes:
-        queue: `sqlite`, `classic` or `quorum`.
-        settings: how it is set up, for people to read.
-    """
-
-    key: str
-    title: str
-    product: str
-    queue: str
-    commands: Callable[[Place], list[Command]]
-    settings: tuple[str, ...]
-
-    @property
-    def needs_node(self) -> bool:
-        return self.queue != "sqlite"
-
-
-class Service:
-    """A subject that runs. A context manager: ready inside, ended after."""
-
-    def __init__(self, subject: Subject, place: Place) -> None:
-        self.subject = subject
-        self.place = place
-        self._children: list[Child] = []
-
-    def __enter__(self) -> "Service":
-        try:
-            for command in self.subject.commands(self.place):
-                log = self.place.directory / f"{command.name}.log"
-                child = Child(command.arguments, log, command.environment)
-                self._children.append(child)
-            wait_until(self.ready, START_SECONDS, f"{self.subject.title} is ready")
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.place.port}/"
-
-    @property
-    def pids(self) -> list[int]:
-        return [child.pid for child in self._children]
-
-    def cpu_seconds(self) -> float:
-        self.check()
-        return measure.cpu_seconds(self.pids)
-
-    def peak_rss(self) -> int:
-        return measure.peak_rss(self.pids)
-
-    def check(self) -> None:
-        """Raises Failed when a process has ended."""
-        for child in self._children:
-            child.check()
-
-    def ready(self) -> bool:
-        self.check()
-        client = http.client.HTTPConnection("127.0.0.1", self.place.port, timeout=5)
-        try:
-            client.request("GET", "/health/ready")
-            return client.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            client.close()
-
-    def stop(self) -> None:
-        for child in self._children:
-            child.stop()
-
-
-def _mspc(queue: str) -> Subject:
+def _mspc(queue: str, *, journal: bool = True) -> Subject:
     def commands(place: Place) -> list[Command]:
         settings = {
             "HTTP_HOST": "127.0.0.1",
             "HTTP_PORT": str(place.port),
-            "DATA_DIR": str(place.directory / "data"),
+            "DATA_DIR": str(place.data),
             "FILE_LOG_ENABLED": "0",
             # One service alone gets half of them on the embedded queue.
             "QUEUE_NUMBER_OF_CONSUMERS": str(2 * GREENLETS),
             "MSPC_CONFIG": str(place.directory / "env.yml"),
         }
+        if journal:
+            settings |= {"JOURNAL": "1", "ADMIN": "1"}
+            settings["ADMIN_PORT"] = str(place.admin_port)
+        else:
+            settings |= {"JOURNAL": "0", "ADMIN": "0"}
         (place.directory / "env.yml").touch()
         if place.node is not None:
             settings |= place.node.settings(place.queue) | {"QUEUE_TYPE": queue}
@@ -148,8 +36,8 @@ def _mspc(queue: str) -> Subject:
 
     scheme = "sqlite" if queue == "sqlite" else f"amqp, QUEUE_TYPE {queue}"
     return Subject(
-        f"mspc-{queue}",
-        f"mspc, {queue}",
+        f"mspc-{queue}" if journal else plain(queue),
+        f"mspc, {queue}" if journal else f"mspc, {queue}, no journal",
         "mspc",
         queue,
         commands,
@@ -158,8 +46,15 @@ def _mspc(queue: str) -> Subject:
             f"QUEUE_SCHEME {scheme}",
             "QUEUE_NUMBER_OF_CONSUMERS 200 (the default)",
             "FILE_LOG_ENABLED 0: the log goes to standard output, a file here",
+            "JOURNAL 1, ADMIN 1 (the defaults)" if journal else "JOURNAL 0, ADMIN 0",
         ),
+        journal,
     )
+
+
+def plain(queue: str) -> str:
+    """The key of mspc that keeps nothing of what became of its calls."""
+    return f"mspc-{queue}-plain"
 
 
 def _peer(
@@ -208,6 +103,7 @@ def _huey(module: str) -> list[str]:
 
 SUBJECTS = (
     _mspc("sqlite"),
+    _mspc("sqlite", journal=False),
     _peer(
         "Huey",
         "sqlite",
@@ -221,8 +117,11 @@ SUBJECTS = (
             " 100 calls; it has no acknowledgement that could come later",
         ),
     ),
+    workly.SQLITE,
     _mspc("classic"),
+    _mspc("classic", journal=False),
     _mspc("quorum"),
+    _mspc("quorum", journal=False),
     _peer(
         "Celery",
         "classic",
@@ -253,21 +152,10 @@ SUBJECTS = (
             " queue (its only kind without a subclass)",
         ),
     ),
+    workly.POSTGRES,
 )
 
 
 def choose(keys: list[str]) -> list[Subject]:
     """Those named, in order; all for none."""
     return [subject for subject in SUBJECTS if not keys or subject.key in keys]
-
-
-def new_place(
-    directory: Path,
-    subject: Subject,
-    node: RabbitNode | None,
-    queue: str,
-    settings: dict[str, str] | None = None,
-) -> Place:
-    directory.mkdir()
-    node = node if subject.needs_node else None
-    return Place(directory, free_port(), queue, node, settings or {})

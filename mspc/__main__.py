@@ -1,31 +1,23 @@
 """The program, however it is started: `mspc`, `python -m mspc` or `python mspc.py`.
 
-Signals come first: during the imports below, too, somebody may ask us to stop. Then
-patching, before every other import: amqpstorm, urllib3 and logging create their locks,
-threads and sockets at import or construction time, and those must be gevent's.
+It is two programs. `mspc calls list` and the like ask an mspc that runs; they patch
+nothing, and are there in a moment. All else serves, and starting.py has to be the
+first that it imports.
 """
 
-from mspc.process import first
+import sys
 
-first.prepare()
+from mspc.client.dispatch import is_command
 
-import gc  # noqa: E402
+if is_command(sys.argv[1:]):
+    from mspc.process import first
 
-gc.disable()  # what is imported stays: looking for garbage took an eighth of the start
+    first.prepare_command()
+    from mspc.client.main import main
+else:
+    from mspc.starting import main
 
-from gevent import events, monkey  # noqa: E402
-
-# Each of gevent's 25 events would have it read what every installed package is an entry
-# point of: a fifth of the start, for plugins that nobody has.
-events.notify_and_call_entry_points = events.notify  # type: ignore[attr-defined]
-monkey.patch_all()
-
-from pathlib import Path  # noqa: E402
-
-from mspc.main import main  # noqa: E402
-
-gc.freeze()
-gc.enable()
+from pathlib import Path  # isort: skip - heeds signals before it imports the rest
 
 
 def run(root: Path | None = None) -> int:

@@ -40,7 +40,15 @@ class InvalidProperties(BadRequest):
 
 
 class NoConnection(MspcError):
-    """Retry later: a target cannot be connected to; the text says why."""
+    """Retry later: a target cannot be connected to; the text says why.
+
+    Attributes:
+        word: why, one of calls/words.py.
+    """
+
+    def __init__(self, text: str, word: str) -> None:
+        self.word = word
+        super().__init__(text)
 
 
 class QueueError(MspcError):

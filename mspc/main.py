@@ -33,7 +33,7 @@ def main(root: Path, arguments: Sequence[str] | None = None) -> int:
     except ConfigError as exc:
         logs.say("\n".join(exc.problems))
         return EXIT_CONFIG
-    if options.check:
+    if options.check or options.verb == "check":
         problem = healthcheck.check(config.http)
         if problem:
             logs.say(problem)
@@ -52,6 +52,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="mspc",
         description="A durable HTTP call proxy: a call answered with 202 is made until"
         " it is answered 2xx.",
+    )
+    parser.add_argument(
+        "verb",
+        nargs="?",
+        choices=("serve", "check"),
+        default="serve",
+        help="check is --check; `mspc --help` has the commands for an mspc that runs",
     )
     parser.add_argument(
         "--config",

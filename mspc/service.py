@@ -5,19 +5,25 @@ import time
 
 from gevent.event import Event
 
+from mspc.api.accepting import Acceptance
 from mspc.api.app import create_app
 from mspc.calls.accepted import Accepted
 from mspc.calls.requests import Requests
 from mspc.delivery.consumers import Consumers
+from mspc.delivery.recording import Recording
 from mspc.delivery.retry import RetryPolicy
 from mspc.errors import ConfigError, MspcError
 from mspc.forwarding.forwarder import Forwarder
 from mspc.lanes.lanes import Lanes
+from mspc.operators import Condition, open_door, open_journal, open_steering
 from mspc.queues.opening import open_queue
 from mspc.serving.server import Server
 from mspc.settings.config import Config
 
 log = logging.getLogger(__name__)
+
+# An operator who pages through calls is not waited for.
+DOOR_STOP_SECONDS = 1.0
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -37,6 +43,7 @@ class Service:
             config.consumers, config.breaker_failures, config.delays.initial
         )
         self._queue = open_queue(config.queue, self._lanes, requests.lane_of)
+        self._journal = open_journal(config)
         self._forwarder = Forwarder(config.forward)
         self._consumers = Consumers(
             config.consumers,
@@ -47,18 +54,36 @@ class Service:
                 config.delays, config.max_attempts, config.max_age, config.permanent
             ),
             requests,
+            Recording(self._journal),
+        )
+        self._steering = open_steering(
+            config, self._queue, self._lanes, self._journal, self._consumers.in_flight
+        )
+        acceptance = Acceptance(
+            self._queue,
+            config.forward.networks,
+            accepted,
+            requests.lane_of,
+            self._journal,
         )
         app = create_app(
             config.http,
             config.auth,
-            config.forward.networks,
-            self._queue,
-            accepted,
-            requests.lane_of,
+            acceptance,
             self.problem,
             self.remark,
+            self._journal,
+            self._steering,
         )
         self._server = Server(config.http, app)
+        self._door = open_door(
+            config,
+            self._queue,
+            self._journal,
+            self._steering,
+            acceptance,
+            Condition(self.problem, self.remark),
+        )
 
     def run(self) -> int:
         """Serves until shutdown() or a failure; returns the exit code."""
@@ -90,27 +115,38 @@ class Service:
 
     def remark(self) -> str | None:
         """What somebody who looks should know although nothing is wrong."""
-        remarks = filter(None, (self._queue.remark(), self._lanes.remark()))
+        told = (self._queue.remark(), self._lanes.remark(), self._journal.problem())
+        remarks = filter(None, told)
         return " ".join(remarks) or None
 
     def _start(self) -> None:
         # The ports first: a second instance started by mistake goes no further. They
         # accept last, when there is a queue to put calls into.
-        self._server.bind()
+        servers = [self._server] if self._door is None else [self._server, self._door]
+        for server in servers:
+            server.bind()
+        self._journal.start()
         self._queue.start(self._fail)
+        self._steering.start()  # what is paused is so before a call is made
         self._forwarder.start()
         self._consumers.start()
-        self._server.start()
+        for server in servers:
+            server.start()
 
     def _stop(self) -> None:
-        # From the entrance to the exit: no new calls, then no new attempts; the queue
-        # last, since what is in flight must still be settled.
+        # From the entrance to the exit: no new calls, then no new attempts; then the
+        # queue, since what is in flight must still be settled; the journal last, which
+        # is told of that.
         deadline = time.monotonic() + self._config.shutdown_timeout
         log.info("mspc is stopping")
         self._server.stop(self._config.shutdown_timeout)
+        if self._door is not None:
+            self._door.stop(DOOR_STOP_SECONDS)
+        self._steering.stop()
         self._consumers.stop(max(0.0, deadline - time.monotonic()))
         self._forwarder.close()
         self._queue.close()
+        self._journal.stop()
 
     def _fail(self, failure: MspcError) -> None:
         """The queue cannot go on: end, so that a restart or a person mends it."""

@@ -6,6 +6,7 @@ import sys
 import time
 
 from benchmarks import measure
+from benchmarks.load import Entry, body
 from benchmarks.processes import Child, wait_until
 from benchmarks.stage import Stage
 from tests.support.children import free_port
@@ -49,22 +50,22 @@ def run(stage: Stage, count: int) -> dict[str, Figures]:
 
 def _pywsgi(stage: Stage, count: int) -> Figures:
     port = free_port()
-    url = f"http://127.0.0.1:{port}/"
+    entry = Entry(f"http://127.0.0.1:{port}/", body(stage.target.url))
     command = [sys.executable, "-m", f"{_NAME}.pywsgi", str(port)]
     server = Child(command, stage.directory / "pywsgi.log")
 
     def up() -> bool:
         server.check()
         try:
-            return bool(stage.clients.closed(url, 1, 1))
+            return bool(stage.clients.closed(entry, 1, 1))
         except Exception:  # noqa: BLE001 - not yet
             return False
 
     try:
         wait_until(up, 20, "pywsgi answers", 0.2)
-        stage.clients.closed(url, count // 10)
+        stage.clients.closed(entry, count // 10)
         cpu = measure.cpu_seconds([server.pid])
-        rate = stage.clients.closed(url, count).rate
+        rate = stage.clients.closed(entry, count).rate
         cpu = measure.cpu_seconds([server.pid]) - cpu
         return {"per_s": rate, "cpu_us": cpu / count * 1e6}
     finally:

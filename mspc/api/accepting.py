@@ -1,4 +1,4 @@
-"""POST /: a call is read, stored, and only then answered."""
+"""POST / and POST /v1/calls: a call is read, stored, and only then answered."""
 
 import logging
 import time
@@ -9,6 +9,7 @@ import falcon
 
 from mspc.api.answers import answer
 from mspc.api.hints import hint
+from mspc.api.reading import read_body
 from mspc.calls import validation
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Request
@@ -24,10 +25,8 @@ from mspc.settings.config import HttpConfig
 log = logging.getLogger(__name__)
 
 
-class CallsResource:
-    """POST /: stores a call, then answers."""
-
-    protected = True
+class Acceptance:
+    """Reads and stores calls, whichever door they come through."""
 
     def __init__(
         self,
@@ -36,25 +35,21 @@ class CallsResource:
         accepted: Accepted,
         lane_of: Callable[[Call], str],
         journal: Recorder,
-        http: HttpConfig,
     ) -> None:
         self._queue = queue
         self._networks = networks
         self._accepted = accepted
         self._lane_of = lane_of
         self._journal = journal
-        self._max_bytes = http.max_request_bytes
-        self._fast = http.fast_publish
 
-    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        payload = self._read(req)
-        if self._fast:
-            self._accept_unread(payload, resp)
-            return
-        try:
-            request = validation.parse(payload, self._networks)
-        except NotAnObject as exc:
-            raise NotAnObject(f"{exc}{hint(req, payload)}") from exc
+    def take(self, payload: bytes) -> str:
+        """Stores a call; its id.
+
+        Raises:
+            BadRequest: it is no call.
+            QueueUnavailable: it is not stored, or nobody knows.
+        """
+        request = validation.parse(payload, self._networks)
         call = Call(payload, lane=request.lane)
         delay = 0.0
         if request.policy is not USUAL:
@@ -74,12 +69,14 @@ class CallsResource:
             request.url,
             request.policy.shown_labels,
         )
-        answer(resp, falcon.HTTP_202, "Accepted", id=call.id)
+        return call.id
 
-    def _accept_unread(self, payload: bytes, resp: falcon.Response) -> None:
-        if not payload:  # ignored, as the original did
-            answer(resp, falcon.HTTP_200, "OK")
-            return
+    def take_unread(self, payload: bytes) -> str:
+        """Stores whatever it is; its id.
+
+        Raises:
+            QueueUnavailable: it is not stored, or nobody knows.
+        """
         call = Call(payload)
         # Answered whatever it is; but a service that is down must not hold up others.
         call = replace(call, lane=self._lane_of(call))
@@ -87,10 +84,7 @@ class CallsResource:
         self._put(call)
         self._record(call, request)
         log.info("%s accepted unread, %d bytes", call.id, len(payload))
-        answer(resp, falcon.HTTP_200, "OK", id=call.id)
-
-    def on_options(self, req: falcon.Request, resp: falcon.Response) -> None:
-        raise falcon.HTTPMethodNotAllowed(["POST"])  # else Falcon answers by itself
+        return call.id
 
     def _record(self, call: Call, request: Request | None) -> None:
         """Tells the journal; of what nobody could read or remember, an attempt does."""
@@ -102,19 +96,35 @@ class CallsResource:
         self._queue.put(call, delay)
         crash.at("after_put")
 
-    def _read(self, req: falcon.Request) -> bytes:
-        """The body, whether it came with a length or in chunks.
 
-        Falcon's bounded_stream takes a chunked body for an empty one.
-        """
-        if (req.content_length or 0) > self._max_bytes:
-            raise falcon.HTTPContentTooLarge
-        try:
-            body: bytes = req.env["wsgi.input"].read(self._max_bytes + 1)
-        except OSError as exc:  # hung up, or chunks that are none
-            raise falcon.HTTPBadRequest(
-                description="The body ended early or is not properly chunked."
-            ) from exc
-        if len(body) > self._max_bytes:
-            raise falcon.HTTPContentTooLarge
-        return body
+class CallsResource:
+    """POST / and POST /v1/calls: stores a call, then answers."""
+
+    protected = True
+
+    def __init__(self, acceptance: Acceptance, http: HttpConfig) -> None:
+        self._acceptance = acceptance
+        self._max_bytes = http.max_request_bytes
+        self._fast = http.fast_publish
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        payload = read_body(req, self._max_bytes)
+        if not self._fast:
+            call_id = take(self._acceptance.take, req, payload)
+            answer(resp, falcon.HTTP_202, "Accepted", id=call_id)
+        elif payload:
+            call_id = self._acceptance.take_unread(payload)
+            answer(resp, falcon.HTTP_200, "OK", id=call_id)
+        else:  # ignored, as the original did
+            answer(resp, falcon.HTTP_200, "OK")
+
+    def on_options(self, req: falcon.Request, resp: falcon.Response) -> None:
+        raise falcon.HTTPMethodNotAllowed(["POST"])  # else Falcon answers by itself
+
+
+def take(store: Callable[[bytes], str], req: falcon.Request, payload: bytes) -> str:
+    """What `store` returns for a payload; what it refuses, the headers may explain."""
+    try:
+        return store(payload)
+    except NotAnObject as exc:
+        raise NotAnObject(f"{exc}{hint(req, payload)}") from exc

@@ -3,13 +3,15 @@
 import json
 from typing import TYPE_CHECKING
 
+from mspc.api import codes
+
 if TYPE_CHECKING:
     import falcon
 
 MEDIA_TYPE = "application/json; charset=UTF-8"
 
 
-def answer_body(message: str, error: bool = False, **more: str) -> bytes:
+def answer_body(message: str, error: bool = False, **more: object) -> bytes:
     """`{"error": bool, "message": str, ...}`, as it is sent.
 
     Args:
@@ -20,12 +22,17 @@ def answer_body(message: str, error: bool = False, **more: str) -> bytes:
     return json.dumps({"error": error, "message": message, **more}).encode()
 
 
+def error_body(status: str, message: str) -> bytes:
+    """The same for an error of which nothing is known but its status line."""
+    return answer_body(message, error=True, code=codes.of(status))
+
+
 def answer(
     resp: "falcon.Response",
     status: str,
     message: str,
     error: bool = False,
-    **more: str,
+    **more: object,
 ) -> None:
     """Fills `resp`; `status` is a whole status line, `202 Accepted`."""
     resp.status = status

@@ -5,57 +5,47 @@ from typing import Any
 
 import falcon
 
-from mspc.api.accepting import CallsResource
+from mspc.api.accepting import Acceptance, CallsResource
 from mspc.api.auth import Authorization
+from mspc.api.batch import BatchResource
 from mspc.api.errors import add_error_handlers
 from mspc.api.health import HealthResource
-from mspc.api.paths import ALLOWED
-from mspc.calls.accepted import Accepted
-from mspc.calls.call import Call
-from mspc.calls.networks import NetworkRules
-from mspc.journal.base import Recorder
-from mspc.queues.base import Queue
+from mspc.api.one_call import CallResource
+from mspc.api.paths import ALLOWED, ExactPaths
+from mspc.journal.base import View
 from mspc.settings.config import AuthConfig, HttpConfig
-
-
-class ExactPaths:
-    """Falcon middleware: 404 where Falcon would take // for /."""
-
-    def process_resource(
-        self, req: falcon.Request, resp: falcon.Response, resource: object, params: Any
-    ) -> None:
-        if req.path not in ALLOWED:
-            raise falcon.HTTPNotFound
+from mspc.steering.base import Steering
 
 
 def create_app(
     http: HttpConfig,
     auth: AuthConfig,
-    networks: NetworkRules,
-    queue: Queue,
-    accepted: Accepted,
-    lane_of: Callable[[Call], str],
-    journal: Recorder,
+    acceptance: Acceptance,
     problem: Callable[[], str | None],
     remark: Callable[[], str | None],
+    view: View,
+    steering: Steering,
 ) -> falcon.App[Any, Any]:
     """The WSGI application.
 
     Args:
         http: the limits, and whether requests are read before they are stored.
         auth: who may send calls.
-        networks: addresses that a call may not name.
-        queue: where calls are stored.
-        accepted: where their requests are remembered for the consumers.
-        lane_of: reads whom a call goes to that nobody has read.
-        journal: told what was accepted.
+        acceptance: stores them.
         problem: why the service is not ready; None when it is.
         remark: what somebody who looks should know although it is.
+        view: what is known of calls.
+        steering: takes them back.
     """
     middleware: list[Any] = [ExactPaths(), Authorization(auth)]
     app = falcon.App(middleware=middleware)
-    app.add_route("/", CallsResource(queue, networks, accepted, lane_of, journal, http))
+    calls = CallsResource(acceptance, http)
+    app.add_route("/", calls)
+    app.add_route("/v1/calls", calls)
+    batch = BatchResource(acceptance.take, http.max_request_bytes)
+    app.add_route("/v1/calls:batch", batch)
+    app.add_route("/v1/calls/{call_id:path}", CallResource(view, steering))
     app.add_route("/health/live", HealthResource("Alive"))
     app.add_route("/health/ready", HealthResource("Ready", problem, remark))
-    add_error_handlers(app, http.max_request_bytes)
+    add_error_handlers(app, http.max_request_bytes, ALLOWED)
     return app

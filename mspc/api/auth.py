@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import logging
 import re
 import time
 from collections.abc import Callable
@@ -12,9 +11,9 @@ from typing import Any
 
 import falcon
 
+from mspc.api.paths import ALLOWED
+from mspc.api.refusals import Refusals
 from mspc.settings.config import AuthConfig
-
-log = logging.getLogger(__name__)
 
 # 64 hex digits, a colon and a timestamp take about 104 characters.
 LONGEST_HEADER = 512
@@ -73,9 +72,9 @@ def _why_too_old(timestamp: str, max_age: int, now: float) -> str | None:
 
 
 class Authorization:
-    """Falcon middleware: lets a POST to a protected resource pass, or raises 401.
+    """Falcon middleware: lets who may use a protected resource pass, or raises 401.
 
-    It runs before the body is read.
+    It runs before the body is read, and asks for every method that the resource has.
     """
 
     def __init__(
@@ -83,8 +82,7 @@ class Authorization:
     ) -> None:
         self._config = config
         self._clock = clock
-        self._refused = 0
-        self._last_logged = float("-inf")
+        self._refusals = Refusals("calls", clock)
 
     def process_resource(
         self,
@@ -93,21 +91,13 @@ class Authorization:
         resource: object,
         params: dict[str, Any],
     ) -> None:
-        protected = req.method == "POST" and getattr(resource, "protected", False)
-        if not self._config.key or not protected:
+        if not (self._config.key and getattr(resource, "protected", False)):
             return
-        now = self._clock()
-        reason = why_refused(req.get_header(self._config.header), self._config, now)
-        if reason is None:
-            return
-        self._refused += 1
-        if abs(now - self._last_logged) >= 1:  # a flood must not fill the log
-            log.warning(
-                "%d calls refused as unauthorized, the last from %s: %s: %s",
-                self._refused,
-                req.remote_addr,
-                self._config.header,
-                reason,
-            )
-            self._refused, self._last_logged = 0, now
-        raise Unauthorized
+        known = ALLOWED.get(req.uri_template or "", (req.method,))
+        if req.method not in known:
+            return  # there is nothing to protect
+        value = req.get_header(self._config.header)
+        reason = why_refused(value, self._config, self._clock())
+        if reason is not None:
+            self._refusals.tell(req.remote_addr, self._config.header, reason)
+            raise Unauthorized

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import falcon
 
 from mspc.api.answers import answer
+from mspc.api.codes import NOT_READY
 
 
 class HealthResource:
@@ -23,7 +24,7 @@ class HealthResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         problem = self._problem()
         if problem:
-            answer(resp, falcon.HTTP_503, problem, error=True)
+            answer(resp, falcon.HTTP_503, problem, error=True, code=NOT_READY)
         else:
             remark = self._remark()
             text = f"{self._good}. {remark}" if remark else self._good

@@ -8,6 +8,8 @@ from mspc.calls.policy import USUAL, Policy
 from mspc.calls.words import BAD_STATUS
 
 LAST_ERROR_CHARACTERS = 500
+# Of an answer, for people: what a service gives as its reason stands at its beginning.
+LONGEST_ANSWER_BYTES = 1024
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # What a service answers that is too busy, and what is answered in its place.

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from mspc.calls.own_addresses import is_own_address
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -59,10 +61,16 @@ def parse_network(text: str) -> Network:
 
 @dataclass(frozen=True)
 class NetworkRules:
-    """Denied networks, and the allowed ones that are exceptions to them."""
+    """Denied networks, and the allowed ones that are exceptions to them.
+
+    Attributes:
+        own_port: that of our operators' door, which no call may be made to whatever is
+            allowed: it would be mspc's own, not its caller's. None without one.
+    """
 
     deny: tuple[Network, ...] = tuple(map(parse_network, DEFAULT_DENIED))
     allow: tuple[Network, ...] = ()
+    own_port: int | None = None
 
     def denies(self, address: str) -> bool:
         """Whether `address`, an IP address in text, must not be dialled.
@@ -72,6 +80,10 @@ class NetworkRules:
         either of the two is; an exception for one of them is none for the other.
         """
         return self._remembered(address)
+
+    def is_own_door(self, address: str, port: int) -> bool:
+        """Whether whoever dials `port` of `address`, an IP address, knocks there."""
+        return port == self.own_port and is_own_address(address)
 
     @cached_property
     def _remembered(self) -> Callable[[str], bool]:

@@ -18,6 +18,7 @@ from mspc.calls.call import Request
 from mspc.calls.headers import completed, has_content_type, read_headers
 from mspc.calls.json_text import MAX_MEMBERS, read_object
 from mspc.calls.networks import NetworkRules
+from mspc.calls.own_addresses import is_own_address, is_own_name
 from mspc.calls.policy import USUAL
 from mspc.calls.sentences import kind, shown
 from mspc.calls.url import Url, read_url
@@ -104,7 +105,16 @@ def denied(url: Url, networks: NetworkRules) -> list[str]:
     """
     if url.literal and networks.denies(url.host):
         return [f"url must not name the address {url.host}: FORWARD_DENY_NETWORKS."]
+    if url.port == networks.own_port and _is_own(url):
+        return [
+            f"url must not name port {url.port} of {url.host}: that is mspc's own"
+            " operators' door (ADMIN_PORT), to which it makes no calls."
+        ]
     return []
+
+
+def _is_own(url: Url) -> bool:
+    return is_own_address(url.host) if url.literal else is_own_name(url.host)
 
 
 def _check_method(value: object) -> str:

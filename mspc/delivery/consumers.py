@@ -1,18 +1,20 @@
 """The consumers: take a delivery, make the call, decide, settle."""
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 
 from gevent.event import Event
 from gevent.pool import Pool
 
-from mspc.calls.call import Outcome, Request
+from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.requests import Requests
 from mspc.delivery.in_flight import Attempt, InFlight
 from mspc.delivery.recording import Recording
 from mspc.delivery.retry import Ack, DeadLetter, Requeue, RetryPolicy
 from mspc.errors import BadRequest, QueueError
+from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
 from mspc.process import crash
 from mspc.process.greenlets import Watched
@@ -120,7 +122,8 @@ class Consumers:
             attempt.settle().bury(call, f"is no call: {exc}")
             self._recording.unreadable(call, str(exc))
             return
-        instead = self._policy.before(call, request.policy)
+        paused = _paused_seconds(attempt.delivery.lane, call, request)
+        instead = self._policy.before(call, request.policy, paused)
         if instead is not None:
             self._not_now(attempt.settle(), request, instead)
             return
@@ -133,7 +136,7 @@ class Consumers:
             self._policy.asked(outcome),
         )
         delivery = attempt.settle()
-        decision = self._policy.decide(call, request, outcome)
+        decision = self._policy.decide(call, request, outcome, paused)
         match decision:
             case Ack():
                 self._log(logging.INFO, delivery, request, outcome, "done")
@@ -196,3 +199,11 @@ class Consumers:
             then,
             request.policy.shown_labels,
         )
+
+
+def _paused_seconds(lane: Lane, call: Call, request: Request) -> float:
+    """For how long the call was kept from ageing, since it was due first."""
+    if lane.pauses is None:
+        return 0.0
+    due = request.policy.first_due(call.accepted_at)
+    return lane.paused_seconds(due, time.time())

@@ -64,23 +64,35 @@ class RetryPolicy:
     now: Callable[[], float] = time.time
     chance: Callable[[], float] = random.random
 
-    def before(self, call: Call, own: Policy) -> Requeue | DeadLetter | None:
-        """What is to be done instead of an attempt; None for making it."""
+    def before(
+        self, call: Call, own: Policy, paused: float = 0.0
+    ) -> Requeue | DeadLetter | None:
+        """What is to be done instead of an attempt; None for making it.
+
+        Args:
+            call: as it is delivered.
+            own: what it says itself.
+            paused: for how many seconds, since it was due first, its destination was;
+                they do not make it older.
+        """
         if own is USUAL and not self.max_age:
             return None
         now = self.now()
         due = own.first_due(call.accepted_at)
         if due > now and not (call.waited or call.attempts):
             return Requeue(due - now)
-        return self._too_old(call, own, now, call.last_error)
+        return self._too_old(call, own, now - paused, call.last_error)
 
-    def decide(self, call: Call, request: Request, outcome: Outcome) -> Decision:
+    def decide(
+        self, call: Call, request: Request, outcome: Outcome, paused: float = 0.0
+    ) -> Decision:
         """What is to be done after an attempt.
 
         Args:
             call: as it was before the attempt.
             request: what it asks for.
             outcome: what the attempt gave.
+            paused: as in before().
         """
         if outcome.succeeded:
             return Ack()
@@ -101,7 +113,7 @@ class RetryPolicy:
         delay = self._delay(failures, own, outcome)
         if own is USUAL and not self.max_age:
             return Requeue(delay)
-        at = self.now() + delay
+        at = self.now() - paused + delay
         return self._too_old(call, own, at, str(outcome)) or Requeue(delay)
 
     def delay_of(self, call: Call) -> float:
@@ -127,7 +139,9 @@ class RetryPolicy:
     def _too_old(
         self, call: Call, own: Policy, at: float, last: str
     ) -> DeadLetter | None:
-        """For a call whose next attempt would be made at that time, Unix seconds."""
+        """For a call whose next attempt would be made at that time, Unix seconds, if
+        time had stood still in pauses.
+        """
         longest = own.max_age or self.max_age
         if not longest or at <= own.first_due(call.accepted_at) + longest:
             return None

@@ -5,6 +5,7 @@ Nothing here reads or waits: whoever has the connection feeds what it received.
 
 import re
 
+from mspc.calls.words import CONNECTION_RESET, PROTOCOL
 from mspc.forwarding.rest import RestOfAnswer
 
 MAX_LINE_BYTES = 65_536
@@ -22,11 +23,20 @@ _STATUS = re.compile(
 # How nearly every answer begins: for speed.
 _USUAL = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2})(?: [^\r\n]*)?\r(?=\n)")
 _KEPT_OPEN = re.compile(rb"1\.[1-9]")  # the versions that keep a connection unasked
+_BEGINNING = b"HTTP/"
 _SHOWN = 100
 
 
 class NoAnswer(Exception):
-    """What came is no HTTP answer, or none within the bounds."""
+    """What came is no HTTP answer, or none within the bounds.
+
+    Attributes:
+        word: one of calls/words.py.
+    """
+
+    def __init__(self, text: str, word: str = PROTOCOL) -> None:
+        self.word = word
+        super().__init__(text)
 
 
 class AnswerReader:
@@ -61,7 +71,7 @@ class AnswerReader:
             NoAnswer: what came is none, or the connection ended before one.
         """
         if not received:
-            raise NoAnswer("the connection was closed")
+            raise self._closed()
         if not self.begun and (usual := _USUAL.match(received)):
             self.begun = True
             self.status = int(usual[1])
@@ -73,7 +83,7 @@ class AnswerReader:
         while (line := self._status_line()) is not None:
             found = _STATUS.fullmatch(line)
             if found is None:
-                raise NoAnswer(f"it begins with {line[:_SHOWN]!r}")
+                raise _no_answer(line)
             status = int(found[2])
             # The end of the line stays: it may be the first half of the head's end.
             self._drop(len(line))
@@ -89,6 +99,11 @@ class AnswerReader:
         """What follows the final status line, beginning with what has come of it."""
         keeps_open = self._version == b"1.1" or bool(_KEPT_OPEN.match(self._version))
         return RestOfAnswer(self._method, self.status, keeps_open, self._buffer)
+
+    def _closed(self) -> NoAnswer:
+        if self._interim or _BEGINNING.startswith(self._buffer[: len(_BEGINNING)]):
+            return NoAnswer("the connection was closed", CONNECTION_RESET)
+        return _no_answer(self._buffer)
 
     def _status_line(self) -> bytes | None:
         """The next status line, without its end; None when it has not come."""
@@ -113,3 +128,7 @@ class AnswerReader:
     def _drop(self, count: int) -> None:
         self._buffer = self._buffer[count:]
         self._searched = 0
+
+
+def _no_answer(came: bytes) -> NoAnswer:
+    return NoAnswer(f"it begins with {came[:_SHOWN]!r}")

@@ -6,6 +6,7 @@ that no second answer of its DNS server can slip past the check.
 
 import ipaddress
 import socket
+from collections.abc import Iterable
 
 from urllib3.connection import HTTPConnection
 
@@ -18,7 +19,7 @@ REMEMBERED_HOSTS = 4096
 
 
 class AddressDenied(MspcError):
-    """Every address of the target is in a network that must not be called."""
+    """No address of the target may be called: networks, or our operators' door."""
 
 
 class Dialer:
@@ -59,9 +60,17 @@ class Dialer:
         ]
         allowed = [place for place in places if not self._rules.denies(place[1][0])]
         if not allowed:
-            listed = ", ".join(sorted({address[0] for _, address in places}))
-            raise AddressDenied(f"{listed} is in FORWARD_DENY_NETWORKS")
-        return allowed
+            raise AddressDenied(f"{_listed(places)} is in FORWARD_DENY_NETWORKS")
+        if port != self._rules.own_port:
+            return allowed
+        others = [
+            place for place in allowed if not self._rules.is_own_door(place[1][0], port)
+        ]
+        if not others:
+            raise AddressDenied(
+                f"port {port} of {_listed(allowed)} is mspc's own operators' door"
+            )
+        return others
 
     def _places(self, host: str, timeout: float) -> tuple[Place, ...]:
         try:
@@ -76,3 +85,7 @@ class Dialer:
         self._worked[host, port] = place
         if len(self._worked) > REMEMBERED_HOSTS:
             del self._worked[next(iter(self._worked))]
+
+
+def _listed(places: Iterable[Place]) -> str:
+    return ", ".join(sorted({address[0] for _, address in places}))

@@ -27,6 +27,8 @@ _WOULD_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 REQUEST_TIMEOUT = 408
 # For the rest of a head that says how long to wait; servers write it in one piece.
 _HEAD_SECONDS = 1.0
+# For what a service gives as its reason, which comes with the head or right behind it.
+_REASON_SECONDS = 0.2
 
 
 class Stale(Exception):
@@ -86,11 +88,34 @@ class TargetConnection:
 
     def retry_after(self) -> str:
         """What the answer says in its Retry-After; waits a moment for its head."""
-        with gevent.Timeout(_HEAD_SECONDS, False):  # type: ignore[arg-type]
-            while not self._rest.headed and self.state in (State.COMING, State.LEAVING):
-                received = self._sock.recv(_RECEIVED_AT_ONCE)
-                self.state = self._rest.feed(received) if received else State.USELESS
-        return self._rest.retry_after.decode("latin-1")
+        rest = self._rest
+        self._read_on(
+            lambda: not rest.headed and self.state in (State.COMING, State.LEAVING),
+            _HEAD_SECONDS,
+        )
+        return rest.retry_after.decode("latin-1")
+
+    def reason(self) -> str:
+        """What a failed answer begins with, if that is text; waits a moment for it."""
+        rest = self._rest
+        if rest.said is None:
+            return ""
+        self._read_on(lambda: rest.telling, _REASON_SECONDS)
+        return rest.said.text()
+
+    def _read_on(self, wanted: Callable[[], bool], patience: float) -> None:
+        """Reads more of the answer while it is wanted, for so many seconds at most."""
+        try:
+            with gevent.Timeout(patience, False):  # type: ignore[arg-type]
+                while wanted():
+                    received = self._sock.recv(_RECEIVED_AT_ONCE)
+                    state = self._rest.feed(received) if received else State.USELESS
+                    if self.state is not State.USELESS:  # for whatever else it is
+                        self.state = state
+                    if not received:
+                        return
+        except OSError:
+            self.state = State.USELESS
 
     @property
     def half_sent(self) -> bool:

@@ -8,6 +8,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import gevent
 from gevent.event import Event
@@ -15,6 +16,16 @@ from urllib3 import exceptions as http
 
 from mspc import __version__
 from mspc.calls.call import Outcome, Request
+from mspc.calls.words import (
+    BAD_STATUS,
+    CONNECT_TIMEOUT,
+    CONNECTION_RESET,
+    DENIED_NETWORK,
+    PROTOCOL,
+    TIMEOUT,
+    TLS,
+    UNKNOWN,
+)
 from mspc.errors import MspcError, NoConnection
 from mspc.forwarding.answer import NoAnswer
 from mspc.forwarding.connections import Connections
@@ -81,33 +92,33 @@ class Forwarder:
             number: which attempt it is, from 1; sent as Mspc-Attempt.
         """
         started = time.monotonic()
-        status = None
-        error, permanent, retry_after = "", False, 0.0
+        answer, failure = _NO_ANSWER, _NO_FAILURE
         deadline = _Deadline.start_new(request.policy.timeout or self._deadline)
         try:
             head = written_head(request, call_id, number)
-            status, asked = self._answer(request, head, deadline)
-            if asked:
-                retry_after = seconds_from_now(asked)
-            if status in REDIRECTS:
-                error = "a redirect, not followed"
+            answer = self._answer(request, head, deadline)
+            if answer.status in REDIRECTS:
+                failure = _Failure("a redirect, not followed")
             crash.at("response_read")
         except gevent.Timeout as exc:
             if exc is not deadline:
                 raise
-            what = "no connection" if deadline.connecting else "no answer"
-            error = f"{what} within {deadline.seconds:g} s"
+            failure = deadline.explained()
         except Exception as exc:  # noqa: BLE001 - whatever a target can provoke
-            error, permanent = _explain(exc)
+            failure = _explain(exc)
         finally:
             deadline.close()
         taken = time.monotonic() - started
-        return Outcome(status, error, taken, permanent, retry_after)
+        error, word, permanent = failure
+        retry_after = seconds_from_now(answer.asked) if answer.asked else 0.0
+        return Outcome(
+            answer.status, error, taken, permanent, retry_after, word, answer.reason
+        )
 
     def _answer(
         self, request: Request, head: bytes, deadline: "_Deadline"
-    ) -> tuple[int, str]:
-        """Sends the request; the status of its answer, and its Retry-After.
+    ) -> "_Answer":
+        """Sends the request; what is of interest of its answer.
 
         A target may close a connection that was used before just when the request is on
         its way, which says nothing about the call: it is sent once more, on a new one.
@@ -117,29 +128,71 @@ class Forwarder:
             connection = self._connections.kept(request.origin)
             if connection is not None:
                 try:
-                    return self._over(connection, request, head)
+                    return self._over(connection, request, head, deadline)
                 except Stale:
                     pass
         deadline.connecting = True
         connection = self._connections.open(request)
         deadline.connecting = False
-        return self._over(connection, request, head)
+        return self._over(connection, request, head, deadline)
 
     def _over(
-        self, connection: TargetConnection, request: Request, head: bytes
-    ) -> tuple[int, str]:
+        self,
+        connection: TargetConnection,
+        request: Request,
+        head: bytes,
+        deadline: "_Deadline",
+    ) -> "_Answer":
         try:
             status = connection.exchange(request.method, head, request.body)
-            asked = connection.retry_after() if status in BUSY else ""
+            if 200 <= status < 300:
+                answer = _Answer(status)
+            else:
+                # It has answered in time: what else it says has bounds of its own.
+                deadline.close()
+                asked = connection.retry_after() if status in BUSY else ""
+                answer = _Answer(status, asked, connection.reason())
         except BaseException:  # the deadline, for example
             connection.close()
             raise
         self._connections.give_back(request, connection)
-        return status, asked
+        return answer
 
     def _sweep(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):
             self._connections.sweep()
+
+
+class _Answer(NamedTuple):
+    """What is of interest of one.
+
+    Attributes:
+        status: None without an answer.
+        asked: its Retry-After.
+        reason: what it says, if it is a failure and text.
+    """
+
+    status: int | None = None
+    asked: str = ""
+    reason: str = ""
+
+
+class _Failure(NamedTuple):
+    """Why an attempt failed.
+
+    Attributes:
+        text: for people.
+        word: one of calls/words.py.
+        permanent: whether no later attempt can do better.
+    """
+
+    text: str = ""
+    word: str = BAD_STATUS
+    permanent: bool = False
+
+
+_NO_ANSWER = _Answer()
+_NO_FAILURE = _Failure()
 
 
 class _Deadline(gevent.Timeout):
@@ -150,6 +203,13 @@ class _Deadline(gevent.Timeout):
     """
 
     connecting = False
+
+    def explained(self) -> _Failure:
+        if self.connecting:
+            text, word = "no connection", CONNECT_TIMEOUT
+        else:
+            text, word = "no answer", TIMEOUT
+        return _Failure(f"{text} within {self.seconds:g} s", word)
 
 
 def written_head(request: Request, call_id: str, number: int) -> bytes:
@@ -192,19 +252,24 @@ def _target(request: Request) -> str:
     return "/"
 
 
-def _explain(exc: Exception) -> tuple[str, bool]:
-    """Why there is no answer, for the log; and whether there can never be one."""
+def _explain(exc: Exception) -> _Failure:
+    """Why there is no answer."""
     match exc:
         case AddressDenied():
-            return str(exc), True
+            return _Failure(str(exc), DENIED_NETWORK, permanent=True)
         case Unwritable():
-            return f"the request cannot be written: {exc}", True
-        case NoConnection():
-            return str(exc), False
+            text = f"the request cannot be written: {exc}"
+            return _Failure(text, PROTOCOL, permanent=True)
+        case NoConnection(word=word):
+            return _Failure(str(exc), word)
         case TimeoutError(errno=None):  # not the kernel's, of a connection that was
-            return "no connection in time: no end of the TLS handshake", False
+            text = "no connection in time: no end of the TLS handshake"
+            return _Failure(text, CONNECT_TIMEOUT)
         case ssl.SSLError() | http.SSLError():
-            return f"TLS: {exc}", False
-        case NoAnswer() | OSError():
-            return f"no proper answer: {exc}", False
-    return f"{type(exc).__name__}: {exc}", False
+            return _Failure(f"TLS: {exc}", TLS)
+        case NoAnswer(word=word):
+            return _Failure(f"no proper answer: {exc}", word)
+        case OSError():
+            word = TIMEOUT if isinstance(exc, TimeoutError) else CONNECTION_RESET
+            return _Failure(f"no proper answer: {exc}", word)
+    return _Failure(f"{type(exc).__name__}: {exc}", UNKNOWN)

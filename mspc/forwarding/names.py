@@ -21,6 +21,7 @@ from gevent.lock import Semaphore
 from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
 
+from mspc.calls.words import DNS
 from mspc.errors import NoConnection
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ def _domain(host: str) -> str:
 
 
 def _unresolved(reason: str) -> NoConnection:
-    return NoConnection(f"the host name cannot be resolved: {reason}")
+    return NoConnection(f"the host name cannot be resolved: {reason}", DNS)
 
 
 def _definite(failure: Exception) -> bool:

@@ -9,11 +9,24 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from errno import EINPROGRESS
+from errno import (
+    ECONNREFUSED,
+    ECONNRESET,
+    EHOSTUNREACH,
+    EINPROGRESS,
+    ENETUNREACH,
+    ETIMEDOUT,
+)
 from itertools import zip_longest
 
 from gevent.select import poll
 
+from mspc.calls.words import (
+    CONNECT_TIMEOUT,
+    CONNECTION_REFUSED,
+    CONNECTION_RESET,
+    UNKNOWN,
+)
 from mspc.errors import NoConnection
 from mspc.forwarding.names import Place
 
@@ -21,6 +34,15 @@ NEXT_AFTER_SECONDS = 0.25  # RFC 8305, 8: the connection attempt delay
 NAMED_ADDRESSES = 4
 
 _SILENT = "no answer"
+# Of several addresses, whichever of these is first has the word: one that says no is
+# nearer to the service than one that says nothing.
+_WORDS = {
+    ECONNREFUSED: CONNECTION_REFUSED,
+    ECONNRESET: CONNECTION_RESET,
+    EHOSTUNREACH: CONNECTION_REFUSED,
+    ENETUNREACH: CONNECTION_REFUSED,
+    ETIMEDOUT: CONNECT_TIMEOUT,
+}
 
 # What setsockopt() takes.
 Options = Iterable[tuple[int, int, int | bytes]]
@@ -55,6 +77,7 @@ class Race:
         self._until = clock() + timeout
         self._pending: dict[int, tuple[socket.socket, Place]] = {}
         self._failed: dict[Place, str] = {}
+        self._errors: set[int | None] = set()  # what the kernel has said
 
     def run(self) -> tuple[socket.socket, Place]:
         """The socket, connected, and the place that it is connected to.
@@ -75,7 +98,7 @@ class Race:
                 winner = winner or self._wait(due)
                 if winner is not None:
                     return winner
-            raise NoConnection(self._said())
+            raise NoConnection(self._said(), self._word())
         finally:
             for sock, _ in self._pending.values():
                 sock.close()
@@ -104,6 +127,7 @@ class Race:
             if not isinstance(exc, OSError):  # the deadline of the whole attempt
                 raise
             self._failed[place] = exc.strerror or str(exc)
+            self._errors.add(exc.errno)
         return None
 
     def _wait(self, due: float) -> tuple[socket.socket, Place] | None:
@@ -120,7 +144,13 @@ class Race:
                 return sock, place
             sock.close()
             self._failed[place] = os.strerror(error)
+            self._errors.add(error)
         return None
+
+    def _word(self) -> str:
+        """One of calls/words.py."""
+        found = (word for error, word in _WORDS.items() if error in self._errors)
+        return next(found, UNKNOWN if self._errors else CONNECT_TIMEOUT)
 
     def _said(self) -> str:
         """Why there is no connection; with the addresses when there are several."""

@@ -1,11 +1,14 @@
 """What follows the status line of an answer: a courtesy to the next call.
 
-It says when the connection can be used again, and nothing else. A lenient reader: what
-is not understood only means that the connection is closed. Nothing here reads or waits.
+It says when the connection can be used again, and of a failure, what the service said.
+A lenient reader: what is not understood only means that the connection is closed.
+Nothing here reads or waits.
 """
 
 import re
 from enum import Enum, auto
+
+from mspc.forwarding.said import Said
 
 MAX_HEAD_BYTES = 65_536
 MAX_HEADERS = 100
@@ -48,17 +51,22 @@ class RestOfAnswer:
         closing: the target has said that it closes the connection.
         headed: its head has come.
         retry_after: what that says of when to ask again.
+        said: the beginning of its body; None for a success, of which nobody wants it.
+        telling: more of that may come, whatever the state: it may still be fed.
     """
 
     state = State.COMING
     closing = False
     headed = False
     retry_after = b""
+    said: Said | None = None
+    telling = False
     _expected = _HEAD
     _buffer = b""
     _left = REST_BYTES
     _body_left = ANSWER_BYTES
     _skip = 0
+    _too_long = False
 
     def __init__(
         self, method: str, status: int, keeps_open: bool, begun: bytes
@@ -68,8 +76,10 @@ class RestOfAnswer:
         self._lasting = keeps_open
         if method == "CONNECT" or status == 101:  # a tunnel follows
             self.state = State.USELESS
-        else:
-            self.feed(begun)
+            return
+        if not 200 <= status < 300:
+            self.said = Said()
+        self.feed(begun)
 
     def feed(self, received: bytes) -> State:
         """Takes more of it; not to be called when nothing is to be waited for."""
@@ -87,6 +97,9 @@ class RestOfAnswer:
             self.state = State.ENDED if self._lasting else State.USELESS
         else:
             self.state = State.COMING if self._lasting else State.LEAVING
+        if self.said is not None:
+            goes_on = ended is False or self._too_long
+            self.telling = goes_on and self._left >= 0 and not self.said.full
         return self.state
 
     # Each of these says whether the answer has ended; None when there is no telling, or
@@ -122,6 +135,8 @@ class RestOfAnswer:
         self._expected = _END
         if self._method == "HEAD" or self._status in (204, 304):
             return
+        if self.said is not None:
+            self.said.begin(headers)
         coding = headers.get(b"transfer-encoding")
         length = headers.get(b"content-length")
         if coding is None and (found := _length(length)) is not None:
@@ -132,17 +147,25 @@ class RestOfAnswer:
             # Or it contradicts itself: who knows where the next answer would begin.
             self._expected = _END_OF_CONNECTION
             self._lasting = False
+            if self.said is not None and coding is not None:
+                self.said.no_text()
 
     def _body(self) -> bool | None:
         if self._expected == _END_OF_CONNECTION:
             self._body_left -= len(self._buffer)
+            self._hear(self._buffer)
             self._buffer = b""
             return None if self._body_left < 0 else False
-        if self._skip > self._body_left:
-            return None
         at = 0
         while True:
             skipped = min(self._skip, len(self._buffer) - at)
+            if self.said is not None:
+                self._hear(self._buffer[at : at + skipped])
+            if self._skip > self._body_left:
+                self._too_long = True
+                self._skip -= skipped
+                self._buffer = b""
+                return None
             at += skipped
             self._skip -= skipped
             self._body_left -= skipped
@@ -159,6 +182,10 @@ class RestOfAnswer:
                 return None
             at = end
 
+    def _hear(self, body: bytes) -> None:
+        if self.said is not None:
+            self.said.add(body)
+
     def _line(self, line: bytes) -> bool:
         """A line between chunks; whether it is in its place."""
         if self._expected == _CHUNK_SIZE:
@@ -168,7 +195,7 @@ class RestOfAnswer:
             self._skip = int(found[1], 16)
             chunk = self._skip > 0
             self._expected = _CHUNK_END if chunk else _TRAILER
-            return self._skip <= self._body_left
+            return True
         if self._expected == _CHUNK_END:
             self._expected = _CHUNK_SIZE
             return line == b"\r\n"  # a bare LF may follow a chunk that is too short

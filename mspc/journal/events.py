@@ -10,9 +10,6 @@ from typing import Literal
 
 from mspc.calls.call import Call, Outcome, Request
 
-# Of an answer, for people: what a service gives as its reason stands at its beginning.
-LONGEST_ANSWER_BYTES = 1024
-
 Decision = Literal["done", "retry", "dead"]
 Kind = Literal[
     "cancelled",  # a call, before it succeeded

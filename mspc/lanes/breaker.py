@@ -57,6 +57,13 @@ class Breaker:
         """Whether it has nothing to remember."""
         return not (self.open or self._failed or self._closed_at is not None)
 
+    @property
+    def word(self) -> str:
+        """`closed`, `open`, or `half_open` while calls come slowly."""
+        if self.open:
+            return "open"
+        return "closed" if self._closed_at is None else "half_open"
+
     def succeeded(self, now: float) -> bool:
         """The service has given a sign of life; whether that closes an open breaker."""
         self._failed = 0

@@ -5,6 +5,8 @@ from enum import Enum
 from typing import Protocol
 
 from mspc.lanes.breaker import Breaker
+from mspc.lanes.bucket import Limit
+from mspc.lanes.pauses import Pauses
 
 # A lane whose oldest attempt has been out for so long, or for so many times its usual
 # answer time, and that has answered nothing since, is a suspect: a service that hangs
@@ -48,6 +50,8 @@ class Lane:
         aside: how many calls the queue knows of that are not ready.
         breaker: whether the service answers.
         paused: whether somebody wants its calls to wait.
+        pauses: when somebody wanted that; None for never.
+        limit: how fast its calls may go; None for as fast as it answers.
         proven: whether it has answered, and is no suspect since.
     """
 
@@ -58,8 +62,10 @@ class Lane:
         "aside",
         "breaker",
         "key",
+        "limit",
         "out",
         "paused",
+        "pauses",
         "proven",
         "rank",
         "ready",
@@ -73,6 +79,8 @@ class Lane:
         self.aside = 0
         self.breaker = breaker
         self.paused = False
+        self.pauses: Pauses | None = None
+        self.limit: Limit | None = None
         self.proven = False
         # For Lanes alone: what it is counted as, where it stands, when to look again.
         self.rank = Rank.NEW
@@ -89,13 +97,20 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Whether nothing is lost with it."""
-        busy = self.ready or self.out or self.aside or self.paused
-        return not busy and self.breaker.untouched
+        busy = self.ready or self.out or self.aside
+        steered = self.limit is not None or self.pauses is not None
+        return not (busy or steered) and self.breaker.untouched
 
     @property
     def shut(self) -> bool:
         """Whether none of its calls is made, but for a probe."""
         return self.paused or self.breaker.open
+
+    def paused_seconds(self, since: float, now: float) -> float:
+        """For how many of the seconds between two times, in Unix seconds, it was
+        paused: its calls do not age meanwhile.
+        """
+        return 0.0 if self.pauses is None else self.pauses.seconds(since, now)
 
     def answered(self, now: float, seconds: float) -> None:
         """The service has given a sign of life, after so many seconds."""

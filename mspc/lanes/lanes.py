@@ -4,20 +4,18 @@ Decided when a delivery is taken, not in the pool: there, calls to a service tha
 would hold every slot, and whatever is behind them would wait.
 """
 
-import heapq
-import itertools
 import logging
+import math
 import random
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 
-from gevent.event import Event
-
 from mspc.lanes.breaker import Breaker
-from mspc.lanes.keeper import Keeper, Nobody
+from mspc.lanes.known import Known
 from mspc.lanes.lane import Item, Lane, Rank, Turn
 from mspc.lanes.slots import Slots
+from mspc.lanes.steered import Steered
 
 log = logging.getLogger(__name__)
 
@@ -27,20 +25,13 @@ MOST_READY = 200
 FEW_READY = 32
 MOST_READY_OF_A_SUSPECT = 2
 
-REMEMBERED_LANES = 10_000
-# Beyond them, unknown origins share these.
-SHARED_LANES = 256
-_LOOK_AT = 8  # of the oldest lanes, whether one can be forgotten
-
 TOLD_LANES = 5
 
 
-class Lanes:
+class Lanes(Steered):
     """All lanes of one queue.
 
     Attributes:
-        changed: set when there may be something to take.
-        keeper: told what to make ready.
         limited: whether a lane can be kept from what others need.
     """
 
@@ -53,6 +44,7 @@ class Lanes:
         longest_probe: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """
         Args:
@@ -61,15 +53,11 @@ class Lanes:
             longest_probe: seconds between two probes at most.
             clock: seconds that never step back.
             chance: uniform in [0, 1).
+            wall: Unix seconds.
         """
-        self.changed = Event()
-        self.keeper: Keeper = Nobody()
+        lanes = Known(lambda: Breaker(failures, longest_probe, chance))
+        super().__init__(lanes, clock, wall)
         self._slots = Slots(size)
-        self._failures = failures
-        self._longest_probe = longest_probe
-        self._clock = clock
-        self._chance = chance
-        self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._rings: dict[Rank, deque[Lane]] = {rank: deque() for rank in Rank}
         proven, new, bad = self._rings.values()
         # Who goes first does so most of the time: always, and busy ones would starve
@@ -80,25 +68,11 @@ class Lanes:
         ]
         self._takes = 0
         self._blocked: list[Lane] = []
-        self._alarms: list[tuple[float, int, Lane]] = []
-        self._order = itertools.count()
         self._open: dict[str, Lane] = {}
 
     def of(self, key: str) -> Lane:
         """The lane of that key; it is made when there is none."""
-        lane = self._lanes.get(key)
-        if lane is not None:
-            self._lanes.move_to_end(key)
-            return lane
-        if len(self._lanes) >= REMEMBERED_LANES and not self._forget_one():
-            shared = f"others, {hash(key) % SHARED_LANES}"
-            lane = self._lanes.get(shared)
-            if lane is not None:
-                return lane
-            key = shared
-        breaker = Breaker(self._failures, self._longest_probe, self._chance)
-        lane = self._lanes[key] = Lane(key, breaker)
-        return lane
+        return self._lanes.of(key)
 
     def offer(self, item: Item) -> None:
         """It can be taken as soon as its lane has its turn."""
@@ -112,7 +86,9 @@ class Lanes:
         """Whether a new call may be ready at once, rather than set aside."""
         if lane.paused or lane.breaker.open:
             return False
-        most = MOST_READY_OF_A_SUSPECT if lane.rank is Rank.BAD else MOST_READY
+        most: float = MOST_READY_OF_A_SUSPECT if lane.rank is Rank.BAD else MOST_READY
+        if lane.limit is not None:  # one that has to wait is in the way of others
+            most = min(most, lane.limit.now(self._clock(), len(lane.out)))
         return len(lane.ready) < most
 
     def wants(self, lane: Lane) -> int:
@@ -120,17 +96,26 @@ class Lanes:
         now = self._clock()
         if lane.paused:
             return 0
+        most = self.bound(lane)
         if lane.breaker.open:
-            return int(lane.breaker.may_probe(now) and not lane.ready)
+            return int(most > 0 and lane.breaker.may_probe(now) and not lane.ready)
         if self._rank(lane, now) is Rank.BAD:
-            return max(0, MOST_READY_OF_A_SUSPECT - len(lane.ready))
-        return MOST_READY - len(lane.ready) if len(lane.ready) < FEW_READY else 0
+            return max(0, min(most, MOST_READY_OF_A_SUSPECT) - len(lane.ready))
+        few = min(FEW_READY, (most + 1) // 2)
+        return most - len(lane.ready) if len(lane.ready) < few else 0
+
+    def bound(self, lane: Lane) -> int:
+        """How many of its calls may be ready, if it answers: those that go soon."""
+        if lane.limit is None:
+            return MOST_READY
+        return int(min(MOST_READY, lane.limit.soon(self._clock(), len(lane.out))))
 
     def take(self) -> Item | None:
         """What is to be attempted next, None for nothing; ended() follows."""
         now = self._clock()
-        if self._alarms and self._alarms[0][0] <= now:
-            self._ring(now)
+        if self._alarms.next_at <= now:
+            for one in self._alarms.ring(now):
+                self._look_at(one)
         self._takes += 1
         for ring in self._orders[self._takes % len(self._orders)]:
             while ring:
@@ -150,9 +135,9 @@ class Lanes:
     def wait(self) -> None:
         """Returns when there may be something to take."""
         self.changed.clear()
-        left = self._alarms[0][0] - self._clock() if self._alarms else None
-        if left is None or left > 0:
-            self.changed.wait(left)
+        left = self._alarms.next_at - self._clock()
+        if left > 0:
+            self.changed.wait(left if left < math.inf else None)
 
     def ended(self, item: Item) -> None:
         """The attempt of what was taken is over, and judged."""
@@ -160,6 +145,8 @@ class Lanes:
         if lane.out.pop(item, None) is None:
             return
         self._slots.ended(lane)
+        if lane.limit is not None:
+            self._look_at(lane)
         if self._blocked:
             blocked, self._blocked = self._blocked, []
             for one in blocked:
@@ -196,24 +183,12 @@ class Lanes:
 
     def forget(self, keep: Callable[[Item], bool]) -> None:
         """Lets go what is ready and not to be kept: it has been lost."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             if lane.ready:
                 lane.ready = deque(filter(keep, lane.ready))
                 # What comes again is to be lined up, whatever the lane waited for.
                 if not lane.ready and lane.turn is Turn.BLOCKED:
                     lane.turn = Turn.NONE
-
-    def pause(self, key: str) -> None:
-        """None of its calls is made until resume()."""
-        lane = self.of(key)
-        if not lane.paused:
-            lane.paused = True
-            self.keeper.shut(lane)
-
-    def resume(self, key: str) -> None:
-        lane = self.of(key)
-        lane.paused = False
-        self._look_at(lane)
 
     def remark(self) -> str | None:
         """Which services do not answer, and what waits for them; None for none."""
@@ -238,6 +213,9 @@ class Lanes:
         item = lane.ready.popleft()
         lane.out[item] = now
         self._slots.taken(lane)
+        if lane.limit is not None:
+            lane.limit.taken(now)
+            self._await_token(lane, lane.limit, now)
         if lane.breaker.open:
             lane.breaker.probed(now)
             self._set_alarm(lane, lane.breaker.next_probe)
@@ -255,6 +233,9 @@ class Lanes:
         if lane.breaker.open and not lane.breaker.may_probe(now):
             self._set_alarm(lane, lane.breaker.next_probe)
             return
+        if lane.limit is not None and not lane.limit.admits(now, len(lane.out)):
+            self._await_token(lane, lane.limit, now)
+            return  # or until one of its own attempts ends
         self._blocked.append(lane)
         if len(lane.out) >= lane.breaker.cap(now):
             self._set_alarm(lane, lane.breaker.next_step(now))
@@ -273,19 +254,6 @@ class Lanes:
             self.keeper.hungry(lane)
         self.changed.set()
 
-    def _set_alarm(self, lane: Lane, at: float) -> None:
-        if at < lane.alarm:
-            lane.alarm = at
-            heapq.heappush(self._alarms, (at, next(self._order), lane))
-            self.changed.set()
-
-    def _ring(self, now: float) -> None:
-        while self._alarms and self._alarms[0][0] <= now:
-            at, _, lane = heapq.heappop(self._alarms)
-            if at == lane.alarm:
-                lane.alarm = float("inf")
-                self._look_at(lane)
-
     def _shut(self, lane: Lane, now: float) -> None:
         self._open[lane.key] = lane
         lane.proven = False
@@ -303,12 +271,3 @@ class Lanes:
         self._open.pop(lane.key, None)
         log.info("%s answers again: %d calls wait for it", lane.key, lane.waiting)
         self._look_at(lane)
-
-    def _forget_one(self) -> bool:
-        for _ in range(_LOOK_AT):
-            key, lane = next(iter(self._lanes.items()))
-            if lane.idle:
-                del self._lanes[key]
-                return True
-            self._lanes.move_to_end(key)
-        return False

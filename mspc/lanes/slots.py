@@ -48,6 +48,8 @@ class Slots:
         if lane.paused or self._total >= self._size:
             return False
         out = len(lane.out)
+        if lane.limit is not None and not lane.limit.admits(now, out):
+            return False
         if lane.rank is Rank.PROVEN:
             free = self._size - self._total
             return self._within_cap(lane, now) and (out < free or not out)

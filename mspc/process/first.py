@@ -41,6 +41,12 @@ def prepare() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
 
+def prepare_command() -> None:
+    """The same for a command, which ends without a word while it still imports."""
+    _open_standard_descriptors()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _open_standard_descriptors() -> None:
     # A closed one would be given to the next file or socket, and the log written there.
     for number in (0, 1, 2):

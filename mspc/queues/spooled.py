@@ -98,6 +98,10 @@ class SpooledQueue:
             return f"Spooling is on, {self._spool.size()} calls are in the spool."
         return None
 
+    def spooled(self) -> int:
+        """Calls that wait in the spool for RabbitMQ."""
+        return self._spool.size()
+
     def _move(self, delivery: Delivery) -> None:
         if not self._spooling:  # a large spool was still being checked at the start
             self._tell_of_a_rest()

@@ -16,7 +16,11 @@ _ERRORS = {
     " choose another port.",
     errno.EACCES: "{setting}: {port} is not for this user: choose one above 1023.",
 }
-_OTHER_ERROR = "HTTP_HOST: {host} cannot be listened on: {reason}."
+_OTHER_ERROR = "{host_setting}: {host} cannot be listened on: {reason}."
+_HOW_TO = {
+    "ADMIN_PORT": " ADMIN_PORT in env.yml or in the environment sets it for each"
+    " instance; ADMIN: 0 does without the operators' door."
+}
 # The machine has no such address, though a file or a name server knows one: ::1 in
 # /etc/hosts where IPv6 is switched off.
 _NOT_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
@@ -33,7 +37,7 @@ def bound_sockets(setting: str, host: str, port: int) -> list[socket.socket]:
     Raises:
         ConfigError: one of the addresses cannot be listened on, or there is none.
     """
-    addresses = _addresses(host)
+    addresses = _addresses(setting, host)
     for attempt in range(1, FREE_PORT_ATTEMPTS + 1):
         try:
             return _bind(setting, host, port, addresses)
@@ -47,11 +51,16 @@ class _InUseError(ConfigError):
     """Something listens on the port already."""
 
 
-def _addresses(host: str) -> dict[str, socket.AddressFamily]:
+def _host_setting(setting: str) -> str:
+    return "ADMIN_HOST" if setting == "ADMIN_PORT" else "HTTP_HOST"
+
+
+def _addresses(setting: str, host: str) -> dict[str, socket.AddressFamily]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as exc:
-        raise ConfigError(f"HTTP_HOST: {host} is unknown ({exc.strerror}).") from exc
+        told = f"{_host_setting(setting)}: {host} is unknown ({exc.strerror})."
+        raise ConfigError(told) from exc
     # A hosts file may have one twice.
     return {str(address[0]): family for family, _, _, _, address in found}
 
@@ -111,10 +120,12 @@ def _error(
     # getaddrinfo() gives an address as it is; a name, or another spelling, is told.
     told = _ERRORS.get(exc.errno or 0, _OTHER_ERROR).format(
         setting=setting,
+        host_setting=_host_setting(setting),
         port=port,
         where="" if address == host else f" on {address}",
         host=host if address == host else f"{host} ({address})",
         reason=exc.strerror,
     )
-    kind = _InUseError if exc.errno == errno.EADDRINUSE else ConfigError
-    return kind(told)
+    if exc.errno == errno.EADDRINUSE:
+        return _InUseError(told + _HOW_TO.get(setting, ""))
+    return ConfigError(told)

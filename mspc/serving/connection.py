@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import gevent
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
-from mspc.api.answers import MEDIA_TYPE, answer_body
+from mspc.api.answers import MEDIA_TYPE, error_body
 from mspc.process.sockets import send_all
 from mspc.serving.limits import Limits
 from mspc.serving.lingering import DRAINING_SECONDS, Lingering
@@ -269,7 +269,7 @@ class ClientConnection(WSGIHandler):
     def _answer(self, status: str, message: str) -> None:
         """Answers in place of the application; the connection ends after it."""
         self._unread = self.close_connection = True
-        body = answer_body(message, error=True)
+        body = error_body(status, message)
         head = (
             f"HTTP/1.1 {status}\r\nContent-Type: {MEDIA_TYPE}\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"

@@ -11,7 +11,7 @@ import gevent
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
-from mspc.api.answers import MEDIA_TYPE, answer_body
+from mspc.api.answers import MEDIA_TYPE, error_body
 from mspc.errors import ConfigError
 from mspc.process.greenlets import Watched
 from mspc.serving.binding import bound_sockets
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 # request that is sent at the last moment is still on its way.
 KEEP_ALIVE_GRACE = 1.0
 WARNING_INTERVAL = 60.0  # seconds between two warnings that accepting fails
+BAD = "400 Bad Request"
+ELSEWHERE = "307 Temporary Redirect"
 KILL_TIMEOUT = 1.0  # seconds for a request's `finally` when it is ended by force
 
 
@@ -48,12 +50,21 @@ class Server:
         config: HttpConfig,
         app: "WSGIApplication",
         limits: Limits | None = None,
+        setting: str = "HTTP_PORT",
     ) -> None:
-        """`limits` are those of `config`, and otherwise the default, unless given."""
+        """Binds nothing yet.
+
+        Args:
+            config: where, and how.
+            app: what answers.
+            limits: those of `config`, and otherwise the default, unless given.
+            setting: where the port without TLS comes from, for the errors.
+        """
         kept = config.keep_alive
         limits = limits or Limits(idle=kept + KEEP_ALIVE_GRACE)
         self._config = config
         self._app = app
+        self._setting = setting
         self._traffic = Traffic(limits, keep_alive_lines(min(kept, limits.idle)))
         self._pool = Pool(limits.connections)
         self._http: list[Listener] = []
@@ -77,7 +88,7 @@ class Server:
         """
         config = self._config
         if not config.tls:
-            self._http = self._listen("HTTP_PORT", config.port, self._app)
+            self._http = self._listen(self._setting, config.port, self._app)
             return
         context = load_context(config.ssl_dir)
         self._https = self._listen("HTTPS_PORT", config.https_port, self._app, context)
@@ -256,13 +267,13 @@ def redirect_to(https_port: int) -> "WSGIApplication":
         headers = [("Content-Type", MEDIA_TYPE)]
         headers.append(("Connection", "close"))  # so that no body is waited for
         if host is None or not host[1]:
-            respond("400 Bad Request", headers)
+            respond(BAD, headers)
             told = "The Host header is missing, so there is no HTTPS address."
-            return [answer_body(told, error=True)]
+            return [error_body(BAD, told)]
         target = env["REQUEST_URI"]
         url = f"https://{host[1]}{suffix}{target if target != '*' else '/'}"
-        respond("307 Temporary Redirect", [*headers, ("Location", url)])
+        respond(ELSEWHERE, [*headers, ("Location", url)])
         told = f"Only HTTPS is served: send the request to {url} instead."
-        return [answer_body(told, error=True)]
+        return [error_body(ELSEWHERE, told)]
 
     return app

@@ -7,7 +7,6 @@ written. What each setting is for stands in env.dist.yml.
 
 import difflib
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
@@ -23,7 +22,8 @@ from mspc.settings import config as to
 from mspc.settings import kinds
 from mspc.settings.certificates import NoCertificates, trusting
 from mspc.settings.effects import without_effect
-from mspc.settings.file import File, read_file
+from mspc.settings.file import File
+from mspc.settings.sources import read_sources
 from mspc.settings.table import NAMES, SETTINGS
 
 Values = Mapping[str, Any]
@@ -34,8 +34,6 @@ Values = Mapping[str, Any]
 # this number are small, some MB together: large ones are counted in bytes.
 WAITING_CALLS = 2000
 
-# As Kubernetes and Docker set <NAME>_PORT for what is called <name>.
-_LINK = re.compile(r"(?:tcp|udp|sctp)://(?:[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]+")
 _LINKS = (
     "{names} in the environment is the address of a service of that name and no"
     " setting: it is not taken. In Kubernetes `enableServiceLinks: false` keeps it"
@@ -57,16 +55,10 @@ def load_config(path: Path | None, environ: Mapping[str, str], root: Path) -> to
     Raises:
         ConfigError: with every mistake.
     """
-    if path is None and (root / "env.yml").exists():
-        path = root / "env.yml"
-    file = File() if path is None else read_file(path)
+    sources = read_sources(path, environ, root)
+    file, given, links = sources.file, sources.given, sources.links
     problems = file.problems
-    # An empty variable is one that nobody set: it must not open what a key closes.
-    variables = {name: environ[name] for name in NAMES if environ.get(name)}
-    links = [name for name, text in variables.items() if _is_link(name, variables)]
-    given = {n: t for n, t in variables.items() if n not in links}
-    texts = file.texts | given
-    values, wrong = _check({n: t for n, t in texts.items() if t or n not in NAMES})
+    values, wrong = _check(sources.texts)
     values = {n: root / v if isinstance(v, Path) else v for n, v in values.items()}
     sentences = [*problems.values(), *wrong.values()]
     unsure = problems.keys() | wrong.keys()
@@ -80,15 +72,6 @@ def load_config(path: Path | None, environ: Mapping[str, str], root: Path) -> to
         *([_LINKS.format(names=", ".join(links))] if links else []),
     )
     return _build(values, remarks)
-
-
-def _is_link(name: str, variables: Mapping[str, str]) -> bool:
-    """Whether it was put there for a service or a container that is called like it."""
-    if name == "QUEUE_NAME":  # Docker's links have one besides: /app/queue
-        alias = re.fullmatch("/[^/]+/queue", variables[name])
-        return alias is not None and _is_link("QUEUE_PORT", variables)
-    address = variables.get(name, "")
-    return name.endswith(("_PORT", "_HOST")) and bool(_LINK.fullmatch(address))
 
 
 def _ambiguous(file: File, given: Mapping[str, str]) -> Iterator[str]:
@@ -149,7 +132,8 @@ def _build(values: Values, remarks: tuple[str, ...]) -> to.Config:
         if place:
             part, _, field = place.partition(".")
             parts[part][field] = values[name]
-    networks = NetworkRules(**parts["networks"])
+    own_port = values["ADMIN_PORT"] if values["ADMIN"] else None
+    networks = NetworkRules(**parts["networks"], own_port=own_port)
     log_file = values["LOG_FILE"] if values["FILE_LOG_ENABLED"] else None
     return to.Config(
         queue=_queue(values, parts["amqp"]),

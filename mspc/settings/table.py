@@ -93,3 +93,7 @@ SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
     ),
 )
 NAMES = tuple(row[0] for row in SETTINGS)
+# Never shown.
+SECRETS = frozenset(
+    ("RABBITMQ_DEFAULT_PASS", "AUTHORIZATION_KEY", "ADMIN_KEY", "READ_KEY")
+)

@@ -15,6 +15,7 @@ from mspc.lanes.lanes import Lanes
 from mspc.queues.base import Delivery, Queue
 from mspc.queues.opening import open_queue
 from mspc.settings.config import AmqpConfig, SqliteConfig
+from tests.support.clock import Clock
 from tests.support.memory import MemoryQueue, MemoryStore
 from tests.support.opened import Opened
 from tests.support.rabbitmq import Broker
@@ -23,13 +24,22 @@ from tests.support.waiting import eventually
 BAD, GOOD = "http://bad.test:80", "http://good.test:80"
 DELAY_SECONDS = 0.4
 BACKLOG = 1000
+HOUR = 3600.0
 BACKENDS = ["memory", "sqlite", "amqp-classic", "amqp-quorum", "spooled-amqp"]
 
 Reopen = Callable[[Lanes], Opened]
 
 
+@pytest.fixture
+def prefetch() -> int:
+    """The tests take all of a lane's calls before they settle one."""
+    return 2 * BACKLOG
+
+
 @pytest.fixture(params=BACKENDS)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Lanes], Queue]:
+def make(
+    request: pytest.FixtureRequest, tmp_path: Path, prefetch: int
+) -> Callable[[Lanes], Queue]:
     """Makes a queue, again and again on the same store."""
     if request.param == "memory":
         store = MemoryStore()
@@ -42,9 +52,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Lanes], Qu
         hosts=((broker.host, broker.port),),
         name=request.getfixturevalue("queue_name"),
         queue_type="quorum" if request.param == "amqp-quorum" else "classic",
-        # The tests take all of a lane's calls before they settle one.
-        prefetch=2 * BACKLOG,
-        held_calls=6 * BACKLOG,
+        prefetch=prefetch,
+        held_calls=3 * prefetch,
         spool=tmp_path / "spool.db" if request.param == "spooled-amqp" else None,
     )
     return lambda lanes: open_queue(config, lanes, lane_of)
@@ -130,6 +139,107 @@ def test_a_lane_that_was_shut_before_a_restart_need_not_be_after_it(
 ) -> None:
     bad = put(reopen(shut(BAD)), BAD, 300)
     deliveries = take(reopen(lanes), 300)
+    assert sorted(one.call.id for one in deliveries) == sorted(bad)
+
+
+def pass_on(lanes: Lanes, delivery: Delivery) -> None:
+    """Its attempt has succeeded."""
+    delivery.ack()
+    lanes.judge(delivery.lane, reachable=True, seconds=0.01)
+    lanes.ended(delivery)
+
+
+def limit_when_there_is_a_backlog(lanes: Lanes, opened: Opened) -> None:
+    put(opened, BAD, BACKLOG)
+    lanes.limit(BAD, 1, HOUR, None)
+
+
+def limit_before_there_is_one(lanes: Lanes, opened: Opened) -> None:
+    lanes.limit(BAD, 1, HOUR, None)
+    put(opened, BAD, BACKLOG)
+
+
+@pytest.mark.parametrize(
+    "begin", [limit_when_there_is_a_backlog, limit_before_there_is_one]
+)
+def test_a_limited_lane_is_in_nobodys_way_and_goes_at_its_rate(
+    reopen: Reopen, begin: Callable[[Lanes, Opened], None]
+) -> None:
+    clock = Clock(1000.0)
+    lanes = Lanes(size=10, clock=clock)
+    lanes.pause(BAD)
+    opened = reopen(lanes)
+    begin(lanes, opened)
+    lanes.resume(BAD)
+    made = set()
+    for _ in range(4):
+        delivery = opened.take()
+        assert delivery.lane.key == BAD
+        made.add(delivery.call.id)
+        pass_on(lanes, delivery)
+        opened.expect_nothing()
+        for _ in range(3):
+            (good,) = put(opened, GOOD, 1)
+            delivery = opened.take()
+            assert delivery.call.id == good
+            pass_on(lanes, delivery)
+        clock.now += HOUR
+        lanes.changed.set()  # whoever waits has looked at the clock before
+    assert len(made) == 4
+
+
+@pytest.mark.parametrize("prefetch", [100])
+def test_many_limited_lanes_are_in_nobodys_way(reopen: Reopen, prefetch: int) -> None:
+    """More than the main queue has deliveries ahead."""
+    lanes = Lanes(size=100, clock=Clock(1000.0))
+    opened = reopen(lanes)
+    keys = [f"http://{number}.test:80" for number in range(3 * prefetch)]
+    for key in keys:
+        lanes.limit(key, 1, HOUR, None)
+    for _ in range(2):
+        calls = [Call(f"{key} x".encode(), lane=key) for key in keys]
+        Pool(50).map(opened.queue.put, calls)
+    came = []
+    for _ in keys:
+        delivery = opened.take()
+        came.append(delivery.lane.key)
+        pass_on(lanes, delivery)
+    assert sorted(came) == sorted(keys)
+    (good,) = put(opened, GOOD, 1)
+    assert opened.take().call.id == good
+
+
+def test_a_lane_has_no_more_in_flight_than_its_limit(reopen: Reopen) -> None:
+    lanes = Lanes(size=100)
+    lanes.limit(BAD, None, 1.0, 2)
+    opened = reopen(lanes)
+    bad = put(opened, BAD, 300)
+    made = set()
+    held = take(opened, 2)
+    opened.expect_nothing()
+    (good,) = put(opened, GOOD, 1)
+    delivery = opened.take()
+    assert delivery.call.id == good
+    pass_on(lanes, delivery)
+    while held:
+        delivery = held.pop(0)
+        made.add(delivery.call.id)
+        pass_on(lanes, delivery)
+        if len(made) < 299:
+            held.append(opened.take())
+    assert made == set(bad)
+    opened.expect_nothing()
+
+
+def test_a_lane_whose_limit_is_taken_back_gets_all_it_has(reopen: Reopen) -> None:
+    lanes = Lanes(size=10_000, clock=Clock(1000.0))
+    lanes.limit(BAD, 1, HOUR, None)
+    opened = reopen(lanes)
+    bad = put(opened, BAD, 300)
+    first = opened.take()
+    opened.expect_nothing()
+    lanes.unlimit(BAD)
+    deliveries = [first, *take(opened, 299)]
     assert sorted(one.call.id for one in deliveries) == sorted(bad)
 
 

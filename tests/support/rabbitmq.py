@@ -82,7 +82,7 @@ class Broker:
         waiting = [f"{name}.retry.{level}" for level in range(RETRY_LEVELS)]
         aside = [f"{name}.aside.{number}" for number in range(ASIDES)]
         with self.connect() as connection, connection.channel() as channel:
-            for queue in (name, *waiting, *aside, f"{name}.dead"):
+            for queue in (name, *waiting, *aside, f"{name}.dead", f"{name}.journal"):
                 channel.queue.delete(queue)
 
     def answers(self) -> bool:

@@ -30,7 +30,11 @@ def check_refused(mspc: MspcProcess, headers: dict[str, str]) -> None:
         response = mspc.post(content, headers)
         assert response.status == 401
         assert response.headers["content-type"] == "application/json; charset=UTF-8"
-        assert response.json == {"error": True, "message": "Unauthorized"}
+        assert response.json == {
+            "error": True,
+            "message": "Unauthorized",
+            "code": "unauthorized",
+        }
 
 
 def test_of_any_age(mspc_process: StartMspc, target: Target) -> None:

@@ -16,12 +16,16 @@ BASEMENT = frozenset({"calls", "errors"})
 # The rooms in the order in which a call meets them, from top to bottom, and which of
 # those below each of them may use.
 ROOMS: dict[str, frozenset[str]] = {
-    "__main__": frozenset({"main", "client", "process"}),
+    "__main__": frozenset({"client", "starting", "process"}),
     "client": frozenset({"calls", "errors", "settings"}),
+    "starting": frozenset({"main", "process"}),
     "main": BASEMENT | {"service", "process", "settings"},
     "service": BASEMENT
-    | {"serving", "admin", "api", "steering", "delivery", "forwarding", "queues"}
-    | {"lanes", "journal", "process", "settings"},
+    | {"operators", "serving", "api", "delivery", "forwarding", "queues", "lanes"}
+    | {"process", "settings"},
+    "operators": BASEMENT
+    | {"serving", "admin", "api", "steering", "queues", "journal", "process"}
+    | {"settings"},
     "serving": frozenset({"api", "process", "settings", "errors"}),
     "admin": BASEMENT | {"api", "steering", "journal", "process", "settings"},
     "api": BASEMENT | {"steering", "queues", "journal", "process", "settings"},
@@ -47,7 +51,7 @@ ADAPTERS = {
     "voluptuous": ("settings", "calls"),
     "yaml": ("settings",),
     "idna": ("calls",),
-    "msgspec": ("calls", "journal"),
+    "msgspec": ("calls", "journal", "api", "admin"),
 }
 MAX_MODULE_LINES = 320
 MAX_FUNCTION_LINES = 60

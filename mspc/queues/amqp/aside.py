@@ -13,7 +13,7 @@ from mspc.calls.call import Call
 from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
 from mspc.process.greenlets import Watched
-from mspc.queues.amqp.buckets import in_trouble
+from mspc.queues.amqp.buckets import lingers
 from mspc.queues.amqp.consuming import Consuming
 from mspc.queues.amqp.delivery import AmqpDelivery
 from mspc.queues.amqp.moving import Moving
@@ -130,11 +130,10 @@ class Aside:
                 self._unmixing.look()
 
     def _withdraw(self, lane: Lane) -> None:
-        """Takes back what is ready in a lane that shut, or hangs."""
-        if not in_trouble(lane):
+        """Takes back what is ready in a lane that shut, hangs, or was limited."""
+        if not lingers(lane):
             return
-        most = int(not lane.paused) if lane.shut else MOST_OF_A_SUSPECT
-        while len(lane.ready) > most:
+        while self._too_much(lane):
             delivery = ours(lane.ready.pop())
             bucket = self._stock.origin(delivery)
             if not delivery.alive:
@@ -144,6 +143,13 @@ class Aside:
             else:
                 self._stock.hold(bucket, delivery, first=True)
                 self._stock.look_soon(bucket)
+
+    def _too_much(self, lane: Lane) -> bool:
+        if lane.shut:
+            return len(lane.ready) > int(not lane.paused)
+        if lane.limit is None:
+            return len(lane.ready) > MOST_OF_A_SUSPECT
+        return bool(lane.ready) and not self._lanes.prompt(lane)
 
     def _park(self, delivery: AmqpDelivery, failed: Callable[[], None]) -> None:
         if not delivery.alive:

@@ -21,9 +21,14 @@ def in_trouble(lane: Lane) -> bool:
     return lane.shut or lane.rank is Rank.BAD
 
 
+def lingers(lane: Lane) -> bool:
+    """Whether what it has may wait for long: it must not be in the way of others."""
+    return lane.limit is not None or in_trouble(lane)
+
+
 def answers(lane: Lane) -> bool:
     """Whether it has answered lately: what it has too much of will be made soon."""
-    return lane.proven and not lane.shut
+    return lane.proven and not lane.shut and lane.limit is None
 
 
 @dataclass(slots=True, eq=False)

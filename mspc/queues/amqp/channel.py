@@ -20,7 +20,7 @@ from pamqp import commands, frame, header
 
 from mspc.errors import QueueUnavailable
 from mspc.process import crash
-from mspc.queues.amqp.confirms import Confirms
+from mspc.queues.amqp.confirms import Confirms, Publish
 
 log = logging.getLogger(__name__)
 
@@ -114,11 +114,21 @@ class PipelinedChannel(Channel):
             Unroutable: there is no such queue.
             QueueUnavailable: refused, or the channel was lost: nobody knows.
         """
-        if self.lost.is_set():
-            raise QueueUnavailable(self.reason)
         if self.confirms.oldest() > SLOW_CONFIRM_SECONDS:
             # More would only make each wait longer, until all are given up.
             raise QueueUnavailable("RabbitMQ confirms too slowly at the moment.")
+        self.post(queue, properties, body).wait()
+
+    def post(
+        self, queue: str, properties: commands.Basic.Properties, body: bytes
+    ) -> Publish:
+        """Sends a message and does not wait; its confirm may come later.
+
+        Raises:
+            QueueUnavailable: the channel is lost.
+        """
+        if self.lost.is_set():
+            raise QueueUnavailable(self.reason)
         self._send(
             commands.Basic.Publish(routing_key=queue, mandatory=True),
             header.ContentHeader(body_size=len(body), properties=properties),
@@ -127,7 +137,7 @@ class PipelinedChannel(Channel):
                 for start in range(0, len(body), self._chunk)
             ),
         )
-        self.confirms.sent(queue, properties.message_id or "").wait()
+        return self.confirms.sent(queue, properties.message_id or "")
 
     def limit_unsettled(self, count: int) -> None:
         """Each consumer from here on gets at most `count` deliveries ahead."""
@@ -140,6 +150,27 @@ class PipelinedChannel(Channel):
         """
         self._send(
             commands.Basic.Consume(queue=queue, consumer_tag=consumer, nowait=True)
+        )
+
+    def read(self, stream: str, consumer: str, offset: int | str) -> None:
+        """As consume(), for a stream; returns when RabbitMQ has agreed.
+
+        Args:
+            stream: its name.
+            consumer: the consumer's tag.
+            offset: of the first message that is wanted; or `first`, or `next` for what
+                comes from now on.
+
+        Raises:
+            AMQPError: it has not; the channel is closed then.
+        """
+        self.flush(RPC_TIMEOUT_SECONDS)  # a stream wants its prefetch first
+        self.rpc_request(
+            commands.Basic.Consume(
+                queue=stream,
+                consumer_tag=consumer,
+                arguments={"x-stream-offset": offset},
+            )
         )
 
     def cancel(self, consumer: str) -> None:

@@ -14,7 +14,7 @@ from itertools import cycle
 import gevent
 from gevent.event import Event
 
-from mspc.errors import ConfigError, MspcError
+from mspc.errors import ConfigError, MspcError, QueueError
 from mspc.process.greenlets import Watched
 from mspc.queues.amqp import connecting, diagnosis
 from mspc.queues.amqp.channel import Message, PipelinedChannel
@@ -36,6 +36,11 @@ LONGEST_DELAY_SECONDS = 5.0
 PATIENCE_SECONDS = 3.0
 # A session that carried nothing and lived shorter than this has proven nothing.
 PROVEN_AFTER_SECONDS = 5.0
+
+
+class Refused(QueueError):
+    """RabbitMQ will not do what a link is for, however often it is asked."""
+
 
 OnMessage = Callable[[PipelinedChannel, Message], None]
 
@@ -77,7 +82,12 @@ class Link:
         )
 
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
-        """Connects in the background; on_failure hears of settings that are refused."""
+        """Connects in the background.
+
+        Args:
+            on_failure: hears of settings that are refused, and of Refused if the set-up
+                raises it. Nothing more is tried then.
+        """
         self._on_failure = on_failure
         self._being_made_until = time.monotonic() + self._patience
         self._supervisor.start()
@@ -196,7 +206,14 @@ class Link:
         self.reason = self._told = reason
 
     def _refused(self, exc: Exception, host: str, port: int) -> bool:
-        """Whether the settings are wrong, which only the first session can show."""
+        """Whether the settings are wrong, which only the first session can show; or
+        the set-up says that there is no use in trying again.
+        """
+        if isinstance(exc, Refused):
+            if not self._stopping.is_set():
+                self._stopping.set()
+                self._on_failure(exc)
+            return True
         sentence = diagnosis.refusal(exc, self._config)
         if sentence is None or self._proven or self._stopping.is_set():
             return False

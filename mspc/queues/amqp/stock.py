@@ -9,7 +9,7 @@ from gevent.event import Event
 from mspc.calls.call import Call
 from mspc.lanes.lane import Item, Lane, Rank
 from mspc.lanes.lanes import FEW_READY, Lanes
-from mspc.queues.amqp.buckets import Bucket, Buckets, in_trouble
+from mspc.queues.amqp.buckets import Bucket, Buckets, lingers
 from mspc.queues.amqp.consuming import Consuming
 from mspc.queues.amqp.delivery import AmqpDelivery
 from mspc.queues.amqp.sources import Source
@@ -82,15 +82,16 @@ class Stock:
         """How many more calls of `lane` can be made ready now."""
         if lane.shut:
             return int(self.may_be_the_probe(lane))
+        most = min(MOST_FETCHED, self._lanes.bound(lane))
         if lane.rank is not Rank.BAD:
-            return MOST_FETCHED - len(lane.ready)
+            return most - len(lane.ready)
         # Many that hang would else hold all that may be held.
         spare = self.consuming is not None and self.consuming.spare
-        return MOST_OF_A_SUSPECT - len(lane.ready) if spare else 0
+        return min(most, MOST_OF_A_SUSPECT) - len(lane.ready) if spare else 0
 
     def may_be_the_probe(self, lane: Lane) -> bool:
         """Whether a call of a lane that is shut may be ready, for the next probe."""
-        if lane.paused or lane.ready:
+        if lane.paused or lane.ready or not self._lanes.bound(lane):
             return False
         return lane.breaker.next_probe - time.monotonic() < KEEP_A_PROBE_SECONDS
 
@@ -118,7 +119,7 @@ class Stock:
                 room -= 1
             if room > 0 and lane in bucket.counts and self._lanes.wants(lane):
                 self.fetch(bucket)
-                if not in_trouble(lane):
+                if not lingers(lane):
                     self._widen(bucket)
 
     def hold(

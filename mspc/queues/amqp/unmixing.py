@@ -10,7 +10,7 @@ from functools import partial
 
 from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
-from mspc.queues.amqp.buckets import Bucket, in_trouble
+from mspc.queues.amqp.buckets import Bucket, in_trouble, lingers
 from mspc.queues.amqp.consuming import Consuming
 from mspc.queues.amqp.delivery import AmqpDelivery
 from mspc.queues.amqp.moving import MOVED_AT_ONCE, Moving
@@ -111,7 +111,7 @@ class Unmixing:
             in_the_way = [one for one in bucket.held if self._stock.room(one) <= 0]
             self._move(bucket, in_the_way, MOVED_AT_ONCE)
         elif bucket.unseen or self._wanted(bucket, probes=True):
-            in_the_way = [lane for lane in bucket.held if in_trouble(lane)]
+            in_the_way = [lane for lane in bucket.held if lingers(lane)]
             moved = self._move(bucket, in_the_way, int(self._may_look_through))
             self._may_look_through -= moved
         else:
@@ -126,7 +126,7 @@ class Unmixing:
         )
 
     def _leave_if_bad(self, bucket: Bucket) -> None:
-        if not bucket.moving and all(map(in_trouble, bucket.held)):
+        if not bucket.moving and all(map(lingers, bucket.held)):
             self._stock.leave(bucket)
 
     def _move(self, bucket: Bucket, lanes: list[Lane], most: int) -> int:

@@ -726,6 +726,56 @@ def silent_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     ended.set()
 
 
+class TestOurOwnDoor:
+    """No call is made to it, whichever way it is named."""
+
+    @pytest.mark.parametrize(
+        "address",
+        ["127.0.0.1", "127.1.2.3", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1"],
+    )
+    @pytest.mark.parametrize("name", [None, "outside.test"])
+    def test_it_is_not_dialled(
+        self,
+        make: Make,
+        target: Target,
+        names: FakeNames,
+        address: str,
+        name: str | None,
+    ) -> None:
+        names.addresses["outside.test"] = [address]
+        attempt = make(networks=NetworkRules(own_port=target.port))
+        outcome = attempt(target.port, host=name or address)
+        assert outcome.status is None
+        assert outcome.permanent
+        told = f"port {target.port} of {address} is mspc's own operators' door"
+        assert outcome.error == told
+        assert target.connections == 0
+
+    def test_an_address_of_an_interface(self, make: Make, target: Target) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            try:
+                sock.connect(("192.0.2.1", 9))  # nothing is sent
+            except OSError:
+                pytest.skip("this machine has no address but loopback")
+            own = sock.getsockname()[0]
+        attempt = make(networks=NetworkRules(own_port=target.port))
+        outcome = attempt(target.port, host=own)
+        assert "operators' door" in outcome.error
+
+    def test_of_several_addresses_the_others_are_dialled(
+        self, make: Make, target: Target, names: FakeNames
+    ) -> None:
+        names.addresses["outside.test"] = ["127.0.0.1", "192.0.2.1"]
+        attempt = make(networks=NetworkRules(own_port=target.port))
+        outcome = attempt(target.port, host="outside.test")
+        assert "operators' door" not in outcome.error
+        assert target.connections == 0
+
+    def test_other_ports_are_dialled(self, make: Make, target: Target) -> None:
+        attempt = make(networks=NetworkRules(own_port=target.port + 1))
+        assert attempt(target.port).succeeded
+
+
 class TestNetworks:
     def assert_denied(self, outcome: Outcome, address: str) -> None:
         assert outcome.status is None

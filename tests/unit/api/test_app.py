@@ -14,7 +14,9 @@ from falcon.testing import create_environ
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mspc.api.accepting import Acceptance
 from mspc.api.app import create_app
+from mspc.api.codes import CODES
 from mspc.calls.accepted import Accepted
 from mspc.calls.networks import NetworkRules
 from mspc.calls.validation import PROPERTIES
@@ -22,6 +24,7 @@ from mspc.journal import events
 from mspc.queues.base import Queue, unread
 from mspc.settings.config import AuthConfig, HttpConfig
 from tests.support.memory import MemoryQueue
+from tests.support.operators import FakeSteering, FakeView
 from tests.support.recorded import Recorded
 
 CALL = b'{"url": "http://user:secret@service.test/path?q=1", "method": "post"}'
@@ -52,18 +55,21 @@ class Client:
     problem: Callable[[], str | None] = field(default=lambda: None)
     accepted: Accepted = field(default_factory=Accepted)
     journal: Recorded = field(default_factory=Recorded)
+    view: FakeView = field(default_factory=FakeView)
+    steering: FakeSteering = field(default_factory=FakeSteering)
 
     def __post_init__(self) -> None:
+        acceptance = Acceptance(
+            self.queue, NetworkRules(), self.accepted, unread, self.journal
+        )
         self.app = create_app(
             self.http,
             self.auth,
-            NetworkRules(),
-            self.queue,
-            self.accepted,
-            unread,
-            self.journal,
+            acceptance,
             self.problem,
             self.queue.remark,
+            self.view,
+            self.steering,
         )
 
     def request(
@@ -139,7 +145,9 @@ def stored(queue: MemoryQueue) -> list[bytes]:
 
 def assert_error(answer: Answer, status: str, message: str) -> None:
     assert answer.status == status
-    assert answer.json == {"error": True, "message": message}
+    code = answer.json["code"]
+    assert answer.json == {"error": True, "message": message, "code": code}
+    assert CODES[code] == int(status[:3])
     assert answer.headers["content-type"] == "application/json; charset=UTF-8"
 
 
@@ -353,13 +361,13 @@ class TestBody:
     def test_a_length_over_the_limit_is_refused_unread(self, client: Client) -> None:
         answer = client.post(Unreadable(), content_length=str(MAX_BYTES + 1))
         assert answer.status.startswith("413 ")
-        assert answer.json == {"error": True, "message": self.TOO_LARGE}
+        assert_error(answer, "413 Content Too Large", self.TOO_LARGE)
 
     def test_a_stream_over_the_limit(self, client: Client, queue: MemoryQueue) -> None:
         endless = io.BytesIO(b"x" * (MAX_BYTES * 10))
         answer = client.post(endless)  # type: ignore[arg-type]
         assert answer.status.startswith("413 ")
-        assert answer.json == {"error": True, "message": self.TOO_LARGE}
+        assert_error(answer, "413 Content Too Large", self.TOO_LARGE)
         assert endless.tell() == MAX_BYTES + 1
         assert stored(queue) == []
 

@@ -142,3 +142,31 @@ def test_a_network_may_be_an_address_or_have_host_bits() -> None:
 def test_anything_else_is_no_network(text: str) -> None:
     with pytest.raises(ValueError, match="does not appear"):
         parse_network(text)
+
+
+OWN = NetworkRules(own_port=8010)
+# Of no machine: RFC 5737, RFC 3849.
+FOREIGN = ("192.0.2.1", "2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "127.255.1.2", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1"),
+        *("::ffff:0.0.0.0", "::%lo"),
+    ],
+)
+def test_our_own_door_in_every_spelling(address: str) -> None:
+    assert OWN.is_own_door(address, 8010)
+    assert not OWN.is_own_door(address, 8011)
+    assert not NetworkRules().is_own_door(address, 8010)
+
+
+@pytest.mark.parametrize("address", FOREIGN)
+def test_the_same_port_of_another_machine(address: str) -> None:
+    assert not OWN.is_own_door(address, 8010)
+
+
+def test_an_exception_for_loopback_is_none_for_our_own_door() -> None:
+    rules = NetworkRules(allow=(parse_network("127.0.0.0/8"),), own_port=8010)
+    assert rules.is_own_door("127.0.0.1", 8010)

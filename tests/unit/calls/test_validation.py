@@ -485,3 +485,30 @@ def test_any_bytes_are_sent_or_refused(payload: bytes) -> None:
 @given(st.dictionaries(st.text(), json_values) | calls)
 def test_any_object_is_sent_or_refused(properties: dict[str, Any]) -> None:
     check(json.dumps(properties).encode())
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.9.9.9", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]"),
+        *(
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "mspc.localhost",
+            "\uff11\uff12\uff17.0.0.1",
+        ),
+    ],
+)
+def test_no_call_is_taken_for_our_own_door(host: str) -> None:
+    payload = f'{{"url": "http://me@{host}:8010/v1/stats"}}'.encode()
+    with pytest.raises(InvalidProperties, match=r"mspc's own operators' door"):
+        parse(payload, NetworkRules(own_port=8010))
+    assert parse(payload, NetworkRules(own_port=8011)).port == 8010
+    assert parse(payload, NETWORKS).port == 8010
+
+
+def test_the_same_port_elsewhere_is_no_business_of_ours() -> None:
+    for host in ("192.0.2.1", "service.test", "localhost.test"):
+        payload = f'{{"url": "http://{host}:8010/"}}'.encode()
+        assert parse(payload, NetworkRules(own_port=8010)).host == host

@@ -7,6 +7,13 @@ import pytest
 
 from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.policy import USUAL, Backoff, Delays, Policy
+from mspc.calls.words import (
+    MAX_AGE,
+    MAX_ATTEMPTS,
+    NO_REQUEUE,
+    NOT_SENDABLE,
+    PERMANENT,
+)
 from mspc.delivery.retry import Ack, DeadLetter, Decision, Requeue, RetryPolicy
 
 NOW = 1_000_000.0
@@ -68,14 +75,14 @@ def test_no_answer_is_made_again() -> None:
 
 def test_a_failure_that_shall_not_be_repeated_is_a_dead_letter() -> None:
     decision = decide(Outcome(503), requeue=False)
-    assert decision == DeadLetter("failed, and requeue is false: 503")
+    assert decision == DeadLetter("failed, and requeue is false: 503", NO_REQUEUE)
 
 
 @pytest.mark.parametrize("requeue", [True, False])
 def test_a_call_that_cannot_be_sent_is_a_dead_letter(requeue: bool) -> None:
     outcome = Outcome(error="a denied address", permanent=True)
     decision = decide(outcome, requeue=requeue)
-    assert decision == DeadLetter("cannot be sent: a denied address")
+    assert decision == DeadLetter("cannot be sent: a denied address", NOT_SENDABLE)
 
 
 class TestDelays:
@@ -145,7 +152,8 @@ class TestMaxAttempts:
         own = Policy(max_attempts=3)
         assert decide(FAILED, own, attempts=1) == Requeue(5.0)
         told = "max_attempts: 3 failed, the last with 503"
-        assert decide(FAILED, own, attempts=2) == DeadLetter(told)
+        dead = DeadLetter(told, MAX_ATTEMPTS)
+        assert decide(FAILED, own, attempts=2) == dead
 
     def test_of_the_settings_is_for_calls_that_say_nothing(self) -> None:
         policy = rules(max_attempts=2)
@@ -157,7 +165,8 @@ class TestMaxAttempts:
 
     def test_of_one_is_said_as_it_was_asked_for(self) -> None:
         decision = decide(FAILED, Policy(max_attempts=1), requeue=False)
-        assert decision == DeadLetter("max_attempts: 1 failed, the last with 503")
+        told = "max_attempts: 1 failed, the last with 503"
+        assert decision == DeadLetter(told, MAX_ATTEMPTS)
 
 
 class TestMaxAge:
@@ -165,20 +174,21 @@ class TestMaxAge:
         own = request(Policy(max_age=60.0))
         assert rules(now=NOW + 55).decide(CALL, own, FAILED) == Requeue(5.0)
         told = "max_age: 60 s would be over, the last attempt gave 503"
-        assert rules(now=NOW + 56).decide(CALL, own, FAILED) == DeadLetter(told)
+        decision = rules(now=NOW + 56).decide(CALL, own, FAILED)
+        assert decision == DeadLetter(told, MAX_AGE)
 
     def test_ends_one_that_was_never_attempted(self) -> None:
         """mspc was down for a day, or its service was."""
         own = Policy(max_age=60.0)
         assert rules(now=NOW + 60).before(CALL, own) is None
         told = "max_age: 60 s would be over, it was never attempted"
-        assert rules(now=NOW + 61).before(CALL, own) == DeadLetter(told)
+        assert rules(now=NOW + 61).before(CALL, own) == DeadLetter(told, MAX_AGE)
 
     def test_ends_one_that_has_waited_for_its_service(self) -> None:
         failed = CALL.next_attempt("503")
         told = "max_age: 60 s would be over, the last attempt gave 503"
         decision = rules(now=NOW + 61).before(failed, Policy(max_age=60.0))
-        assert decision == DeadLetter(told)
+        assert decision == DeadLetter(told, MAX_AGE)
 
     @pytest.mark.parametrize(
         "own",
@@ -194,11 +204,23 @@ class TestMaxAge:
         assert isinstance(policy.before(CALL, USUAL), DeadLetter)
         assert policy.before(CALL, Policy(max_age=62.0)) is None
 
+    def test_does_not_go_on_while_its_destination_is_paused(self) -> None:
+        own = Policy(max_age=60.0)
+        policy = rules(now=NOW + 100)
+        assert policy.before(CALL, own, paused=40.0) is None
+        assert policy.before(CALL, own, paused=39.0) is not None
+        asked = request(own)
+        assert policy.decide(CALL, asked, FAILED, paused=45.0) == Requeue(5.0)
+        decision = policy.decide(CALL, asked, FAILED, paused=44.0)
+        assert isinstance(decision, DeadLetter)
+        assert decision.word == MAX_AGE
+
     def test_whichever_limit_comes_first_ends_it(self) -> None:
         own = request(Policy(max_age=60.0, max_attempts=2))
         failed = CALL.next_attempt("503")
         early = rules(now=NOW + 1).decide(failed, own, FAILED)
-        assert early == DeadLetter("max_attempts: 2 failed, the last with 503")
+        told = "max_attempts: 2 failed, the last with 503"
+        assert early == DeadLetter(told, MAX_ATTEMPTS)
         late = rules(now=NOW + 59).decide(CALL, own, FAILED)
         assert isinstance(late, DeadLetter)
         assert late.reason.startswith("max_age")
@@ -232,7 +254,7 @@ class TestPermanent:
     def test_answers_end_it_at_once(self, status: int) -> None:
         own = Policy(permanent=frozenset(("4xx",)))
         decision = decide(Outcome(status), own)
-        assert decision == DeadLetter(f"permanent: {status}")
+        assert decision == DeadLetter(f"permanent: {status}", PERMANENT)
 
     def test_others_do_not(self) -> None:
         own = Policy(permanent=frozenset(("410", "5xx")))

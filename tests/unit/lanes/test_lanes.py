@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from mspc.lanes import known
 from mspc.lanes import lanes as lanes_module
 from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
@@ -23,8 +24,8 @@ class Many:
     """Lanes, and what is in flight of them."""
 
     def __init__(self, size: int, failures: int = 5) -> None:
-        self.clock = Clock(1000.0)
-        self.lanes = Lanes(size, failures, 5.0, self.clock, lambda: 0.0)
+        self.clock, self.wall = Clock(1000.0), Clock(1_000_000.0)
+        self.lanes = Lanes(size, failures, 5.0, self.clock, lambda: 0.0, self.wall)
         self.out: list[Ready] = []
 
     def offer(self, key: str, count: int = 1) -> None:
@@ -361,7 +362,7 @@ class TestForgetting:
     def test_lanes_in_their_first_state_are_forgotten(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(lanes_module, "REMEMBERED_LANES", 10)
+        monkeypatch.setattr(known, "REMEMBERED_LANES", 10)
         many = Many(size=10)
         first = many.lanes.of("first")
         for number in range(10):
@@ -371,8 +372,8 @@ class TestForgetting:
     def test_those_with_a_past_are_kept_and_the_others_share(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(lanes_module, "REMEMBERED_LANES", 10)
-        monkeypatch.setattr(lanes_module, "SHARED_LANES", 2)
+        monkeypatch.setattr(known, "REMEMBERED_LANES", 10)
+        monkeypatch.setattr(known, "SHARED_LANES", 2)
         many = Many(size=10)
         kept = {str(number): many.lanes.of(str(number)) for number in range(10)}
         for lane in kept.values():

@@ -43,7 +43,7 @@ def test_without_a_file_the_defaults_serve_on_the_embedded_queue() -> None:
     )
     assert config.http.ssl_dir == NOWHERE / "ssl"
     assert config.http.max_request_bytes == 1048576
-    assert config.forward.networks == NetworkRules()
+    assert config.forward.networks == NetworkRules(own_port=8010)
     assert (config.consumers, config.delays.initial, config.shutdown_timeout) == (
         200,
         5.0,
@@ -52,10 +52,16 @@ def test_without_a_file_the_defaults_serve_on_the_embedded_queue() -> None:
     assert config.log.file == NOWHERE / "logs/mspc.log"
 
 
+def test_no_call_may_be_made_to_our_own_door_where_there_is_one(tmp_path: Path) -> None:
+    assert load(tmp_path, "ADMIN_PORT: 9000").forward.networks.own_port == 9000
+    assert load(tmp_path, "ADMIN: 0").forward.networks.own_port is None
+
+
 def test_the_defaults_are_those_of_the_dataclasses() -> None:
     loaded = asdict(load_config(None, {}, NOWHERE))
     plain = asdict(Config(queue=SqliteConfig(NOWHERE / "data/queue.db")))
     loaded["remarks"] = ()
+    loaded["forward"]["networks"]["own_port"] = None
     loaded["http"]["ssl_dir"] = Path("ssl")
     loaded["log"]["file"] = None
     loaded["journal"]["path"] = Path("data/journal.db")

@@ -21,6 +21,8 @@ from tests.support.waiting import eventually
 
 BAD, GOOD, OTHER = "http://bad:80", "http://good:80", "http://other:80"
 
+HOUR = 3600.0
+
 
 @dataclass
 class Instance:
@@ -81,10 +83,13 @@ Open = Callable[..., Instance]
 def open_queue(config: AmqpConfig) -> Iterator[Open]:
     opened: list[Instance] = []
 
-    def start(*paused: str) -> Instance:
+    def start(*paused: str, limits: dict[str, int] | None = None) -> Instance:
         lanes = Lanes(100)
         for key in paused:
             lanes.pause(key)
+        for key, rate in (limits or {}).items():
+            lanes.limit(key, rate, HOUR, None)
+            lanes.judge(lanes.of(key), reachable=True, seconds=0.01)
         opened.append(Instance(AmqpQueue(config, lanes, lane_of), lanes))
         return opened[-1]
 
@@ -131,6 +136,43 @@ def test_calls_that_nobody_sorted_are_sorted(
     second.lanes.resume(BAD)
     eventually(lambda: second.made([call.id for call in bad]) == 500, 30)
     assert second.attempts == {0}
+
+
+def test_so_are_those_of_more_limited_lanes_than_the_main_queue_has_room_for(
+    open_queue: Open, rabbitmq: Broker, config: AmqpConfig
+) -> None:
+    first = open_queue()
+    first.queue.cancel()
+    keys = [f"http://{number}:80" for number in range(2 * config.prefetch)]
+    for key in 2 * keys:
+        first.queue.publish(config.name, Call(key.encode()))
+    good = Call(GOOD.encode())
+    first.queue.publish(config.name, good)
+    first.close()
+    second = open_queue(limits=dict.fromkeys(keys, 1))
+    eventually(lambda: second.made([good.id]) == 1)
+    eventually(lambda: rabbitmq.ready(config.name) == 0)
+    eventually(lambda: len(second.done) == len(keys) + 1)
+    for key in keys:
+        second.lanes.unlimit(key)
+    eventually(lambda: len(second.done) == 2 * len(keys) + 1, 30)
+    assert set(second.done.values()) == {1}
+
+
+def test_two_limited_lanes_in_one_bucket_go_at_their_rates(
+    open_queue: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "ASIDES", 2)
+    instance = open_queue(BAD, OTHER, limits={BAD: 1, OTHER: 100_000})
+    bad, other = instance.put(BAD, 1000), instance.put(OTHER, 50)
+    instance.lanes.resume(BAD)
+    instance.lanes.resume(OTHER)
+    eventually(lambda: instance.made(other) == 50, 30)
+    assert instance.made(bad) == 1
+    instance.lanes.unlimit(BAD)
+    eventually(lambda: instance.made(bad) == 1000, 30)
+    assert set(instance.done.values()) == {1}
+    assert instance.attempts == {0}
 
 
 def test_two_shut_lanes_in_one_bucket_one_opens(

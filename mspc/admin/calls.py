@@ -1,0 +1,221 @@
+"""The routes of calls: a list, one, its curl line, cancel, retry, and a new one."""
+
+import base64
+import builtins
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from msgspec import structs
+
+from mspc.admin.curl import curl_line
+from mspc.admin.cursor import read_cursor, write_cursor
+from mspc.admin.masks import masked_headers
+from mspc.admin.queries import (
+    CallQuery,
+    CallsQuery,
+    CurlQuery,
+    ReasonBody,
+    ReasonQuery,
+)
+from mspc.admin.routes import Asked, Reply, Route
+from mspc.admin.shapes import CallList, Done, OneCall, shown_decision
+from mspc.api import codes
+from mspc.api.errors import Denied
+from mspc.api.one_call import known
+from mspc.api.shown import Showing, ShownCall
+from mspc.calls import validation
+from mspc.calls.networks import NetworkRules
+from mspc.calls.words import IN_FLIGHT, QUEUED, WAITING
+from mspc.errors import BadRequest
+from mspc.journal.base import Filter, Seen, View
+from mspc.steering.base import Steering
+
+# One page of a list looks at so many pages of the journal at most: what is in flight
+# has to be looked for among the open calls.
+MOST_PAGES = 20
+ONE = "/v1/calls/{call_id}"
+JOURNAL = (501, 503)
+PAYLOAD = {
+    "type": "object",
+    "description": "A call, as for POST / of the calls' port.",
+    "required": ["url"],
+    "properties": {"url": {"type": "string"}},
+}
+
+
+class CallRoutes:
+    """Handles the routes below /v1/calls."""
+
+    def __init__(
+        self,
+        view: View,
+        steering: Steering,
+        put_call: Callable[[bytes], str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._view = view
+        self._steering = steering
+        self._put_call = put_call
+        self._clock = clock
+
+    def routes(self) -> Iterator[Route]:
+        yield Route(
+            "GET",
+            "/v1/calls",
+            "Calls, newest first, a page of them.",
+            CallList,
+            self.list,
+            "read",
+            CallsQuery,
+            errors=JOURNAL,
+        )
+        yield Route(
+            "POST",
+            "/v1/calls",
+            "Takes a call, as POST / of the calls' port does.",
+            Done,
+            self.post,
+            payload=PAYLOAD,
+            status=202,
+            errors=(413, 422, 503),
+        )
+        yield Route(
+            "GET",
+            ONE,
+            "One call with its attempts.",
+            OneCall,
+            self.get,
+            "read",
+            CallQuery,
+            errors=(404, *JOURNAL),
+        )
+        yield Route(
+            "GET",
+            f"{ONE}/curl",
+            "Its request as a curl line, secrets masked.",
+            "text/plain",
+            self.curl,
+            "read",
+            CurlQuery,
+            errors=(404, *JOURNAL),
+        )
+        yield Route(
+            "DELETE",
+            ONE,
+            "Cancels it; also when it was cancelled before.",
+            Done,
+            self.cancel,
+            "admin",
+            ReasonQuery,
+            errors=(404, 409, *JOURNAL),
+        )
+        yield Route(
+            "POST",
+            f"{ONE}/retry",
+            "Has it made now; a dead one begins again.",
+            Done,
+            self.retry,
+            body=ReasonBody,
+            errors=(404, 409, 413, 422, *JOURNAL),
+        )
+
+    def list(self, asked: Asked) -> Reply:
+        query: CallsQuery = asked.query
+        after = read_cursor(query.cursor, query) if query.cursor else None
+        calls, following = self._page(query.wanted(), after, query.limit)
+        cursor = None if following is None else write_cursor(following, query)
+        return Reply(CallList(calls, cursor))
+
+    def post(self, asked: Asked) -> Reply:
+        return Reply(Done("Accepted", id=asked.take(self._put_call)), 202)
+
+    def get(self, asked: Asked) -> Reply:
+        query: CallQuery = asked.query
+        seen = known(self._view, asked.path["call_id"])
+        showing = Showing(self._steering, answers=True, clock=self._clock)
+        call = showing.call(seen, self._view.attempts(seen.id))
+        decisions = tuple(map(shown_decision, self._view.decisions(seen.id)))
+        more = self._request(seen) if query.include else {}
+        whole = {**structs.asdict(call), "decisions": decisions, **more}
+        return Reply(OneCall(**whole))
+
+    def curl(self, asked: Asked) -> Reply:
+        query: CurlQuery = asked.query
+        reveal = query.reveal == "1"
+        if reveal and asked.who != "admin":
+            raise Denied(codes.READ_ONLY, "Secrets are shown with ADMIN_KEY only.")
+        seen = known(self._view, asked.path["call_id"])
+        if reveal:
+            self._steering.revealed(seen.id, asked.who)
+        return Reply(curl_line(seen, self._body(seen), reveal=reveal))
+
+    def cancel(self, asked: Asked) -> Reply:
+        query: ReasonQuery = asked.query
+        call_id = asked.path["call_id"]
+        self._steering.cancel(call_id, asked.who, query.reason)
+        return Reply(Done("Cancelled", id=call_id))
+
+    def retry(self, asked: Asked) -> Reply:
+        body: ReasonBody = asked.body
+        call_id = asked.path["call_id"]
+        self._steering.retry(call_id, asked.who, body.reason)
+        return Reply(Done("It is made now", id=call_id))
+
+    def _page(
+        self, wanted: Filter, after: int | None, limit: int
+    ) -> tuple[builtins.list[ShownCall], int | None]:
+        """So many calls at most, and where the next page begins.
+
+        The journal does not know what is in flight: that is told from its open calls.
+        """
+        if IN_FLIGHT not in wanted.states:
+            page = self._view.calls(wanted, after, limit)
+            return self._shown(page.calls, wanted.states), page.next
+        found: builtins.list[ShownCall] = []
+        asked = replace(wanted, states=_open(wanted.states))
+        for _ in range(MOST_PAGES):
+            page = self._view.calls(asked, after, limit - len(found))
+            found += self._shown(page.calls, wanted.states)
+            after = page.next
+            if after is None or len(found) >= limit:
+                break
+        return found, after
+
+    def _shown(
+        self, calls: Sequence[Seen], states: frozenset[str]
+    ) -> builtins.list[ShownCall]:
+        showing = Showing(self._steering, answers=True, clock=self._clock)
+        shown = map(showing.call, calls)
+        return [call for call in shown if not states or call.state in states]
+
+    def _request(self, seen: Seen) -> dict[str, Any]:
+        """Its headers and its body."""
+        body = self._body(seen)
+        more: dict[str, Any] = {
+            "headers": list(masked_headers(seen.headers)),
+            "body_complete": len(body) >= seen.body_bytes,
+        }
+        try:
+            more["body"] = body.decode()
+        except UnicodeDecodeError:
+            more["body_base64"] = base64.b64encode(body).decode()
+        return more
+
+    def _body(self, seen: Seen) -> bytes:
+        """Its body; of one that is done, as much as is kept."""
+        if len(seen.body) >= seen.body_bytes:
+            return seen.body
+        payload = self._steering.payload(seen.id)
+        if payload is None:
+            return seen.body
+        try:
+            return validation.parse(payload, NetworkRules(deny=())).body
+        except BadRequest:  # sent as far as it can be: see calls/salvage.py
+            return seen.body
+
+
+def _open(states: frozenset[str]) -> frozenset[str]:
+    """What to ask the journal for, to find what is in flight among it."""
+    return states - {IN_FLIGHT} | {QUEUED, WAITING}

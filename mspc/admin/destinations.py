@@ -1,0 +1,187 @@
+"""The routes of destinations: how they stand; pause, resume, limits."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+
+from mspc.admin.queries import (
+    LONGEST_PERIOD_SECONDS,
+    LimitsBody,
+    PauseBody,
+    ReasonBody,
+    ReasonQuery,
+)
+from mspc.admin.routes import Asked, Reply, Route
+from mspc.admin.shapes import (
+    DestinationList,
+    Done,
+    ShownDestination,
+    shown_destination,
+)
+from mspc.api.errors import Missing
+from mspc.api.shown import Showing, rfc3339
+from mspc.calls.sentences import shown
+from mspc.errors import InvalidProperties
+from mspc.journal.base import Tally, View
+from mspc.steering.base import Standing, Steering
+
+JOURNAL = (501, 503)
+BODY = (413, 422, 503)
+
+_NAME = re.compile(r"https?://[^/?#\s@]+:[0-9]{1,5}")
+_NOBODY = Tally()
+
+
+class DestinationRoutes:
+    """Handles the routes below /v1/destinations."""
+
+    def __init__(
+        self,
+        view: View,
+        steering: Steering,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._view = view
+        self._steering = steering
+        self._clock = clock
+
+    def routes(self) -> Iterator[Route]:
+        every = "/v1/destinations"
+        one = f"{every}/{{key}}"
+        yield Route(
+            "GET",
+            every,
+            "Whom calls go to, and how that goes.",
+            DestinationList,
+            self.list,
+            "read",
+            errors=JOURNAL,
+        )
+        yield Route(
+            "GET",
+            one,
+            "One of them; its name is percent-encoded.",
+            ShownDestination,
+            self.get,
+            "read",
+            errors=(404, *JOURNAL),
+        )
+        yield Route(
+            "POST",
+            f"{one}/pause",
+            "Its calls are neither made nor aged.",
+            Done,
+            self.pause,
+            body=PauseBody,
+            errors=BODY,
+        )
+        yield Route(
+            "POST",
+            f"{one}/resume",
+            "They are made again.",
+            Done,
+            self.resume,
+            body=ReasonBody,
+            errors=BODY,
+        )
+        yield Route(
+            "PUT",
+            f"{one}/limits",
+            "How fast it gets its calls, until taken back.",
+            Done,
+            self.limit,
+            body=LimitsBody,
+            errors=BODY,
+        )
+        yield Route(
+            "DELETE",
+            f"{one}/limits",
+            "It gets them as fast as it answers.",
+            Done,
+            self.unlimit,
+            "admin",
+            ReasonQuery,
+            errors=(503,),
+        )
+
+    def list(self, asked: Asked) -> Reply:
+        tallies = self._view.destinations()
+        standings = {one.destination: one for one in self._steering.standings()}
+        return Reply(
+            DestinationList(
+                [
+                    self._shown(
+                        standings.get(name) or self._steering.standing(name),
+                        tallies.get(name, _NOBODY),
+                    )
+                    for name in sorted(tallies.keys() | standings.keys())
+                ]
+            )
+        )
+
+    def get(self, asked: Asked) -> Reply:
+        name = _name(asked)
+        tally = self._view.destinations().get(name)
+        standings = {one.destination: one for one in self._steering.standings()}
+        if tally is None and name not in standings:
+            raise Missing(
+                "no_such_destination",
+                f"No call goes to {shown(name)}, and nothing was said of it.",
+            )
+        standing = standings.get(name) or self._steering.standing(name)
+        return Reply(self._shown(standing, tally or _NOBODY))
+
+    def pause(self, asked: Asked) -> Reply:
+        body: PauseBody = asked.body
+        until = None if body.until is None else body.until.timestamp()
+        if until is not None and until <= self._clock():
+            raise InvalidProperties(["until must be in the future."])
+        name = _name(asked)
+        self._steering.pause(name, asked.who, until, body.reason)
+        end = "" if until is None else f" until {rfc3339(until)}"
+        return Reply(Done(f"Paused{end}", destination=name))
+
+    def resume(self, asked: Asked) -> Reply:
+        body: ReasonBody = asked.body
+        name = _name(asked)
+        self._steering.resume(name, asked.who, body.reason)
+        return Reply(Done("Resumed", destination=name))
+
+    def limit(self, asked: Asked) -> Reply:
+        body: LimitsBody = asked.body
+        limits = body.limits()
+        if limits.rate is None and limits.parallelism is None:
+            raise InvalidProperties(["rate is missing, and so is parallelism."])
+        if limits.period > LONGEST_PERIOD_SECONDS:
+            raise InvalidProperties(["period must not be longer than a day."])
+        name = _name(asked)
+        self._steering.limit(name, asked.who, limits, body.reason)
+        return Reply(Done("Limited", destination=name))
+
+    def unlimit(self, asked: Asked) -> Reply:
+        query: ReasonQuery = asked.query
+        name = _name(asked)
+        self._steering.limit(name, asked.who, None, query.reason)
+        return Reply(Done("Without limits", destination=name))
+
+    def _shown(self, standing: Standing, tally: Tally) -> ShownDestination:
+        showing = Showing(self._steering, answers=True, clock=self._clock)
+        last = None if tally.last is None else showing.attempt(tally.last)
+        return shown_destination(standing, tally, last)
+
+
+def _name(asked: Asked) -> str:
+    """The destination in the path.
+
+    Raises:
+        InvalidProperties: it is none.
+    """
+    name = asked.path["key"]
+    if not _NAME.fullmatch(name):
+        raise InvalidProperties(
+            [
+                "key must be a destination with its port, percent-encoded:"
+                f" https%3A%2F%2Fname%3A443; it is {shown(name)}."
+            ]
+        )
+    return name

@@ -1,0 +1,37 @@
+"""What is not shown of a request: the values of what is named like a secret."""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote_plus
+
+MASK = "***"
+
+_SECRET = re.compile(
+    r"auth|cookie|token|secret|key|passw|signature|credential", re.IGNORECASE
+)
+_OPEN = frozenset({"idempotency-key"})  # of mspc's own making, mostly
+# A parameter of a query: its name, and its value.
+_PARAMETER = re.compile(r"([?&;])([^=&;#]+)=([^&;#]*)")
+
+
+def is_secret(name: str) -> bool:
+    """Whether what is called so is one, a header or a parameter."""
+    return bool(_SECRET.search(name)) and name.lower() not in _OPEN
+
+
+def masked_headers(
+    headers: Iterable[tuple[str, str]],
+) -> tuple[tuple[str, str], ...]:
+    return tuple((name, MASK if is_secret(name) else value) for name, value in headers)
+
+
+def masked_url(url: str) -> str:
+    """The URL with the values of its query that are secret masked."""
+
+    def masked(found: re.Match[str]) -> str:
+        if not is_secret(unquote_plus(found[2])):
+            return found[0]
+        return f"{found[1]}{found[2]}={MASK}"
+
+    path, mark, query = url.partition("?")
+    return path + _PARAMETER.sub(masked, mark + query)

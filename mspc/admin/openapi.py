@@ -1,0 +1,140 @@
+"""The OpenAPI 3.1 document, made of the routes."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from mspc import __version__
+from mspc.admin.routes import ALWAYS, Asked, Reply, Route
+from mspc.admin.shapes import Refusal
+from mspc.api.answers import MEDIA_TYPE
+
+PATH = "/v1/openapi.json"
+
+Schema = dict[str, Any]
+_REFERENCE = "#/components/schemas/{name}"
+_PARAMETER = re.compile(r"{(\w+)}")
+
+
+class OpenApiRoute:
+    """Handles /v1/openapi.json: of the routes that it is given, and its own."""
+
+    def __init__(self, routes: Iterable[Route], prefix: str) -> None:
+        self._routes = [*routes, *self.routes()]
+        self._prefix = prefix
+
+    def routes(self) -> Iterator[Route]:
+        summary = "This document."
+        yield Route("GET", PATH, summary, MEDIA_TYPE, self.get, "read")
+
+    def get(self, asked: Asked) -> Reply:
+        return Reply(msgspec.json.encode(document(self._routes, self._prefix)).decode())
+
+
+def document(routes: Iterable[Route], prefix: str = "") -> Schema:
+    """The document.
+
+    Args:
+        routes: what there is.
+        prefix: the path below which a proxy has it all; or empty.
+    """
+    routes = tuple(routes)
+    schemas, components = _schemas(routes)
+    paths: dict[str, Schema] = {}
+    for route in routes:
+        operation = _operation(route, schemas, components)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "mspc, the operators' door", "version": __version__},
+        "servers": [{"url": prefix or "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"key": []}],
+    }
+
+
+def _schemas(
+    routes: Iterable[Route],
+) -> tuple[Mapping[type[Struct], Schema], dict[str, Schema]]:
+    kinds: list[type[Struct]] = [Refusal]
+    for route in routes:
+        kinds.append(route.query)
+        kinds += [one for one in (route.answer, route.body) if isinstance(one, type)]
+    kinds = list(dict.fromkeys(kinds))
+    made, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
+    return dict(zip(kinds, made, strict=True)), components
+
+
+def _operation(
+    route: Route, schemas: Mapping[type[Struct], Schema], components: Schema
+) -> Schema:
+    operation: Schema = {
+        "summary": route.summary,
+        "description": f"Needs {_KEYS[route.right]}.",
+        "operationId": _operation_id(route),
+        "responses": dict(_responses(route, schemas)),
+    }
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(route.path)
+    ]
+    parameters += _query(components[route.query.__name__])
+    if parameters:
+        operation["parameters"] = parameters
+    schema = route.payload or (schemas[route.body] if route.body else None)
+    if schema:
+        operation["requestBody"] = {
+            "required": bool(route.payload),
+            "content": {"application/json": {"schema": schema}},
+        }
+    return operation
+
+
+def _operation_id(route: Route) -> str:
+    words = re.findall(r"[a-z_]+", route.path.removeprefix("/v1/"))
+    return "_".join([route.method.lower(), *words])
+
+
+def _query(schema: Schema) -> Iterator[Schema]:
+    for name, kind in schema.get("properties", {}).items():
+        shape = dict(kind)
+        yield {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": shape.pop("description", ""),
+            "schema": shape,
+        }
+
+
+def _responses(
+    route: Route, schemas: Mapping[type[Struct], Schema]
+) -> Iterator[tuple[str, Schema]]:
+    if isinstance(route.answer, str):
+        kind, schema = route.answer.partition(";")[0], _TEXTS.get(route.answer, {})
+    else:
+        kind, schema = "application/json", schemas[route.answer]
+    yield _response(route.status, kind, schema)
+    for status in sorted({*ALWAYS, *route.errors}):
+        yield _response(status, "application/json", schemas[Refusal])
+
+
+def _response(status: int, kind: str, schema: Schema) -> tuple[str, Schema]:
+    phrase = HTTPStatus(status).phrase
+    return str(status), {"description": phrase, "content": {kind: {"schema": schema}}}
+
+
+_KEYS = {"read": "READ_KEY or ADMIN_KEY", "admin": "ADMIN_KEY"}
+_TEXTS: dict[str, Schema] = {
+    "text/plain": {"type": "string"},
+    "application/x-ndjson": {"type": "string"},
+    MEDIA_TYPE: {"type": "object"},
+}

@@ -1,0 +1,264 @@
+"""What the operators' door can be asked: the parameters and bodies of its routes.
+
+The description of a field continues the sentence "it must be", and is what OpenAPI
+shows.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from mspc.calls.words import ERRORS, REASONS
+from mspc.journal.base import Filter
+from mspc.steering.base import Action, Limits
+
+MOST_IDS = 10_000
+MOST_CALLS = 1_000_000
+LONGEST_PERIOD_SECONDS = 86_400
+
+State = Literal["queued", "in_flight", "waiting", "succeeded", "dead", "cancelled"]
+Lasting = Literal["queued", "waiting", "succeeded", "dead", "cancelled"]
+Kind = Literal[
+    "cancelled",
+    "retried",
+    "deleted",
+    "paused",
+    "resumed",
+    "limited",
+    "unlimited",
+    "revealed",
+    "bulk",
+]
+Death = Literal[
+    "no_requeue", "max_attempts", "max_age", "permanent", "not_sendable", "damaged"
+]
+Error = Literal[
+    "bad_status",
+    "timeout",
+    "connect_timeout",
+    "connection_refused",
+    "connection_reset",
+    "dns",
+    "tls",
+    "protocol",
+    "denied_network",
+    "cancelled",
+    "unknown",
+]
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+_Date = Annotated[
+    Annotated[datetime, Meta(tz=True)] | None,
+    Meta(description="a date with its offset, 2030-01-31T08:00:00+01:00"),
+]
+_Word = Annotated[str, Meta(max_length=64, description="a label of a call")]
+_Id = Annotated[str, Meta(min_length=1, max_length=200)]
+_Ids = Annotated[
+    Annotated[list[_Id], Meta(min_length=1, max_length=MOST_IDS)] | None,
+    Meta(description=f"a list of 1 to {MOST_IDS} ids of calls"),
+]
+_States = Annotated[
+    list[State],
+    Meta(description="queued, in_flight, waiting, succeeded, dead or cancelled"),
+]
+_Reason = Annotated[
+    str, Meta(max_length=500, description="a text of at most 500 characters")
+]
+
+
+class Nothing(Struct, frozen=True):
+    """No parameters."""
+
+
+class _Filter(Struct, frozen=True, kw_only=True):
+    destination: Annotated[
+        str, Meta(max_length=2000, description="a destination, scheme://host:port")
+    ] = ""
+    url_prefix: Annotated[
+        str, Meta(max_length=8192, description="what a URL begins with")
+    ] = ""
+    method: Annotated[str, Meta(max_length=20, description="an HTTP method")] = ""
+    label: _Word = ""
+    reason: Annotated[
+        Death | Literal[""],
+        Meta(description=f"a reason of death: {', '.join(REASONS)}"),
+    ] = ""
+    error: Annotated[
+        Error | Literal[""],
+        Meta(description=f"an error of the last attempt: {', '.join(ERRORS)}"),
+    ] = ""
+    status: Annotated[
+        str,
+        Meta(
+            pattern=r"^([1-5][0-9][0-9]|[1-5]xx)?$",
+            description='a status of the last answer, "404" or "4xx"',
+        ),
+    ] = ""
+    created_after: _Date = None
+    created_before: _Date = None
+    attempts_min: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")
+    ] = 0
+
+    def _wanted(self, states: list[Any]) -> Filter:
+        after, before = self.created_after, self.created_before
+        return Filter(
+            states=frozenset(states),
+            destination=self.destination,
+            url_prefix=self.url_prefix,
+            method=self.method.upper(),
+            label=self.label,
+            reason=self.reason,
+            error=self.error,
+            status=self.status,
+            created_after=None if after is None else after.timestamp(),
+            created_before=None if before is None else before.timestamp(),
+            attempts_min=self.attempts_min,
+        )
+
+
+class CallFilter(_Filter, frozen=True, kw_only=True):
+    """Which calls."""
+
+    state: _States = []
+
+    def wanted(self) -> Filter:
+        return self._wanted(self.state)
+
+
+class CallsQuery(CallFilter, frozen=True, kw_only=True):
+    """Which page of which calls."""
+
+    limit: Annotated[
+        int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")
+    ] = 100
+    cursor: Annotated[
+        str, Meta(max_length=200, description="the next_cursor of the page before")
+    ] = ""
+
+
+class BulkFilter(_Filter, frozen=True, kw_only=True):
+    """Which calls a job is for: what is in flight is left alone."""
+
+    state: Annotated[
+        list[Lasting],
+        Meta(description="a list of queued, waiting, succeeded, dead, cancelled"),
+    ] = []
+
+    def wanted(self) -> Filter:
+        return self._wanted(self.state)
+
+
+class CallQuery(Struct, frozen=True):
+    """How much of a call."""
+
+    include: Annotated[
+        Literal["", "body"], Meta(description="body, for its headers and its body")
+    ] = ""
+
+
+class CurlQuery(Struct, frozen=True):
+    """How much of it."""
+
+    reveal: Annotated[
+        Literal["0", "1"], Meta(description="0, or 1 to show secrets (ADMIN_KEY)")
+    ] = "0"
+
+
+class ReasonQuery(Struct, frozen=True):
+    """Why something is done that has no body."""
+
+    reason: _Reason = ""
+
+
+class ReasonBody(Struct, frozen=True):
+    """Why something is done."""
+
+    reason: _Reason = ""
+
+
+class PauseBody(Struct, frozen=True):
+    """For how long, and why."""
+
+    until: _Date = None
+    reason: _Reason = ""
+
+
+_Many = Annotated[int, Meta(ge=1, le=1_000_000)]
+_Number = Annotated[
+    _Many | None, Meta(description="a whole number from 1 to 1000000, or null")
+]
+
+
+class LimitsBody(Struct, frozen=True):
+    """How fast a destination gets its calls."""
+
+    rate: _Number = None
+    period: Annotated[
+        Annotated[float, Meta(ge=0.001, le=LONGEST_PERIOD_SECONDS)]
+        | Annotated[str, Meta(pattern="^[1-9][0-9]{0,4}(ms|s|m|h)$")],
+        Meta(description='seconds up to a day, or a text such as "1s", "500ms", "1m"'),
+    ] = 1.0
+    parallelism: _Number = None
+    reason: _Reason = ""
+
+    def limits(self) -> Limits:
+        return Limits(self.rate, self.seconds, self.parallelism)
+
+    @property
+    def seconds(self) -> float:
+        """How long the period is."""
+        if not isinstance(self.period, str):
+            return float(self.period)
+        digits = self.period.rstrip("msh")
+        return int(digits) * _UNITS[self.period[len(digits) :]]
+
+
+_Action = Annotated[Action, Meta(description="retry, cancel or delete")]
+
+
+class PlanBody(Struct, frozen=True):
+    """What would be done to which calls."""
+
+    action: _Action
+    filter: Annotated[BulkFilter, Meta(description="an object")] = BulkFilter()
+
+
+class BulkBody(Struct, frozen=True, kw_only=True):
+    """What is done to which calls."""
+
+    action: _Action
+    filter: Annotated[BulkFilter | None, Meta(description="an object")] = None
+    ids: _Ids = None
+    all: Annotated[bool, Meta(description="true or false")] = False
+    limit: Annotated[
+        int,
+        Meta(ge=1, le=MOST_CALLS, description=f"a whole number from 1 to {MOST_CALLS}"),
+    ] = 1000
+    per_second: Annotated[
+        float, Meta(ge=0.01, le=10_000, description="a number from 0.01 to 10000")
+    ] = 50.0
+    reason: _Reason = ""
+
+
+class DecisionsQuery(Struct, frozen=True):
+    """Which decisions."""
+
+    target: Annotated[
+        str,
+        Meta(max_length=2000, description="the id of a call or job, or a destination"),
+    ] = ""
+    kind: Annotated[list[Kind], Meta(description="a kind of decision")] = []
+    limit: Annotated[
+        int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")
+    ] = 100
+
+
+class ExportQuery(Struct, frozen=True):
+    """Which calls are exported."""
+
+    state: Annotated[
+        list[Literal["queued", "waiting", "dead"]],
+        Meta(description="queued, waiting or dead"),
+    ] = []

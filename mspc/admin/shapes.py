@@ -1,0 +1,225 @@
+"""What the operators' door answers, besides calls: see api/shown.py for these."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+from mspc.api.shown import ShownAttempt, ShownCall, rfc3339, rfc3339_or_none
+from mspc.journal.base import Group, Tally
+from mspc.journal.events import Decided
+from mspc.steering.base import Job, Limits, Plan, Standing
+
+
+class ShownDecision(Struct, frozen=True):
+    """What somebody decided, and who."""
+
+    id: str
+    kind: str
+    at: str
+    who: str
+    targets: Sequence[str]
+    reason: str
+    details: dict[str, Any]
+
+
+class OneCall(ShownCall, frozen=True, kw_only=True):
+    """A call, and what somebody decided about it; with its request when asked for."""
+
+    decisions: tuple[ShownDecision, ...] = ()
+    headers: list[tuple[str, str]] | UnsetType = UNSET
+    body: str | UnsetType = UNSET
+    body_base64: str | UnsetType = UNSET
+    body_complete: bool | UnsetType = UNSET
+
+
+class CallList(Struct, frozen=True):
+    calls: list[ShownCall]
+    next_cursor: str | None
+
+
+class ShownGroup(Struct, frozen=True):
+    """Dead letters with one cause."""
+
+    reason: str
+    status: int | None
+    error: str | None
+    destination: str
+    count: int
+    first_at: str
+    last_at: str
+    latest_id: str
+    answer: str | None
+
+
+class GroupList(Struct, frozen=True):
+    groups: list[ShownGroup]
+
+
+class ShownLimits(Struct, frozen=True):
+    rate: int | None
+    period: str
+    parallelism: int | None
+
+
+class ShownDestination(Struct, frozen=True):
+    """Whom calls go to, and how that goes."""
+
+    destination: str
+    state: str
+    breaker: str
+    queued: int
+    waiting: int
+    in_flight: int
+    dead: int
+    oldest_due_at: str | None
+    limits: ShownLimits | None
+    paused_until: str | None
+    next_probe_at: str | None
+    last_attempt: ShownAttempt | None
+
+
+class DestinationList(Struct, frozen=True):
+    destinations: list[ShownDestination]
+
+
+class ShownPlan(Struct, frozen=True):
+    matched: int
+    more: bool
+    sample: Sequence[str]
+
+
+class ShownJob(Struct, frozen=True):
+    id: str
+    action: str
+    status: str
+    matched: int
+    done: int
+    failed: int
+    reason: str
+    who: str
+    started_at: str
+    finished_at: str | None
+
+
+class JobList(Struct, frozen=True):
+    jobs: list[ShownJob]
+
+
+class DecisionList(Struct, frozen=True):
+    decisions: list[ShownDecision]
+
+
+class Counted(Struct, frozen=True):
+    """So many in a minute, or in an hour."""
+
+    accepted: int
+    attempts: int
+    succeeded: int
+
+
+class Lately(Struct, frozen=True, rename={"minute": "1m", "hour": "60m"}):
+    minute: Counted
+    hour: Counted
+
+
+class Minutes(Struct, frozen=True):
+    """The last 60 minutes one by one, the oldest first."""
+
+    accepted: Sequence[int]
+    attempts: Sequence[int]
+    succeeded: Sequence[int]
+
+
+class Stats(Struct, frozen=True):
+    """How it goes, on the whole.
+
+    `in_flight` of the states is of this instance, and among `queued` and `waiting` too.
+    """
+
+    ready: bool
+    problem: str | None
+    remark: str | None
+    engine: str
+    spool: int | None
+    scope: str
+    states: dict[str, int]
+    oldest_due_at: str | None
+    oldest_due_age_seconds: float | None
+    rates: Lately
+    minutes: Minutes
+    events_dropped: int
+
+
+class Done(Struct, frozen=True):
+    """What was asked for was done."""
+
+    message: str
+    error: bool = False
+    id: str | UnsetType = UNSET
+    destination: str | UnsetType = UNSET
+
+
+class Wrong(Struct, frozen=True):
+    """One property or parameter that is wrong."""
+
+    property: str | None
+    message: str
+
+
+class Refusal(Struct, frozen=True):
+    """What was asked for was not done."""
+
+    error: bool
+    message: str
+    code: str
+    errors: list[Wrong] | UnsetType = UNSET
+
+
+def shown_group(group: Group) -> ShownGroup:
+    return ShownGroup(
+        *(group.reason, group.status, group.error or None, group.destination),
+        *(group.count, rfc3339(group.first_at), rfc3339(group.last_at)),
+        *(group.latest_id, group.answer or None),
+    )
+
+
+def shown_limits(limits: Limits) -> ShownLimits | None:
+    """None when there are none."""
+    if limits.rate is None and limits.parallelism is None:
+        return None
+    return ShownLimits(limits.rate, f"{limits.period:g}s", limits.parallelism)
+
+
+def shown_destination(
+    standing: Standing, tally: Tally, last: ShownAttempt | None
+) -> ShownDestination:
+    states = tally.states
+    return ShownDestination(
+        *(standing.destination, standing.state, standing.breaker),
+        *(states.get("queued", 0), states.get("waiting", 0), standing.in_flight),
+        *(states.get("dead", 0), rfc3339_or_none(tally.oldest_due)),
+        shown_limits(standing.limits),
+        rfc3339_or_none(standing.paused_until),
+        rfc3339_or_none(standing.next_probe),
+        last,
+    )
+
+
+def shown_plan(plan: Plan) -> ShownPlan:
+    return ShownPlan(plan.matched, plan.more, tuple(plan.sample))
+
+
+def shown_job(job: Job) -> ShownJob:
+    return ShownJob(
+        *(job.id, job.action, job.status, job.matched, job.done, job.failed),
+        *(job.reason, job.who, rfc3339(job.started_at)),
+        rfc3339_or_none(job.finished_at),
+    )
+
+
+def shown_decision(decided: Decided) -> ShownDecision:
+    return ShownDecision(
+        *(decided.id, decided.kind, rfc3339(decided.at), decided.who),
+        *(decided.targets, decided.reason, dict(decided.details)),
+    )

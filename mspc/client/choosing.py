@@ -1,0 +1,54 @@
+"""Which calls and which destinations, as mspc wants to have it said."""
+
+from argparse import Namespace
+from urllib.parse import quote, urlsplit
+
+from mspc.client.failures import WrongUse
+from mspc.client.moments import past
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def chosen(options: Namespace, now: float) -> dict[str, object]:
+    """The filter of grammar.add_filter, without what does not matter.
+
+    Args:
+        options: of the command line.
+        now: Unix seconds.
+    """
+    given = {
+        "state": getattr(options, "state", []),
+        "destination": destination(options.destination or ""),
+        "url_prefix": options.url_prefix,
+        "method": options.method,
+        "label": options.label,
+        "reason": options.death,
+        "error": options.error,
+        "status": options.status,
+        "created_after": past(options.after or "", now),
+        "created_before": past(options.before or "", now),
+        "attempts_min": options.attempts_min,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def destination(text: str) -> str:
+    """As mspc writes it: a URL's scheme, host and port; another name stays as it is.
+
+    Raises:
+        WrongUse: it cannot be read.
+    """
+    try:
+        parts = urlsplit(text)
+        if parts.scheme not in _PORTS or not parts.hostname:
+            return text
+        port = parts.port or _PORTS[parts.scheme]
+    except ValueError as exc:
+        raise WrongUse(f"{text!r} is no destination: {exc}.") from exc
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port}"
+
+
+def in_path(text: str) -> str:
+    """One segment of a path."""
+    return quote(text, safe="")

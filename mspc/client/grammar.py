@@ -1,0 +1,110 @@
+"""How a command line is built: words below words, and the options that many share."""
+
+from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Callable
+
+from mspc.calls.words import ERRORS, REASONS, STATES
+from mspc.client.session import Session
+
+Run = Callable[[Session], int]
+
+
+class Words:
+    """What may follow a word: nouns, or the verbs of one."""
+
+    def __init__(self, parser: ArgumentParser) -> None:
+        self._below = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def noun(self, name: str, told: str) -> "Words":
+        return Words(self._below.add_parser(name, help=told, description=told))
+
+    def verb(self, name: str, run: Run, told: str) -> ArgumentParser:
+        """A command; its parser takes the options that are its own."""
+        parser = self._below.add_parser(name, help=told, description=told)
+        add_common(parser, SUPPRESS)
+        parser.set_defaults(run=run)
+        return parser
+
+    def elsewhere(self, name: str, told: str) -> None:
+        """A command of the program that serves (see dispatch.py); listed only."""
+        self._below.add_parser(name, help=told)
+
+
+def add_common(parser: ArgumentParser, default: object = None) -> None:
+    """The options of every command, which may stand in front of its noun as well.
+
+    Args:
+        parser: gets them.
+        default: SUPPRESS behind the noun, else it would undo what stands before it.
+    """
+    parser.add_argument(
+        "--config",
+        metavar="PATH",
+        default=default,
+        help="the settings; default: MSPC_CONFIG, or env.yml in the working folder"
+        " (for `python mspc.py`: in its own)",
+    )
+    forms = parser.add_mutually_exclusive_group()
+    for form, told in (("json", "one JSON text"), ("jsonl", "a JSON object a line")):
+        forms.add_argument(
+            f"--{form}",
+            dest="form",
+            action="store_const",
+            const=form,
+            default=default or "text",
+            help=f"print {told}",
+        )
+
+
+def add_filter(parser: ArgumentParser, states: bool = True) -> None:
+    """Which calls: all that match every one of these.
+
+    Args:
+        parser: gets them.
+        states: whether the state is a question.
+    """
+    group = parser.add_argument_group("which calls")
+    if states:
+        group.add_argument(
+            "--state",
+            action="append",
+            default=[],
+            choices=STATES,
+            help="may be given several times",
+        )
+    group.add_argument("--destination", help="scheme://host:port")
+    group.add_argument("--url-prefix", metavar="URL", help="what the URL begins with")
+    group.add_argument("--method", type=str.upper)
+    group.add_argument("--label", help="one of the call's labels")
+    group.add_argument("--death", choices=REASONS, help="why it is a dead letter")
+    group.add_argument("--error", choices=ERRORS, help="of its last attempt")
+    group.add_argument("--status", help="of its last answer: 404, or 4xx")
+    when = "accepted since: 24h ago, 2026-01-31, or a date with its time"
+    group.add_argument("--after", metavar="TIME", help=when)
+    group.add_argument("--before", metavar="TIME", help="accepted before: the same")
+    group.add_argument("--attempts-min", metavar="N", type=int)
+
+
+def add_reason(parser: ArgumentParser) -> None:
+    told = "why, in your words: kept with the decision"
+    parser.add_argument("--reason", metavar="TEXT", default="", help=told)
+
+
+def add_job(parser: ArgumentParser, fast: bool = False) -> None:
+    """How a job that many calls are in is done.
+
+    Args:
+        parser: gets them.
+        fast: whether so many in a second is a question.
+    """
+    group = parser.add_argument_group("how")
+    group.add_argument("--all", action="store_true", help="without any filter")
+    group.add_argument("--dry-run", action="store_true", help="change nothing")
+    group.add_argument("--yes", action="store_true", help="do not ask; for scripts")
+    add_reason(parser)
+    group.add_argument(
+        "--limit", metavar="N", type=int, default=1000, help="of calls; default: 1000"
+    )
+    if fast:
+        told = "calls in a second; default: 50"
+        group.add_argument("--per-second", metavar="N", type=float, help=told)

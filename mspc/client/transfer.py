@@ -1,0 +1,185 @@
+"""`mspc export` and `mspc import`: the calls that there are, a line of JSON each."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from mspc.calls.words import DEAD, QUEUED, WAITING
+from mspc.client.failures import Failure, SaidNo, WrongUse
+from mspc.client.grammar import Words
+from mspc.client.session import Session
+
+CALLS_IN_A_BATCH = 500
+# Half of what mspc takes in one request unless told otherwise (MAX_REQUEST_BYTES).
+BYTES_IN_A_BATCH = 512 * 1024
+_ENDED = b'{"error":'
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A call of an export.
+
+    Attributes:
+        number: of the line, from 1.
+        call: as its client sent it.
+    """
+
+    number: int
+    call: bytes
+
+
+def add(words: Words) -> None:
+    told = "print the open calls and the dead letters, as import takes them"
+    giving = words.verb("export", _export, told)
+    giving.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        choices=(QUEUED, WAITING, DEAD),
+        help="may be given several times",
+    )
+    taking = words.verb("import", _import, "hand over the open calls of an export")
+    taking.add_argument("file", metavar="FILE", help="- for standard input")
+    told = "the dead letters too: they are made again"
+    taking.add_argument("--dead", action="store_true", help=told)
+
+
+def _export(session: Session) -> int:
+    query = {"state": session.options.state}
+    session.output.lines(_checked(session.mspc.lines("/v1/export", query)))
+    return 0
+
+
+def _checked(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """The lines of an export; the one that says that it is not all is raised."""
+    for line in lines:
+        if line.startswith(_ENDED):
+            raise SaidNo(f"The export is not complete: {json.loads(line)['message']}")
+        yield line
+
+
+def _import(session: Session) -> int:
+    with _opened(session) as file:
+        return Import(session).run(file)
+
+
+def _opened(session: Session) -> AbstractContextManager[BinaryIO]:
+    name = session.options.file
+    if name == "-":
+        return nullcontext(session.stdin.buffer)
+    try:
+        return open(name, "rb")
+    except OSError as exc:
+        raise WrongUse(f"{name} cannot be read: {exc.strerror}.") from exc
+
+
+class Import:
+    """Hands over the calls of an export, in their order, and goes on after a no."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._accepted = 0
+        self._failed = 0
+        self._left_out = 0
+
+    def run(self, file: Iterable[bytes]) -> int:
+        """Returns the exit code."""
+        behind = 0
+        try:
+            for batch in batches(self._lines(file)):
+                self._hand_over(batch)
+                behind = batch[-1].number
+                self._session.progress(f"{self._accepted} accepted")
+        except (Failure, KeyboardInterrupt):
+            self._session.progress("")
+            self._session.say(f"What stands up to line {behind} was handed over.")
+            raise
+        self._session.progress("")
+        self._session.output.item(
+            {
+                "accepted": self._accepted,
+                "failed": self._failed,
+                "left_out": self._left_out,
+            }
+        )
+        return 1 if self._failed else 0
+
+    def _lines(self, file: Iterable[bytes]) -> Iterator[Line]:
+        """Those that are to be handed over; the others are counted."""
+        for number, text in enumerate(file, 1):
+            if text.startswith(_ENDED):
+                self._refuse(number, "The export ended early: it is not complete.")
+                continue
+            try:
+                line = json.loads(text)
+                dead = line["call"]["state"] == DEAD
+                call = _payload(line)
+            except (ValueError, KeyError, TypeError):
+                self._refuse(number, "It is no call of an export.")
+                continue
+            if dead and not self._session.options.dead:
+                self._left_out += 1
+            elif call is None:
+                self._refuse(number, "The export does not have what was sent.")
+            else:
+                yield Line(number, call)
+
+    def _hand_over(self, batch: list[Line]) -> None:
+        if len(batch) == 1:
+            self._alone(batch[0])
+            return
+        body = b'{"calls": [%s]}' % b",".join(line.call for line in batch)
+        try:
+            answer = self._session.mspc.send("/v1/calls:batch", body)
+        except SaidNo:  # MAX_REQUEST_BYTES is small here
+            for line in batch:
+                self._alone(line)
+            return
+        for line, item in zip(batch, answer["calls"], strict=True):
+            if "id" in item:
+                self._accepted += 1
+            else:
+                self._refuse(line.number, item["message"])
+
+    def _alone(self, line: Line) -> None:
+        try:
+            self._session.mspc.send("/v1/calls", line.call)
+        except SaidNo as exc:
+            self._refuse(line.number, str(exc))
+        else:
+            self._accepted += 1
+
+    def _refuse(self, number: int, why: str) -> None:
+        self._failed += 1
+        self._session.say(f"Line {number}: {why}")
+
+
+def _payload(line: dict[str, str]) -> bytes | None:
+    """As the client sent it; None where RabbitMQ could not look it up.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    if "payload_base64" in line:  # it is not UTF-8, so it is no JSON
+        raise ValueError
+    if "payload" not in line:
+        return None
+    json.loads(line["payload"])  # else it could be two, between commas
+    return line["payload"].encode()
+
+
+def batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """As many lines together as one request may have; a long one is alone."""
+    batch: list[Line] = []
+    size = 0
+    for line in lines:
+        full = size + len(line.call) > BYTES_IN_A_BATCH
+        if batch and (full or len(batch) == CALLS_IN_A_BATCH):
+            yield batch
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line.call) + 1
+    if batch:
+        yield batch

@@ -1,0 +1,28 @@
+"""What serving imports, in the order in which it must.
+
+Signals come first: during the imports below, too, somebody may ask us to stop. Then
+patching, before every other import: amqpstorm, urllib3 and logging create their locks,
+threads and sockets at import or construction time, and those must be gevent's.
+"""
+
+from mspc.process import first
+
+first.prepare()
+
+import gc  # noqa: E402
+
+gc.disable()  # what is imported stays: looking for garbage took an eighth of the start
+
+from gevent import events, monkey  # noqa: E402
+
+# Each of gevent's 25 events would have it read what every installed package is an entry
+# point of: a fifth of the start, for plugins that nobody has.
+events.notify_and_call_entry_points = events.notify  # type: ignore[attr-defined]
+monkey.patch_all()
+
+from mspc.main import main  # noqa: E402
+
+gc.freeze()
+gc.enable()
+
+__all__ = ["main"]

@@ -1,0 +1,702 @@
+"""What can be asked at the operators' door, and what is said of mistakes."""
+
+import json
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mspc.admin.app import admin_routes
+from mspc.admin.queries import Death, Error, Kind, State
+from mspc.api.codes import CODES
+from mspc.calls.words import ERRORS, REASONS, STATES
+from mspc.errors import JournalUnavailable, NotPossible, QueueUnavailable
+from mspc.journal import events
+from mspc.journal.base import Filter, Group, Tally
+from mspc.journal.events import Decided
+from mspc.steering.base import Limits, Standing
+from tests.support.operators import (
+    ANSWER,
+    AT,
+    ATTEMPTED,
+    CALL_ID,
+    DESTINATION,
+    JOB_ID,
+    SEEN,
+    SHOWN_AT,
+    seen,
+)
+from tests.unit.admin.conftest import HOST, MAX_BYTES, ONE, READ, Door
+
+ATTEMPT = {
+    "number": 1,
+    "started_at": "2027-01-15T08:00:01.250Z",
+    "duration_ms": 12,
+    "status": 500,
+    "error": "bad_status",
+    "decision": "retry",
+    "next_attempt_at": "2027-01-15T08:00:06.250Z",
+    "reason": None,
+    "text": "told by the service",
+    "answer": ANSWER,
+}
+CALL = {
+    "id": CALL_ID,
+    "state": "waiting",
+    "held": None,
+    "method": "POST",
+    "url": SEEN.url,
+    "destination": DESTINATION,
+    "labels": ["order-1"],
+    "created_at": SHOWN_AT,
+    "next_attempt_at": "2027-01-15T08:00:06.250Z",
+    "attempts": 1,
+    "max_attempts": None,
+    "body_bytes": 9,
+    "finished_at": None,
+    "reason": None,
+    "last_attempt": ATTEMPT,
+}
+
+
+def test_the_words_are_those_of_the_vocabulary() -> None:
+    assert State.__args__ == STATES
+    assert Error.__args__ == ERRORS
+    assert Death.__args__ == REASONS
+    assert Kind.__args__ == events.Kind.__args__
+
+
+class TestList:
+    def test_the_shape(self, door: Door) -> None:
+        assert door.get("/v1/calls") == {"calls": [CALL], "next_cursor": None}
+
+    def test_the_filter(self, door: Door) -> None:
+        query = urlencode(
+            [
+                ("state", "dead"),
+                ("state", "waiting"),
+                ("destination", DESTINATION),
+                ("url_prefix", "https://service.test/a b"),
+                ("method", "post"),
+                ("label", "order-1"),
+                ("reason", "max_age"),
+                ("error", "dns"),
+                ("status", "4xx"),
+                ("created_after", "2027-01-15T09:00:00.250+01:00"),
+                ("created_before", "2027-01-15T08:00:01Z"),
+                ("attempts_min", "3"),
+            ]
+        )
+        door.get(f"/v1/calls?{query}")
+        assert door.view.asked == [
+            Filter(
+                states=frozenset({"dead", "waiting"}),
+                destination=DESTINATION,
+                url_prefix="https://service.test/a b",
+                method="POST",
+                label="order-1",
+                reason="max_age",
+                error="dns",
+                status="4xx",
+                created_after=AT,
+                created_before=AT + 0.75,
+                attempts_min=3,
+            )
+        ]
+
+    def test_page_by_page(self, door: Door) -> None:
+        door.view.known = [seen(number) for number in range(5)]
+        found, cursor = [], ""
+        for _ in range(3):
+            page = door.get(f"/v1/calls?limit=2&state=waiting{cursor}")
+            found += [int(call["id"], 16) for call in page["calls"]]
+            cursor = f"&cursor={page['next_cursor']}"
+        assert found == [4, 3, 2, 1, 0]
+        assert page["next_cursor"] is None
+
+    @pytest.mark.parametrize(
+        "cursor", ["x", "é", "W10", "WzEsInh4Il0", "a" * 200, "WyJhIiwxXQ", "%00", "="]
+    )
+    def test_a_wrong_cursor(self, door: Door, cursor: str) -> None:
+        answer = door.refused("GET", f"/v1/calls?cursor={quote(cursor)}")
+        assert answer["code"] == "invalid_properties"
+        assert [one["property"] for one in answer["errors"]] == ["cursor"]
+
+    def test_a_cursor_of_another_list(self, door: Door) -> None:
+        door.view.known = [seen(number) for number in range(5)]
+        cursor = door.get("/v1/calls?limit=2&state=waiting&state=dead")["next_cursor"]
+        again = f"cursor={cursor}&limit=1"
+        assert (
+            len(door.get(f"/v1/calls?state=dead&state=waiting&{again}")["calls"]) == 1
+        )
+        answer = door.refused("GET", f"/v1/calls?state=dead&{again}")
+        assert answer["message"] == (
+            "cursor must be used with the filter of the page that it comes from."
+        )
+
+    def test_what_is_in_flight_is_told_from_the_open_calls(self, door: Door) -> None:
+        door.view.known = [seen(1, state="queued"), seen(2), seen(3, state="dead")]
+        door.steering.flying = {f"{1:032x}"}
+        states = {call["state"] for call in door.get("/v1/calls")["calls"]}
+        assert states == {"in_flight", "waiting", "dead"}
+        for state, number in (("in_flight", 1), ("waiting", 2), ("dead", 3)):
+            (call,) = door.get(f"/v1/calls?state={state}")["calls"]
+            assert (call["id"], call["state"]) == (f"{number:032x}", state)
+        assert door.get("/v1/calls?state=queued")["calls"] == []
+
+    @pytest.mark.parametrize("limit", [1, 2, 100])
+    def test_what_is_in_flight_is_looked_for_page_by_page(
+        self, door: Door, limit: int
+    ) -> None:
+        door.view.known = [seen(number) for number in range(60)]
+        door.steering.flying = {f"{number:032x}" for number in (2, 30, 31)}
+        found: list[int] = []
+        path = f"/v1/calls?state=in_flight&limit={limit}"
+        cursor = ""
+        for _ in range(60):
+            page = door.get(f"{path}{cursor}")
+            assert len(page["calls"]) <= limit
+            found += [int(call["id"], 16) for call in page["calls"]]
+            if page["next_cursor"] is None:
+                break
+            cursor = f"&cursor={page['next_cursor']}"
+        assert found == [31, 30, 2]
+
+    @pytest.mark.parametrize(
+        ("standing", "held"),
+        [
+            (Standing(DESTINATION), None),
+            (Standing(DESTINATION, state="paused"), "paused"),
+            (Standing(DESTINATION, state="held"), "breaker"),
+            (Standing(DESTINATION, limits=Limits(rate=1)), "rate"),
+            (Standing(DESTINATION, limits=Limits(parallelism=1)), "rate"),
+        ],
+    )
+    def test_held(self, door: Door, standing: Standing, held: str | None) -> None:
+        door.steering.states = {DESTINATION: standing}
+        door.view.known = [SEEN, seen(1, state="dead"), seen(2)]
+        door.steering.flying = {f"{2:032x}"}
+        calls = door.get("/v1/calls")["calls"]
+        assert {call["state"]: call["held"] for call in calls} == {
+            "waiting": held,
+            "dead": None,
+            "in_flight": None,
+        }
+
+    def test_what_is_not_due_waits_for_its_time(self, door: Door) -> None:
+        door.now = AT
+        door.steering.states = {
+            DESTINATION: Standing(DESTINATION, limits=Limits(rate=1))
+        }
+        assert door.get(ONE)["held"] is None
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("query", "properties"),
+        [
+            ("limit=0", ["limit"]),
+            ("limit=1001", ["limit"]),
+            ("limit=x&state=alive&status=99", ["state", "status", "limit"]),
+            ("limit=1&limit=2", ["limit"]),
+            ("limt=1", ["limt"]),
+            ("created_after=yesterday", ["created_after"]),
+            ("created_after=2027-01-15T08:00:00", ["created_after"]),
+            ("created_after=9999999999999999999", ["created_after"]),
+            (
+                "attempts_min=-1&nothing=&reason=x",
+                ["nothing", "reason", "attempts_min"],
+            ),
+            ("error=x", ["error"]),
+            ("%00=1", ["\0"]),
+            ("%ff=1", ["\ufffd"]),
+            ("&".join(f"a{number}=" for number in range(11)), None),
+            ("&".join(f"a{number}=" for number in range(999)), None),
+        ],
+    )
+    def test_of_a_query(
+        self, door: Door, query: str, properties: list[str] | None
+    ) -> None:
+        answer = door.refused("GET", f"/v1/calls?{query}")
+        assert answer["code"] == "invalid_properties"
+        found = [one["property"] for one in answer["errors"]]
+        if properties is not None:
+            assert sorted(found) == sorted(properties)
+        assert len(found) <= 11
+
+    def test_sentences(self, door: Door) -> None:
+        answer = door.refused("GET", "/v1/calls?limit=many&stat=dead&foo=1")
+        assert answer["errors"] == [
+            {
+                "property": "stat",
+                "message": '"stat" is not a parameter here; did you mean state?',
+            },
+            {
+                "property": "foo",
+                "message": '"foo" is not a parameter here; there are destination, '
+                "url_prefix, method, label, reason, error, status, created_after, "
+                "created_before, attempts_min, state, limit, cursor.",
+            },
+            {
+                "property": "limit",
+                "message": 'limit must be a whole number from 1 to 1000, not "many".',
+            },
+        ]
+        assert answer["message"] == " ".join(one["message"] for one in answer["errors"])
+
+    @pytest.mark.parametrize(
+        ("body", "properties"),
+        [
+            ({}, ["action"]),
+            ({"action": "burn", "limit": 0}, ["action", "limit"]),
+            ({"action": "retry"}, ["filter"]),
+            ({"action": "retry", "filter": {}}, ["filter"]),
+            ({"action": "retry", "filter": {"state": []}}, ["filter"]),
+            ({"action": "retry", "filter": []}, ["filter"]),
+            ({"action": "retry", "filter": {"stat": "dead"}}, ["filter.stat"]),
+            ({"action": "retry", "filter": {"state": ["in_flight"]}}, ["filter.state"]),
+            (
+                {"action": "retry", "filter": {"status": "1", "label": 1}, "x": 1},
+                ["x", "filter.label", "filter.status"],
+            ),
+            ({"action": "retry", "ids": []}, ["ids"]),
+            ({"action": "retry", "ids": [""]}, ["ids"]),
+            ({"action": "retry", "ids": ["a"], "all": True}, ["ids"]),
+            ({"action": "retry", "ids": ["a"], "filter": {"label": "a"}}, ["ids"]),
+            ({"action": "retry", "all": 1}, ["all"]),
+            ({"action": "retry", "all": True, "per_second": 0}, ["per_second"]),
+            ({"action": "retry", "all": True, "reason": "x" * 501}, ["reason"]),
+        ],
+    )
+    def test_of_a_job(self, door: Door, body: object, properties: list[str]) -> None:
+        answer = door.refused("POST", "/v1/bulk", body)
+        assert sorted(one["property"] for one in answer["errors"]) == sorted(properties)
+        assert door.steering.done == []
+
+    @pytest.mark.parametrize(
+        ("body", "property_"),
+        [
+            ({}, "rate"),
+            ({"rate": None}, "rate"),
+            ({"rate": 0}, "rate"),
+            ({"rate": 1.5}, "rate"),
+            ({"rate": True}, "rate"),
+            ({"parallelism": 0}, "parallelism"),
+            ({"rate": 1, "period": 0}, "period"),
+            ({"rate": 1, "period": "0s"}, "period"),
+            ({"rate": 1, "period": "1d"}, "period"),
+            ({"rate": 1, "period": "99999h"}, "period"),
+            ({"rate": 1, "periode": "1s"}, "periode"),
+        ],
+    )
+    def test_of_limits(self, door: Door, body: object, property_: str) -> None:
+        answer = door.refused("PUT", f"{HOST}/limits", body)
+        assert [one["property"] for one in answer["errors"]] == [property_]
+
+    @pytest.mark.parametrize("body", [b"[]", b"x", b"1", b"{", b"\xff", b"[" * 99_999])
+    def test_of_a_body_that_is_no_object(self, door: Door, body: bytes) -> None:
+        for path in ("/v1/bulk", "/v1/calls", f"{ONE}/retry"):
+            answer = door.refused("POST", path, body, 422)
+            assert answer["code"] == "not_an_object"
+
+    def test_of_a_body_that_is_too_large(self, door: Door) -> None:
+        answer = door.refused("POST", "/v1/bulk", b" " * (MAX_BYTES + 1), 413)
+        assert answer["code"] == "too_large"
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "x",
+            "https%3A%2F%2Fservice.test",
+            "service.test%3A443",
+            "https%3A%2F%2F%3A1x",
+        ],
+    )
+    def test_of_a_destination(self, door: Door, key: str) -> None:
+        answer = door.refused("POST", f"/v1/destinations/{key}/pause")
+        assert [one["property"] for one in answer["errors"]] == ["key"]
+        assert door.steering.done == []
+
+    def test_of_a_pause(self, door: Door) -> None:
+        until = "2027-01-15T08:00:00Z"
+        answer = door.refused("POST", f"{HOST}/pause", {"until": until})
+        assert answer["message"] == "until must be in the future."
+
+
+class TestOneCall:
+    def test_the_shape(self, door: Door) -> None:
+        door.view.decided = [Decided("retried", AT, "admin", (CALL_ID,), "why", id="1")]
+        assert door.get(ONE) == {
+            **CALL,
+            "attempts_log": [ATTEMPT],
+            "decisions": [
+                {
+                    "id": "1",
+                    "kind": "retried",
+                    "at": SHOWN_AT,
+                    "who": "admin",
+                    "targets": [CALL_ID],
+                    "reason": "why",
+                    "details": {},
+                }
+            ],
+        }
+
+    def test_with_its_request(self, door: Door) -> None:
+        call = door.get(f"{ONE}?include=body")
+        assert call["headers"] == [
+            ["X-Auth", "***"],
+            ["Cookie", "***"],
+            ["Content-Type", "application/json"],
+        ]
+        assert (call["body"], call["body_complete"]) == ('{"a": 1}\n', True)
+
+    def test_of_bytes_that_are_no_text(self, door: Door) -> None:
+        door.view.known = [seen(1, body=b"\xff\0", body_bytes=2)]
+        call = door.get(f"/v1/calls/{1:032x}?include=body")
+        assert call["body_base64"] == "/wA="
+        assert "body" not in call
+
+    def test_of_a_long_body_the_queue_has_the_rest(self, door: Door) -> None:
+        door.view.known = [seen(1, body=b"[1", body_bytes=4)]
+        path = f"/v1/calls/{1:032x}?include=body"
+        assert door.get(path)["body_complete"] is False
+        door.steering.payloads[f"{1:032x}"] = json.dumps(
+            {"url": "http://a.test/", "body": "[12]"}
+        ).encode()
+        call = door.get(path)
+        assert (call["body"], call["body_complete"]) == ("[12]", True)
+
+    def test_nobody_knows_it(self, door: Door) -> None:
+        for method, path in (
+            ("GET", "/v1/calls/x%2Fy"),
+            ("GET", "/v1/calls/x/curl"),
+            ("DELETE", "/v1/calls/x"),
+            ("POST", "/v1/calls/x/retry"),
+        ):
+            assert door.refused(method, path, status=404)["code"] == "no_such_call"
+
+    def test_cancel(self, door: Door) -> None:
+        answer = door.ask("DELETE", f"{ONE}?reason=a%20typo")
+        assert answer.json == {"error": False, "message": "Cancelled", "id": CALL_ID}
+        assert door.steering.done == [("cancel", CALL_ID, "admin", "a typo")]
+
+    def test_retry(self, door: Door) -> None:
+        assert door.ask("POST", f"{ONE}/retry").status == 200
+        assert door.ask("POST", f"{ONE}/retry", {"reason": "mended"}).status == 200
+        assert door.steering.done == [
+            ("retry", CALL_ID, "admin", ""),
+            ("retry", CALL_ID, "admin", "mended"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("failure", "status", "code"),
+        [
+            (NotPossible("already_succeeded", "It has."), 409, "already_succeeded"),
+            (NotPossible("waits_in_rabbitmq", "Until."), 409, "waits_in_rabbitmq"),
+            (JournalUnavailable("It is off.", off=True), 501, "journal_off"),
+            (JournalUnavailable("It is away."), 503, "journal_unavailable"),
+            (QueueUnavailable("It is away."), 503, "queue_unavailable"),
+        ],
+    )
+    def test_what_cannot_be_done(
+        self, door: Door, failure: Any, status: int, code: str
+    ) -> None:
+        door.steering.refusal = failure
+        for method, path in (("DELETE", ONE), ("POST", f"{ONE}/retry")):
+            answer = door.refused(method, path, status=status)
+            assert answer["code"] == code
+            assert CODES[code] == status
+
+    def test_in_flight(self, door: Door) -> None:
+        door.steering.flying = {CALL_ID}
+        assert door.refused("DELETE", ONE, status=409)["code"] == "in_flight"
+
+    def test_a_new_one(self, door: Door) -> None:
+        answer = door.ask("POST", "/v1/calls", b'{"url": "http://a.test/"}')
+        ((call, _),) = door.queue.store.rows.values()
+        assert (answer.status, answer.json["id"]) == (202, call.id)
+        assert call.payload == b'{"url": "http://a.test/"}'
+        wrong = door.refused("POST", "/v1/calls", {"url": "x", "bdy": 1})
+        assert [one["property"] for one in wrong["errors"]] == ["url", "bdy"]
+        door.queue.broken = "The broker is away."
+        wrong = door.refused("POST", "/v1/calls", {"url": "http://a.test/"}, 503)
+        assert wrong["code"] == "not_stored"
+
+
+STANDING = Standing(DESTINATION, "held", "open", 3, Limits(5, 0.5, 10), None, AT)
+SHOWN: dict[str, Any] = {
+    "destination": DESTINATION,
+    "state": "held",
+    "breaker": "open",
+    "queued": 1,
+    "waiting": 2,
+    "in_flight": 3,
+    "dead": 4,
+    "oldest_due_at": SHOWN_AT,
+    "limits": {"rate": 5, "period": "0.5s", "parallelism": 10},
+    "paused_until": None,
+    "next_probe_at": SHOWN_AT,
+    "last_attempt": ATTEMPT,
+}
+
+
+class TestDestinations:
+    @pytest.fixture
+    def door(self) -> Door:
+        door = Door()
+        states = {"queued": 1, "waiting": 2, "dead": 4}
+        door.view.tallies = {DESTINATION: Tally(states, AT, ATTEMPTED)}
+        door.steering.states = {
+            DESTINATION: STANDING,
+            "http://b.test:80": Standing("http://b.test:80", "paused"),
+        }
+        return door
+
+    def test_the_shapes(self, door: Door) -> None:
+        assert door.get(HOST) == SHOWN
+        paused, held = door.get("/v1/destinations")["destinations"]
+        assert held == SHOWN
+        assert (paused["destination"], paused["state"]) == (
+            "http://b.test:80",
+            "paused",
+        )
+        assert (paused["dead"], paused["limits"]) == (0, None)
+
+    def test_nobody_knows_it(self, door: Door) -> None:
+        path = "/v1/destinations/http%3A%2F%2Fc.test%3A80"
+        assert door.refused("GET", path, status=404)["code"] == "no_such_destination"
+
+    def test_pause_and_resume(self, door: Door) -> None:
+        until = "2027-01-15T08:00:11Z"
+        answer = door.ask("POST", f"{HOST}/pause", {"until": until, "reason": "move"})
+        assert answer.json == {
+            "error": False,
+            "message": "Paused until 2027-01-15T08:00:11.000Z",
+            "destination": DESTINATION,
+        }
+        assert door.ask("POST", f"{HOST}/pause").json["message"] == "Paused"
+        assert door.ask("POST", f"{HOST}/resume").status == 200
+        assert door.steering.done == [
+            ("pause", DESTINATION, "admin", AT + 10.75, "move"),
+            ("pause", DESTINATION, "admin", None, ""),
+            ("resume", DESTINATION, "admin", ""),
+        ]
+
+    @pytest.mark.parametrize(
+        ("body", "limits"),
+        [
+            ({"rate": 5}, Limits(5, 1.0, None)),
+            ({"rate": 5, "period": "500ms"}, Limits(5, 0.5, None)),
+            ({"rate": 5, "period": "2m", "parallelism": 3}, Limits(5, 120.0, 3)),
+            ({"rate": 5, "period": "1h"}, Limits(5, 3600.0, None)),
+            ({"rate": 5, "period": "7s"}, Limits(5, 7.0, None)),
+            ({"parallelism": 1, "period": 0.25}, Limits(None, 0.25, 1)),
+        ],
+    )
+    def test_limits(self, door: Door, body: object, limits: Limits) -> None:
+        assert door.ask("PUT", f"{HOST}/limits", body).status == 200
+        assert door.ask("DELETE", f"{HOST}/limits?reason=done").status == 200
+        assert door.steering.done == [
+            ("limit", DESTINATION, "admin", limits, ""),
+            ("limit", DESTINATION, "admin", None, "done"),
+        ]
+
+
+class TestMany:
+    def test_groups(self, door: Door) -> None:
+        door.view.found = [
+            Group("max_age", None, "dns", DESTINATION, 7, AT, AT, CALL_ID),
+            Group("permanent", 410, "", DESTINATION, 1, AT, AT, CALL_ID, "gone"),
+        ]
+        first, second = door.get("/v1/dead/groups", key=READ)["groups"]
+        assert first == {
+            "reason": "max_age",
+            "status": None,
+            "error": "dns",
+            "destination": DESTINATION,
+            "count": 7,
+            "first_at": SHOWN_AT,
+            "last_at": SHOWN_AT,
+            "latest_id": CALL_ID,
+            "answer": None,
+        }
+        assert (second["status"], second["error"], second["answer"]) == (
+            410,
+            None,
+            "gone",
+        )
+
+    def test_a_plan(self, door: Door) -> None:
+        body = {"action": "delete", "filter": {"state": ["dead"], "status": "404"}}
+        answer = door.ask("POST", "/v1/bulk/plan", body)
+        assert answer.json == {"matched": 1, "more": False, "sample": [CALL_ID]}
+        wanted = Filter(states=frozenset({"dead"}), status="404")
+        assert door.steering.done == [("plan", "delete", wanted)]
+
+    def test_a_job(self, door: Door) -> None:
+        body = {"action": "retry", "ids": [CALL_ID], "limit": 2, "per_second": 5}
+        answer = door.ask("POST", "/v1/bulk", {**body, "reason": "mended"})
+        assert answer.status == 202
+        assert answer.json == {
+            "id": JOB_ID,
+            "action": "retry",
+            "status": "running",
+            "matched": 1,
+            "done": 0,
+            "failed": 0,
+            "reason": "mended",
+            "who": "admin",
+            "started_at": SHOWN_AT,
+            "finished_at": None,
+        }
+        assert door.get(f"/v1/bulk/{JOB_ID}") == answer.json
+        assert door.get("/v1/bulk") == {"jobs": [answer.json]}
+        assert door.ask("DELETE", f"/v1/bulk/{JOB_ID}").json == answer.json
+        assert door.steering.done == [
+            ("begin", "retry", (CALL_ID,), "admin", 2, 5.0, "mended"),
+            ("stop_job", JOB_ID, "admin"),
+        ]
+        for method in ("GET", "DELETE"):
+            wrong = door.refused(method, "/v1/bulk/x", status=404)
+            assert wrong["code"] == "no_such_job"
+
+    def test_every_call_must_be_meant(self, door: Door) -> None:
+        door.ask("POST", "/v1/bulk", {"action": "cancel", "all": True})
+        assert door.steering.done == [
+            ("begin", "cancel", Filter(), "admin", 1000, 50.0, "")
+        ]
+
+    def test_stats(self, door: Door) -> None:
+        door.steering.states = {DESTINATION: Standing(DESTINATION, in_flight=3)}
+        door.problem = "The broker is away."
+        stats = door.get("/v1/stats", key=READ)
+        minutes = stats.pop("minutes")
+        assert {name: len(values) for name, values in minutes.items()} == {
+            "accepted": 60,
+            "attempts": 60,
+            "succeeded": 60,
+        }
+        assert stats == {
+            "ready": False,
+            "problem": "The broker is away.",
+            "remark": None,
+            "engine": "sqlite",
+            "spool": None,
+            "scope": "all",
+            "states": {
+                "queued": 0,
+                "in_flight": 3,
+                "waiting": 1,
+                "succeeded": 0,
+                "dead": 0,
+                "cancelled": 0,
+            },
+            "oldest_due_at": SHOWN_AT,
+            "oldest_due_age_seconds": 10.0,
+            "rates": {
+                "1m": {"accepted": 1, "attempts": 2, "succeeded": 3},
+                "60m": {"accepted": 60, "attempts": 120, "succeeded": 180},
+            },
+            "events_dropped": 0,
+        }
+
+    def test_decisions(self, door: Door) -> None:
+        door.view.decided = [
+            Decided("paused", AT, "admin", (DESTINATION,), details={"until": None}),
+            Decided("cancelled", AT, "calls", (CALL_ID,)),
+        ]
+        assert len(door.get("/v1/decisions")["decisions"]) == 2
+        for query in (f"target={quote(DESTINATION)}", "kind=paused", "limit=1"):
+            (only,) = door.get(f"/v1/decisions?{query}")["decisions"]
+            assert (only["kind"], only["details"]) == ("paused", {"until": None})
+        door.refused("GET", "/v1/decisions?kind=burnt")
+
+    def test_export(self, door: Door) -> None:
+        door.view.known = [seen(number) for number in range(250)]
+        door.steering.payloads = {
+            f"{0:032x}": b'{"url": "http://a.test/"}',
+            f"{1:032x}": b"\xff",
+        }
+        answer = door.ask("GET", "/v1/export")
+        assert answer.headers["content-type"] == "application/x-ndjson"
+        lines = [json.loads(line) for line in answer.body.splitlines()]
+        assert len(lines) == 250
+        assert lines[-1]["payload"] == '{"url": "http://a.test/"}'
+        assert lines[-2]["payload_base64"] == "/w=="
+        assert lines[0].keys() == {"call"}
+        assert door.view.asked[0].states == {"queued", "waiting", "dead"}
+        door.ask("GET", "/v1/export?state=dead")
+        assert door.view.asked[-1].states == {"dead"}
+
+    def test_an_export_that_ends_early_says_so(self, door: Door) -> None:
+        door.view.known = [seen(number) for number in range(250)]
+        door.view.failure = JournalUnavailable("Its file is away.")
+        assert door.refused("GET", "/v1/export", status=503)
+        door.view.failure = None
+        payload, calls = door.steering.payload, iter(range(250))
+
+        def fails(call_id: str) -> bytes | None:
+            if next(calls) == 3:
+                raise QueueUnavailable("Its file is away.")
+            return payload(call_id)
+
+        door.steering.payload = fails  # type: ignore[method-assign]
+        *whole, last = door.ask("GET", "/v1/export").body.splitlines()
+        assert len(whole) == 3
+        assert json.loads(last)["code"] == "queue_unavailable"
+
+    def test_without_a_journal_what_needs_it_says_so(self, door: Door) -> None:
+        door.view.failure = JournalUnavailable("JOURNAL is 0.", off=True)
+        for path in (
+            "/v1/calls",
+            ONE,
+            "/v1/stats",
+            "/v1/destinations",
+            "/v1/decisions",
+        ):
+            assert door.refused("GET", path, status=501)["code"] == "journal_off"
+        assert door.ask("POST", f"{HOST}/pause").status == 200
+
+
+NAMES = st.sampled_from(
+    ["limit", "state", "cursor", "status", "created_after", "kind", "include", "reveal"]
+)
+TEXTS = st.text(max_size=12) | st.sampled_from(["1", "dead", "body", "2xx", "nan"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["action", "filter", "ids", "state", "rate", "period"])
+            | st.text(max_size=8),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=6,
+)
+PATHS = [
+    (route.method, route.path)
+    for route in admin_routes(*[None] * 4)  # type: ignore[arg-type]
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(PATHS),
+    st.text(max_size=8),
+    st.lists(st.tuples(NAMES | st.text(max_size=6), TEXTS), max_size=3),
+    st.binary(max_size=20) | JSON,
+)
+def test_whatever_is_sent_gives_no_bug(
+    place: tuple[str, str], name: str, query: list[tuple[str, str]], body: object
+) -> None:
+    method, path = place
+    key = quote(name, safe="", errors="replace") or "x"
+    target = path.format(call_id=key, key=key, job_id=key)
+    parameters = urlencode(query, errors="replace")
+    answer = Door().ask(method, f"{target}?{parameters}", body)
+    assert answer.status in {200, 202, 400, 404, 405, 409, 413, 422}

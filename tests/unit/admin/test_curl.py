@@ -1,0 +1,127 @@
+"""A call as a line for a shell: what the shell and curl make of it is what was sent."""
+
+import shlex
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mspc.admin.curl import curl_line
+from mspc.admin.masks import is_secret, masked_headers, masked_url
+from tests.support.operators import CALL_ID, SEEN
+from tests.unit.admin.conftest import ONE, READ, Door
+
+
+def words(line: str) -> list[str]:
+    return shlex.split(line)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "X-Api-Key"),
+        *("X-Auth", "api_key", "x-token", "client_secret", "PASSWORD", "X-Signature"),
+        *("passwd", "AccessToken", "X-Amz-Credential", "apikey"),
+    ],
+)
+def test_secrets(name: str) -> None:
+    assert is_secret(name)
+    assert masked_headers([(name, "s3cr3t")]) == ((name, "***"),)
+    assert masked_url(f"http://a/?{name}=s3cr3t&b=1") == f"http://a/?{name}=***&b=1"
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "Idempotency-Key", "Accept", "Host"])
+def test_no_secrets(name: str) -> None:
+    assert not is_secret(name)
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("http://a/token=1", "http://a/token=1"),
+        ("http://a/?x=1;token=2&to%6ben=3", "http://a/?x=1;token=***&to%6ben=***"),
+        ("http://a/?token=", "http://a/?token=***"),
+        ("http://a/?token", "http://a/?token"),
+        ("http://a/?a=b?token=c&token==d", "http://a/?a=b?token=c&token=***"),
+    ],
+)
+def test_a_url(url: str, masked: str) -> None:
+    assert masked_url(url) == masked
+
+
+def test_the_line() -> None:
+    assert words(curl_line(SEEN, SEEN.body, reveal=False)) == [
+        *("curl", "--globoff", "--path-as-is", "-X", "POST"),
+        *("-H", "X-Auth: ***", "-H", "Cookie: ***"),
+        *("-H", "Content-Type: application/json"),
+        *("-H", f"Idempotency-Key: {CALL_ID}", "-H", "Accept:"),
+        *("--data-raw", '{"a": 1}\n'),
+        "https://service.test/orders?token=***&x=1",
+    ]
+
+
+def test_the_line_with_its_secrets() -> None:
+    line = curl_line(SEEN, SEEN.body, reveal=True)
+    assert "***" not in line
+    assert all(secret in line for secret in ("s3cr3t-a", "s3cr3t-b", "s3cr3t-c"))
+
+
+def test_what_curl_would_take_for_something_else() -> None:
+    headers = (("X-Empty", ""), ("Idempotency-Key", "mine"), ("Accept", "*/*"))
+    seen = replace(SEEN, method="HEAD", headers=headers)
+    seen = replace(seen, body_bytes=12)
+    assert words(curl_line(seen, b"@/etc/passwd", reveal=True)) == [
+        *("curl", "--globoff", "--path-as-is", "--head"),
+        *("-H", "X-Empty;", "-H", "Idempotency-Key: mine", "-H", "Accept: */*"),
+        *("-H", "Content-Type:", "--data-raw", "@/etc/passwd", SEEN.url),
+    ]
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"a\0b"])
+def test_bytes_that_no_argument_can_have(body: bytes) -> None:
+    seen = replace(SEEN, body_bytes=len(body))
+    line = words(curl_line(seen, body, reveal=False))
+    assert line[:2] == ["printf", "%s"]
+    assert line[3:7] == ["|", "base64", "-d", "|"]
+    assert line[-3:-1] == ["--data-binary", "@-"]
+
+
+def test_a_body_of_which_only_a_part_is_kept() -> None:
+    seen = replace(SEEN, body_bytes=5000)
+    comment, line = curl_line(seen, b"part", reveal=False).split("\n", 1)
+    assert comment == "# Only the first 4 of the 5000 bytes of its body are kept."
+    assert line.startswith("curl ")
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+    st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), min_size=1),
+)
+def test_the_shell_runs_nothing_of_it(body: str, value: str) -> None:
+    seen = replace(SEEN, headers=(("X-Any", value),), body_bytes=len(body.encode()))
+    line = curl_line(seen, body.encode(), reveal=True)
+    found = words(line)
+    assert found[0] == "curl"
+    assert f"X-Any: {value}" in found
+    assert found[-1] == SEEN.url
+    assert not body or found[found.index("--data-raw") + 1] == body
+
+
+class TestRoute:
+    def test_masked(self, door: Door) -> None:
+        answer = door.ask("GET", f"{ONE}/curl", key=READ)
+        assert answer.headers["content-type"] == "text/plain; charset=UTF-8"
+        assert answer.body.startswith(b"curl ")
+        assert b"s3cr3t" not in answer.body
+        assert door.steering.done == []
+
+    def test_revealed(self, door: Door) -> None:
+        answer = door.ask("GET", f"{ONE}/curl?reveal=1")
+        assert answer.body.count(b"s3cr3t") == 3
+        assert door.steering.done == [("revealed", CALL_ID, "admin")]
+
+    def test_revealed_to_nobody_with_the_key_to_read(self, door: Door) -> None:
+        answer = door.ask("GET", f"{ONE}/curl?reveal=1", key=READ)
+        assert (answer.status, answer.json["code"]) == (403, "read_only")
+        assert door.steering.done == []
