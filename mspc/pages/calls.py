@@ -1,20 +1,23 @@
 """Calls: a list of them, one of them, and what can be done to one or many."""
 
+from dataclasses import replace
+from urllib.parse import unquote
+
 import falcon
 
 from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
-from mspc.admin.masks import masked_headers, masked_url
+from mspc.admin.masks import masked_headers
 from mspc.admin.queries import CallFilter, CallsQuery
 from mspc.admin.reading import read_query
 from mspc.api.shown import Showing
 from mspc.calls.words import DEAD, ERRORS, REASONS, STATES, WAITING
 from mspc.errors import NoSuchCall
-from mspc.journal.base import Filter, Seen
+from mspc.journal.base import Filter
+from mspc.pages.bodies import shown_body
 from mspc.pages.desk import Page
 from mspc.pages.forms import first, query_of, read_form
 from mspc.pages.looking import ShownCall, shown_call
-from mspc.pages.bodies import shown_body
 
 PAGE_CALLS = 50
 VERBS = {"retry": "Retry", "cancel": "Cancel", "delete": "Delete"}
@@ -98,11 +101,12 @@ class OneCall(Page):
     here = "calls"
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, call_id: str) -> None:
-        self._show(req, resp, call_id, revealed=False)
+        self._show(req, resp, unquote(call_id), revealed=False)
 
     def on_post_reveal(
         self, req: falcon.Request, resp: falcon.Response, call_id: str
     ) -> None:
+        call_id = unquote(call_id)
         self.desk.steering.revealed(call_id, req.context.who)
         self._show(req, resp, call_id, revealed=True)
 
@@ -110,6 +114,7 @@ class OneCall(Page):
         self, req: falcon.Request, resp: falcon.Response, call_id: str, verb: str
     ) -> None:
         steering, who = self.desk.steering, req.context.who
+        call_id = unquote(call_id)
         match verb:
             case "retry":
                 steering.retry(call_id, who)
@@ -143,8 +148,8 @@ class OneCall(Page):
             req,
             resp,
             "call.html",
-            f"{seen.method} {seen.url if revealed else masked_url(seen.url)}",
-            call=call,
+            f"{call.method} {call.url}",
+            call=call if not revealed else replace(call, url=seen.url),
             why=why(call),
             attempts=view.attempts(call_id),
             headers=headers,

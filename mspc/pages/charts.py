@@ -1,4 +1,4 @@
-"""Small charts, drawn by the server: SVG that needs no script and no style of its own."""
+"""Small charts, drawn by the server: SVG without a script or a style of its own."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,9 @@ def bars(name: str, layers: Sequence[tuple[str, str, Sequence[int]]]) -> Markup:
         name: what is shown, for those who cannot see it.
         layers: from the bottom: a class of the style sheet, what it is, and its values.
     """
-    totals = [sum(column) for column in zip(*(layer[2] for layer in layers), strict=True)]
+    totals = [
+        sum(column) for column in zip(*(layer[2] for layer in layers), strict=True)
+    ]
     most = max(totals, default=0)
     width = WIDTH / max(1, len(totals))
     drawn = []

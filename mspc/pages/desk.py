@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import falcon
@@ -76,6 +77,14 @@ class Page:
             **{"told": "", "told_wrong": False, **values},
         )
 
+    def trouble(
+        self, req: falcon.Request, resp: falcon.Response, status: str, sentence: str
+    ) -> None:
+        """Fills the answer with what went wrong."""
+        resp.status = status
+        title = status.partition(" ")[2]
+        self.show(req, resp, "trouble.html", title, sentence=sentence)
+
     def go(self, req: falcon.Request, resp: falcon.Response, to: str) -> None:
         """Sends the browser to another page, below the prefix."""
         resp.status = falcon.HTTP_303
@@ -93,6 +102,7 @@ class PageGuard:
     ) -> None:
         if not isinstance(resource, Page):
             return
+        req.context.tell = partial(resource.trouble, req)
         value = req.get_cookie_values(COOKIE)
         right = self._logins.check(value[0]) if value else None
         req.context.right = right
@@ -111,11 +121,11 @@ class PageGuard:
 
 
 def set_cookie(req: falcon.Request, resp: falcon.Response, value: str) -> None:
-    """For this browser and this site only, for twelve hours; an empty one ends it."""
+    """For this browser and this site only, for twelve hours."""
     resp.set_cookie(
         COOKIE,
         value,
-        max_age=COOKIE_SECONDS if value else 0,
+        max_age=COOKIE_SECONDS,
         http_only=True,
         same_site="Strict",
         secure=req.forwarded_scheme == "https",

@@ -1,6 +1,7 @@
 """Destinations: how they stand, pauses and limits; dead letters by cause."""
 
 import time
+from urllib.parse import unquote
 
 import falcon
 
@@ -45,6 +46,7 @@ class OneDestination(Page):
     here = "destinations"
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, key: str) -> None:
+        key = unquote(key)
         one = shown_destination(key, self.desk.view.destinations(), self.desk.steering)
         self.show(
             req, resp, "destination.html", one.destination, one=one, why=_why(one)
@@ -53,8 +55,12 @@ class OneDestination(Page):
     def on_post_verb(
         self, req: falcon.Request, resp: falcon.Response, key: str, verb: str
     ) -> None:
-        form = read_form(req)
-        steering, who, reason = self.desk.steering, req.context.who, first(form, "reason")
+        form, key = read_form(req), unquote(key)
+        steering, who, reason = (
+            self.desk.steering,
+            req.context.who,
+            first(form, "reason"),
+        )
         match verb:
             case "pause":
                 minutes = whole(form, "minutes")
@@ -103,9 +109,13 @@ def _limits(form: Form) -> Limits | None:
 def _why(one: ShownDestination) -> str:
     """What its state means, for people."""
     if one.state == "paused":
-        until = f"until {utc(one.paused_until)}" if one.paused_until else "until resumed"
+        until = (
+            f"until {utc(one.paused_until)}" if one.paused_until else "until resumed"
+        )
         return f"Its calls are neither made nor aged, {until}."
     if one.state == "held":
         told = "It does not answer: its calls wait, and one now and then asks again"
-        return f"{told}, next at {utc(one.next_probe)}." if one.next_probe else f"{told}."
+        return (
+            f"{told}, next at {utc(one.next_probe)}." if one.next_probe else f"{told}."
+        )
     return ""

@@ -6,7 +6,7 @@ import falcon
 
 from mspc.pages.desk import Page, set_cookie
 from mspc.pages.forms import first, read_form
-from mspc.pages.login import ADMIN
+from mspc.pages.login import ADMIN, COOKIE
 from mspc.pages.rendering import STATIC, static
 
 _OWN_PATH = re.compile(r"[A-Za-z0-9][^\\:\x00-\x20]*")
@@ -60,7 +60,7 @@ class Logout(Page):
     open_to_all = True
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        set_cookie(req, resp, "")
+        resp.unset_cookie(COOKIE, path="/", same_site="Strict")
         self.go(req, resp, "login")
 
 

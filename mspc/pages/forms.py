@@ -59,4 +59,4 @@ def query_of(wanted: Filter, **more: object) -> str:
         if field.name != "states" and value not in ("", None, 0):
             pairs.append((field.name, value))
     pairs += [(name, value) for name, value in more.items() if value]
-    return urlencode(pairs)
+    return urlencode(pairs, errors="replace")

@@ -63,7 +63,9 @@ class Logins:
         until = _until(token)
         if until <= now or until > now + LINK_SECONDS or token in self._used:
             return False
-        if not hmac.compare_digest(token.encode(), once(self._keys[ADMIN], until).encode()):
+        if not hmac.compare_digest(
+            token.encode(), once(self._keys[ADMIN], until).encode()
+        ):
             return False
         self._used[token] = until
         return True
@@ -81,4 +83,6 @@ def once(key: str, until: int) -> str:
 
 def _until(token: str) -> int:
     until = token.partition(".")[0]
-    return int(until) if until.isdecimal() and len(until) <= 12 and until.isascii() else 0
+    return (
+        int(until) if until.isdecimal() and len(until) <= 12 and until.isascii() else 0
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mspc.admin.masks import masked_url
 from mspc.api.shown import Showing
 from mspc.calls.words import DEAD, QUEUED, WAITING
 from mspc.journal.base import Filter, Group, Seen, Tally
@@ -66,9 +67,15 @@ class Cause:
 def shown_call(seen: Seen, showing: Showing) -> ShownCall:
     state = showing.state(seen)
     return ShownCall(
-        *(seen.id, state, showing.held(seen, state), seen.method, seen.url),
-        *(seen.destination, seen.labels, seen.created_at, seen.next_at),
-        *(seen.attempts, seen.max_attempts, seen.finished_at, seen.reason, seen.last),
+        *(seen.id, state, showing.held(seen, state), seen.method),
+        *(masked_url(seen.url), seen.destination, seen.labels),
+        created_at=seen.created_at,
+        next_at=seen.next_at,
+        attempts=seen.attempts,
+        max_attempts=seen.max_attempts,
+        finished_at=seen.finished_at,
+        reason=seen.reason,
+        last=seen.last,
     )
 
 

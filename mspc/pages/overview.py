@@ -23,9 +23,7 @@ class Overview(Page):
             made - good
             for made, good in zip(rates.attempts, rates.succeeded, strict=True)
         ]
-        places = shown_destinations(
-            desk.view.destinations(), desk.steering.standings()
-        )
+        places = shown_destinations(desk.view.destinations(), desk.steering.standings())
         made = sum(rates.attempts)
         self.show(
             req,

@@ -1,66 +1,39 @@
-"""Which pages there are, and what becomes of an exception on one of them."""
+"""Which pages there are."""
 
-from collections.abc import Callable
-from typing import Any
-
-import falcon
-
-from mspc.errors import (
-    JournalUnavailable,
-    MspcError,
-    NoSuchCall,
-    NotPossible,
-    QueueError,
-)
+from mspc.admin.app import AdminApp
 from mspc.pages.calls import Calls, OneCall
-from mspc.pages.desk import Desk, Page
+from mspc.pages.desk import Desk, PageGuard
 from mspc.pages.destinations import Dead, Destinations, OneDestination
 from mspc.pages.entering import Login, Logout, Static
 from mspc.pages.jobs import Decisions, Jobs, OneJob
 from mspc.pages.overview import Overview
 from mspc.pages.sending import Send
 
-STATUSES: dict[type[MspcError], str] = {
-    NoSuchCall: falcon.HTTP_404,
-    NotPossible: falcon.HTTP_409,
-    JournalUnavailable: falcon.HTTP_501,
-    QueueError: falcon.HTTP_503,
-}
+GET, POST = ("GET", "HEAD"), ("POST",)
 
 
-def add_pages(app: falcon.App[Any, Any], desk: Desk) -> None:
-    """Adds every page; their guard is middleware of the app."""
-    app.add_route("/", Overview(desk))
-    app.add_route("/login", Login(desk))
-    app.add_route("/logout", Logout(desk))
-    app.add_route("/static/{name}", Static())
-    app.add_route("/calls", Calls(desk))
-    app.add_route("/calls/{call_id}", OneCall(desk))
-    app.add_route("/calls/{call_id}/reveal", OneCall(desk), suffix="reveal")
-    app.add_route("/calls/{call_id}/{verb}", OneCall(desk), suffix="verb")
-    app.add_route("/dead", Dead(desk))
-    app.add_route("/destinations", Destinations(desk))
-    app.add_route("/destinations/{key}", OneDestination(desk))
-    app.add_route("/destinations/{key}/{verb}", OneDestination(desk), suffix="verb")
-    app.add_route("/bulk", Jobs(desk))
-    app.add_route("/bulk/{job_id}", OneJob(desk))
-    app.add_route("/bulk/{job_id}/stop", OneJob(desk), suffix="stop")
-    app.add_route("/decisions", Decisions(desk))
-    app.add_route("/send", Send(desk))
-
-
-class Troubles:
-    """Turns what went wrong on a page into a page; on other resources, into JSON."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._page = Page(desk)
-
-    def show(
-        self, req: falcon.Request, resp: falcon.Response, status: str, sentence: str
-    ) -> None:
-        resp.status = status
-        title = status.partition(" ")[2]
-        self._page.show(req, resp, "trouble.html", title, sentence=sentence)
-
-
-Handler = Callable[[falcon.Request, falcon.Response, Exception, Any], None]
+def add_pages(app: AdminApp, desk: Desk) -> None:
+    """Adds every page to the operators' door, and who is let in."""
+    app.add_middleware(PageGuard(desk.logins))
+    call, destination, job = OneCall(desk), OneDestination(desk), OneJob(desk)
+    for path, resource, methods, suffix in (
+        ("/", Overview(desk), GET, None),
+        ("/login", Login(desk), GET + POST, None),
+        ("/logout", Logout(desk), POST, None),
+        ("/static/{name}", Static(), GET, None),
+        ("/calls", Calls(desk), GET + POST, None),
+        ("/calls/{call_id}", call, GET, None),
+        ("/calls/{call_id}/reveal", call, POST, "reveal"),
+        ("/calls/{call_id}/{verb}", call, POST, "verb"),
+        ("/dead", Dead(desk), GET, None),
+        ("/destinations", Destinations(desk), GET, None),
+        ("/destinations/{key}", destination, GET, None),
+        ("/destinations/{key}/{verb}", destination, POST, "verb"),
+        ("/bulk", Jobs(desk), GET + POST, None),
+        ("/bulk/{job_id}", job, GET, None),
+        ("/bulk/{job_id}/stop", job, POST, "stop"),
+        ("/decisions", Decisions(desk), GET, None),
+        ("/send", Send(desk), GET + POST, None),
+    ):
+        app.allowed[path] = methods
+        app.add_route(path, resource, suffix=suffix)

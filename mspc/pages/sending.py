@@ -50,7 +50,8 @@ class Send(Page):
     here = "send"
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        form, problems = CallForm(), []
+        form = CallForm()
+        problems: list[str] = []
         copied = req.get_param("copy")
         if copied:
             form, problems = self._copy(copied)

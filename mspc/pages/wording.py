@@ -70,7 +70,7 @@ def middle(text: str) -> str:
 
 def path(text: str) -> str:
     """One segment of a path, or a value in a query."""
-    return quote(text, safe="")
+    return quote(text, safe="", errors="replace")
 
 
 def limits(value: Limits) -> str:
