@@ -14,7 +14,8 @@ from mspc.queues.spooled import SpooledQueue
 from mspc.serving.server import Server
 from mspc.settings.config import Config, HttpConfig, SqliteConfig
 from mspc.steering.base import Steering
-from mspc.steering.operator import Operator, SteeredLanes
+from mspc.steering.destinations import SteeredLanes
+from mspc.steering.operator import Operator
 
 
 def open_journal(config: Config) -> Journal | NoJournal:

@@ -1,6 +1,6 @@
 """What the rest of mspc may ask of the journal, and what it answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -163,15 +163,17 @@ class View(Protocol):
     """What can be asked. Each answer includes what was recorded before the question.
 
     Every method may raise JournalUnavailable: it is off, or its file is away.
-
-    Attributes:
-        scope: `all` when it has the events of every instance, `instance` when only this
-            one's.
-        dropped: how many events were dropped since the start.
     """
 
-    scope: str
-    dropped: int
+    @property
+    def scope(self) -> str:
+        """`all` when it has the events of every instance, `instance` when only this
+        one's.
+        """
+
+    @property
+    def dropped(self) -> int:
+        """How many events there was no room for since the start."""
 
     def call(self, call_id: str) -> Seen | None:
         """One call, with headers and body; None when the journal does not know it."""
@@ -206,3 +208,25 @@ class View(Protocol):
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
     ) -> Sequence[Decided]:
         """What was decided, newest first; of one target, or of all."""
+
+
+class Feed(Protocol):
+    """What carries batches of events between instances, their own ones too."""
+
+    def start(self, arrived: Callable[[bytes, int], None], after: int | None) -> None:
+        """Begins to read; connects again by itself.
+
+        Args:
+            arrived: is told each batch and its offset, in a reader greenlet; does not
+                wait. A batch may come twice.
+            after: the last offset that was applied; None for from the first.
+        """
+
+    def publish(self, batch: bytes) -> None:
+        """Never waits; the batch may be lost."""
+
+    def stop(self) -> None: ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether the batches of all instances come: View.scope."""

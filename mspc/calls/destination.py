@@ -1,0 +1,31 @@
+"""How a destination is spelled: as the lanes spell it."""
+
+from voluptuous import Invalid
+
+from mspc.calls.call import Request
+from mspc.calls.sentences import shown
+from mspc.calls.url import read_url
+from mspc.errors import NotPossible
+
+
+def read_destination(text: str) -> str:
+    """`scheme://host:port`, always with the port, however somebody has written it.
+
+    Raises:
+        NotPossible: `not_a_destination`.
+    """
+    try:
+        url = read_url(text)
+    except Invalid as exc:
+        raise _refused(text, str(exc)) from exc
+    if url.target not in ("", "/") or url.authorization is not None:
+        raise _refused(text, "must have nothing besides scheme, host and port.")
+    return Request(url.scheme, url.host, url.port, "").lane
+
+
+def _refused(text: str, why: str) -> NotPossible:
+    return NotPossible(
+        "not_a_destination",
+        f"{shown(text)} is no destination such as https://api.example.com:443: "
+        f"it {why}",
+    )

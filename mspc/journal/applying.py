@@ -1,0 +1,117 @@
+"""What a batch of events changes: pure, but for looking calls up."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from mspc.calls.words import SUCCEEDED
+from mspc.journal.counters import Changes, Dead
+from mspc.journal.events import Accepted, Attempted, Event
+from mspc.journal.folding import (
+    Cause,
+    Row,
+    fold_accepted,
+    fold_attempted,
+    fold_decided,
+    row_of,
+)
+from mspc.journal.keys import key_of, tells_time
+
+_OF_CALLS = frozenset({"cancelled", "retried", "deleted"})
+
+Find = Callable[[str], tuple[Any, ...] | None]
+
+
+class Batch:
+    """Gathers what the events of one transaction make of each call.
+
+    Attributes:
+        changes: what they change in the counters; complete after counted().
+    """
+
+    def __init__(self, find: Find, newest: int = -1) -> None:
+        """
+        Args:
+            find: the columns of statements.FIND of a call, by its id.
+            newest: the last key in the file: an id of a later time is not there.
+        """
+        self.changes = Changes()
+        self._find = find
+        self._newest = newest
+        self._rows: dict[str, Row] = {}
+        self._before: dict[str, tuple[str, Cause | None]] = {}
+
+    @property
+    def rows(self) -> Iterable[Row]:
+        return self._rows.values()
+
+    @property
+    def new(self) -> list[Row]:
+        """Of calls that nobody knew."""
+        before = self._before
+        return [row for call_id, row in self._rows.items() if call_id not in before]
+
+    @property
+    def known(self) -> list[Row]:
+        return [self._rows[call_id] for call_id in self._before]
+
+    def fold(self, event: Event) -> None:
+        if isinstance(event, Accepted):
+            fold_accepted(self._of(event), event)
+        elif isinstance(event, Attempted):
+            fold_attempted(self._of(event.call), event)
+        elif event.kind in _OF_CALLS:
+            for call_id in event.targets:
+                if (row := self._known(call_id)) is not None:
+                    fold_decided(row, event)
+        self.changes.last_at = max(self.changes.last_at, event.at)
+
+    def _of(self, call: Accepted) -> Row:
+        row = self._rows.get(call.id)
+        if row is not None:
+            return row
+        key = key_of(call.id, call.at)
+        if key <= self._newest or not tells_time(call.id):
+            row = self._known(call.id)
+        if row is None:
+            row = self._rows[call.id] = row_of(call, key)
+        return row
+
+    def _known(self, call_id: str) -> Row | None:
+        """The row of a call that is in the file, or in this batch."""
+        row = self._rows.get(call_id)
+        if row is None and (found := self._find(call_id)) is not None:
+            row = Row(found[0], call_id, *found[1:])
+            self._rows[call_id] = row
+            self._before[call_id] = row.state, row.cause
+        return row
+
+    def counted(self) -> Changes:
+        for row in self._rows.values():
+            self._count(row, self._before.get(row.id))
+        return self.changes
+
+    def _count(self, row: Row, known: tuple[str, Cause | None] | None) -> None:
+        changes = self.changes
+        state, cause = known or (None, None)
+        if state != row.state:
+            changes.moved[row.destination, state, row.state] += 1
+        if cause != row.cause:
+            self._count_dead(row, cause)
+        if known is None and row.call is not None:
+            changes.accepted[int(row.call.at // 60)] += 1
+        if row.last is None or not row.attempted:
+            return
+        minute = int(row.last.at // 60)
+        changes.attempts[minute] += row.attempted
+        changes.succeeded[minute] += row.state == SUCCEEDED
+        last = changes.last.get(row.destination)
+        if last is None or last.at <= row.last.at:
+            changes.last[row.destination] = row.last
+
+    def _count_dead(self, row: Row, cause: Cause | None) -> None:
+        if cause is not None:
+            self.changes.undone.append((cause, row.destination, row.id))
+        if row.cause is not None and row.finished_at is not None:
+            answer = row.last.answer if row.last is not None else ""
+            dead = Dead(row.cause, row.destination, row.id, row.finished_at, answer)
+            self.changes.died.append(dead)

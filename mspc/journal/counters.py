@@ -1,0 +1,260 @@
+"""How many calls there are of each kind: kept in memory, changed batch by batch."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from mspc.calls.words import DEAD, QUEUED, WAITING
+from mspc.journal.base import Group, Rates, Tally
+from mspc.journal.events import Attempted, Decided
+from mspc.journal.folding import Cause
+
+# Destinations, and causes of death; what is beyond is counted together.
+MOST_NAMES = 10_000
+OTHERS = "others"
+MINUTES = 60
+MOST_MINUTES = 240  # some of them from clocks that are ahead
+_COUNTED = frozenset({QUEUED, WAITING, DEAD})
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A call that became a dead letter."""
+
+    cause: Cause
+    destination: str
+    id: str
+    at: float
+    answer: str
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a transaction has changed.
+
+    Attributes:
+        moved: how many calls of a destination went from one state to another, either of
+            them None for a call that was not known or is forgotten.
+        died: calls, in order.
+        undone: dead letters that are none any more: cause, destination and id.
+        accepted, attempts, succeeded: how many, by the minute since 1970.
+        last: the last attempt, by destination.
+        decided: what was not known before.
+        last_at: when the last of the events happened, Unix seconds.
+        unfit: how many events could not be written down.
+    """
+
+    moved: Counter[tuple[str, str | None, str | None]] = field(default_factory=Counter)
+    died: list[Dead] = field(default_factory=list)
+    undone: list[tuple[Cause, str, str]] = field(default_factory=list)
+    accepted: Counter[int] = field(default_factory=Counter)
+    attempts: Counter[int] = field(default_factory=Counter)
+    succeeded: Counter[int] = field(default_factory=Counter)
+    last: dict[str, Attempted] = field(default_factory=dict)
+    decided: list[Decided] = field(default_factory=list)
+    last_at: float = 0.0
+    unfit: int = 0
+
+
+@dataclass(slots=True)
+class _Group:
+    count: int
+    first_at: float
+    last_at: float
+    latest_id: str
+    answer: str
+    stale: bool = False  # the latest one is no dead letter any more
+
+
+class Counters:
+    """For one greenlet."""
+
+    def __init__(
+        self,
+        states: dict[str, int] | None = None,
+        of_destinations: Iterable[tuple[str, str, int]] = (),
+        groups: Iterable[Group] = (),
+    ) -> None:
+        """
+        Args:
+            states: how many calls there are, by state.
+            of_destinations: destination, state, how many.
+            groups: of dead letters.
+        """
+        self._states = Counter(states or {})
+        self._destinations: dict[str, Counter[str]] = {}
+        self._groups: dict[tuple[Cause, str], _Group] = {}
+        self._last: dict[str, Attempted] = {}
+        self._latest: Attempted | None = None
+        self._minutes: dict[str, Counter[int]] = {
+            name: Counter() for name in ("accepted", "attempts", "succeeded")
+        }
+        for destination, state, count in of_destinations:
+            if state in _COUNTED:
+                self._of(destination)[state] += count
+        for group in groups:
+            self._begin(group)
+
+    @property
+    def calls(self) -> int:
+        """How many are remembered."""
+        return self._states.total()
+
+    def apply(self, changes: Changes) -> None:
+        for (destination, before, after), count in changes.moved.items():
+            self._move(destination, before, after, count)
+        for dead in changes.died:
+            self._add(dead)
+        for cause, destination, call_id in changes.undone:
+            self._take(cause, destination, call_id)
+        for name, minutes in self._minutes.items():
+            minutes.update(getattr(changes, name))
+            while len(minutes) > MOST_MINUTES:
+                del minutes[min(minutes)]
+        for destination, last in changes.last.items():
+            if destination in self._destinations:
+                self._last[destination] = _small(last)
+        newest = max(changes.last.values(), key=lambda last: last.at, default=None)
+        if newest is not None and (
+            self._latest is None or newest.at >= self._latest.at
+        ):
+            self._latest = _small(newest)
+
+    def _move(
+        self, destination: str, before: str | None, after: str | None, count: int
+    ) -> None:
+        if before is not None:
+            self._states[before] -= count
+        if after is not None:
+            self._states[after] += count
+        if before not in _COUNTED and after not in _COUNTED:
+            return
+        of_it = self._of(destination)
+        if before in _COUNTED:
+            of_it[before] = max(of_it[before] - count, 0)
+        if after in _COUNTED:
+            of_it[after] += count
+        if not any(of_it.values()):
+            self._destinations.pop(destination, None)
+            self._last.pop(destination, None)
+
+    def _of(self, destination: str) -> "Counter[str]":
+        if destination not in self._destinations:
+            if len(self._destinations) >= MOST_NAMES:
+                destination = OTHERS
+            self._destinations.setdefault(destination, Counter())
+        return self._destinations[destination]
+
+    def _begin(self, group: Group) -> None:
+        cause = Cause(group.reason, group.status, group.error)
+        place = self._place(cause, group.destination)
+        known = self._groups.get(place)
+        if known is None:
+            self._groups[place] = _Group(
+                group.count,
+                group.first_at,
+                group.last_at,
+                group.latest_id,
+                group.answer,
+            )
+        else:  # of others
+            known.count += group.count
+            known.first_at = min(known.first_at, group.first_at)
+            known.last_at = max(known.last_at, group.last_at)
+
+    def _place(self, cause: Cause, destination: str) -> tuple[Cause, str]:
+        place = cause, destination
+        if place not in self._groups and len(self._groups) >= MOST_NAMES:
+            return Cause(OTHERS, None, ""), OTHERS
+        return place
+
+    def _add(self, dead: Dead) -> None:
+        place = self._place(dead.cause, dead.destination)
+        group = self._groups.get(place)
+        if group is None:
+            self._groups[place] = _Group(1, dead.at, dead.at, dead.id, dead.answer)
+            return
+        group.count += 1
+        group.first_at = min(group.first_at, dead.at)
+        if dead.at >= group.last_at or group.stale:
+            group.last_at, group.latest_id = dead.at, dead.id
+            group.answer, group.stale = dead.answer, False
+
+    def _take(self, cause: Cause, destination: str, call_id: str) -> None:
+        place = self._place(cause, destination)
+        group = self._groups.get(place)
+        if group is None:
+            return
+        group.count -= 1
+        group.stale = group.stale or group.latest_id == call_id
+        if group.count <= 0:
+            del self._groups[place]
+
+    def tally(self, oldest_due: float | None) -> Tally:
+        return Tally(_shown(self._states), oldest_due, self._latest)
+
+    def names(self) -> list[str]:
+        """Of destinations with open or dead calls."""
+        return list(self._destinations)
+
+    def destinations(self, oldest_due: dict[str, float]) -> dict[str, Tally]:
+        return {
+            name: Tally(_shown(states), oldest_due.get(name), self._last.get(name))
+            for name, states in self._destinations.items()
+        }
+
+    def groups(self) -> list[Group]:
+        """The most first."""
+        shown = [
+            Group(
+                cause.reason,
+                cause.status,
+                cause.error,
+                destination,
+                group.count,
+                group.first_at,
+                group.last_at,
+                group.latest_id,
+                group.answer,
+            )
+            for (cause, destination), group in self._groups.items()
+        ]
+        return sorted(shown, key=lambda group: group.count, reverse=True)
+
+    def stale(self, most: int) -> list[tuple[Cause, str]]:
+        """Groups whose latest dead letter is none any more."""
+        found = [place for place, group in self._groups.items() if group.stale]
+        return found[:most]
+
+    def renew(self, cause: Cause, destination: str, latest: Dead | None) -> None:
+        """Says which is the latest dead letter of a group that was stale."""
+        group = self._groups.get((cause, destination))
+        if group is not None and latest is not None:
+            group.last_at, group.latest_id = latest.at, latest.id
+            group.answer, group.stale = latest.answer, False
+
+    def rates(self, now: float) -> Rates:
+        """
+        Args:
+            now: Unix seconds.
+        """
+        this = int(now // 60)
+        lately = range(this - MINUTES + 1, this + 1)
+        for minutes in self._minutes.values():
+            for minute in [one for one in minutes if one < lately.start]:
+                del minutes[minute]
+        return Rates(
+            **{
+                name: tuple(minutes[minute] for minute in lately)
+                for name, minutes in self._minutes.items()
+            }
+        )
+
+
+def _shown(states: "Counter[str]") -> dict[str, int]:
+    return {state: count for state, count in states.items() if count > 0}
+
+
+def _small(last: Attempted) -> Attempted:
+    """To be kept for long: without what only one call alone shows."""
+    return replace(last, call=replace(last.call, headers=(), body=b""))

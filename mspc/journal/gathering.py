@@ -1,0 +1,101 @@
+"""What waits to be written, and is bounded: events of our own, and what arrives."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from mspc.journal.base import Feed
+from mspc.journal.events import Accepted, Attempted, Event
+
+MOST_EVENTS = 20_000
+MOST_BYTES = 32 * 2**20
+# One transaction, and one message in the stream.
+CHUNK_EVENTS = 500
+CHUNK_BYTES = 2**20
+# What an event takes besides its body, roughly.
+_EVENT_BYTES = 1024
+
+Encode = Callable[[Sequence[Event]], bytes]
+Decode = Callable[[bytes], list[Event]]
+
+
+def size_of(event: Event) -> int:
+    """Bytes in memory, roughly."""
+    if isinstance(event, Accepted):
+        return _EVENT_BYTES + len(event.body)
+    if isinstance(event, Attempted):
+        return _EVENT_BYTES + len(event.call.body)
+    return _EVENT_BYTES
+
+
+class Gathered:
+    """Events that nobody has looked at yet."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._events)
+
+    def add(self, event: Event) -> bool:
+        """Whether there is room for it."""
+        if len(self._events) >= MOST_EVENTS or self._bytes >= MOST_BYTES:
+            return False
+        self._events.append(event)
+        self._bytes += size_of(event)
+        return True
+
+    def take(self) -> Iterator[list[Event]]:
+        """All of them, some at a time."""
+        events, self._events, self._bytes = self._events, [], 0
+        chunk: list[Event] = []
+        size = 0
+        for event in events:
+            chunk.append(event)
+            size += size_of(event)
+            if len(chunk) >= CHUNK_EVENTS or size >= CHUNK_BYTES:
+                yield chunk
+                chunk, size = [], 0
+        if chunk:
+            yield chunk
+
+
+class Shared:
+    """What other instances have to say, and what they are told.
+
+    Attributes:
+        feed: carries it.
+        encode, decode: events to bytes, and back.
+    """
+
+    def __init__(self, feed: Feed, encode: Encode, decode: Decode) -> None:
+        self.feed = feed
+        self.encode = encode
+        self.decode = decode
+        self._batches: list[tuple[bytes, int]] = []
+        self._bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._batches)
+
+    def add(self, batch: bytes, offset: int) -> bool:
+        """Whether there is room for it."""
+        if len(self._batches) >= MOST_EVENTS or self._bytes >= MOST_BYTES:
+            return False
+        self._batches.append((batch, offset))
+        self._bytes += len(batch)
+        return True
+
+    def decoded(self, batches: Sequence[bytes]) -> list[Event]:
+        return [event for batch in batches for event in self.decode(batch)]
+
+    def take(self) -> Iterator[tuple[list[bytes], int]]:
+        """Batches that are written together, and the offset of the last one."""
+        batches, self._batches, self._bytes = self._batches, [], 0
+        chunk: list[bytes] = []
+        size = 0
+        for batch, offset in batches:
+            chunk.append(batch)
+            size += len(batch)
+            if size >= CHUNK_BYTES or offset == batches[-1][1]:
+                yield chunk, offset
+                chunk, size = [], 0

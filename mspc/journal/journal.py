@@ -1,0 +1,156 @@
+"""The journal: events go in and are written a moment later, questions are answered."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from mspc.calls.call import new_call_id
+from mspc.journal import reading
+from mspc.journal.base import EVERYTHING, Filter, Group, Page, Rates, Seen, Tally
+from mspc.journal.events import Attempted, Decided, Event
+from mspc.journal.gathering import Shared
+from mspc.journal.keeper import Keeper
+from mspc.settings.config import JournalConfig
+
+# Looks at the file for one page: some ten milliseconds in all.
+PAGE_LOOKS = 8
+# Asked for at once.
+STALE_GROUPS = 20
+DESTINATIONS = 200
+
+
+class Journal:
+    """A Recorder and a View; base.py says what its methods do."""
+
+    on = True
+
+    def __init__(
+        self,
+        config: JournalConfig,
+        shared: Shared | None = None,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            config: where the file is, and what is kept.
+            shared: other instances; None when it is this one's own.
+            clock: Unix seconds.
+            timer: seconds, that go on evenly.
+        """
+        self.body_bytes = config.body_bytes
+        self._shared = shared
+        self._clock = clock
+        self._keeper = Keeper(config, shared, clock, timer)
+
+    def start(self) -> None:
+        """Returns soon, when it takes long to look at the file, too."""
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """Writes what has gathered and lets the file go; no dead disk is waited for.
+
+        May be called twice, or without start().
+        """
+        self._keeper.stop()
+
+    def problem(self) -> str | None:
+        """Why nothing is written at the moment; None when it is."""
+        return self._keeper.problem()
+
+    @property
+    def dropped(self) -> int:
+        return self._keeper.dropped
+
+    @property
+    def scope(self) -> str:
+        shared = self._shared is not None and self._shared.feed.shared
+        return "all" if shared else "instance"
+
+    def record(self, event: Event) -> None:
+        if isinstance(event, Decided) and not event.id:
+            event = replace(event, id=new_call_id())
+        self._keeper.add(event)
+
+    def listen(self, callback: Callable[[Decided], None]) -> None:
+        """
+        Args:
+            callback: is told each decision after it was written down, whichever
+                instance it comes from: once, or more often while nothing can be
+                written. It must not wait.
+        """
+        self._keeper.listen(callback)
+
+    def last_at(self) -> float:
+        """When the last event happened that the file had at the start, Unix seconds.
+
+        0 for none. What came later may be missing, if the process was killed.
+
+        Raises:
+            JournalUnavailable: the file is away.
+        """
+        self._written()
+        return self._keeper.last_at
+
+    def call(self, call_id: str) -> Seen | None:
+        return self._keeper.ask(lambda db: reading.one_call(db, call_id))
+
+    def attempts(self, call_id: str) -> Sequence[Attempted]:
+        return self._keeper.ask(lambda db: reading.attempts_of(db, call_id))
+
+    def calls(
+        self, wanted: Filter = EVERYTHING, after: int | None = None, limit: int = 100
+    ) -> Page:
+        calls: list[Seen] = []
+        for _ in range(PAGE_LOOKS):
+            look = reading.Looking(wanted, after, limit - len(calls))
+            found = self._keeper.ask(look)
+            calls += found.calls
+            after = found.next
+            if after is None or len(calls) >= limit:
+                break
+        return Page(calls, after)
+
+    def groups(self) -> Sequence[Group]:
+        self._written()
+        counters = self._keeper.counters
+        stale = counters.stale(STALE_GROUPS)
+        if stale:
+            for group, latest in zip(
+                stale,
+                self._keeper.ask(lambda db: reading.latest_dead(db, stale)),
+                strict=True,
+            ):
+                counters.renew(*group, latest)
+        return counters.groups()
+
+    def destinations(self) -> dict[str, Tally]:
+        self._written()
+        names = self._keeper.counters.names()
+        due: dict[str, float] = {}
+        for place in range(0, len(names), DESTINATIONS):
+            some = reading.OldestDue(names[place : place + DESTINATIONS])
+            due |= self._keeper.ask(some)
+        return self._keeper.counters.destinations(due)
+
+    def tally(self) -> Tally:
+        due = self._keeper.ask(reading.oldest_due)
+        return self._keeper.counters.tally(due)
+
+    def rates(self) -> Rates:
+        self._written()
+        return self._keeper.counters.rates(self._clock())
+
+    def decisions(
+        self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
+    ) -> Sequence[Decided]:
+        return self._keeper.ask(lambda db: reading.decisions(db, target, kinds, limit))
+
+    def _written(self) -> None:
+        """Returns when all that was recorded is written."""
+        self._keeper.ask(_nothing)
+
+
+def _nothing(db: sqlite3.Connection) -> None:
+    """Asks nothing."""

@@ -1,0 +1,295 @@
+"""Keeps the journal's file: one greenlet does everything in turn, in its own thread.
+
+The events that have gathered, those of other instances, questions, and what is to be
+forgotten. Whoever asks waits for an answer, and only so long; nobody else waits.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import gevent
+from gevent.event import AsyncResult
+from gevent.event import Event as Flag
+from gevent.threadpool import ThreadPool
+
+from mspc.errors import JournalUnavailable
+from mspc.journal.counters import Changes, Counters
+from mspc.journal.events import Decided, Event
+from mspc.journal.file import closes, is_damage
+from mspc.journal.gathering import Gathered, Shared
+from mspc.journal.store import Opened, Store
+from mspc.process.greenlets import Watched
+from mspc.settings.config import JournalConfig
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Events that come in that time share a transaction.
+BATCH_SECONDS = 0.2
+# A file of some hundred MB is checked in less.
+SHORT_CHECK_SECONDS = 0.5
+# Somebody who asks waits for so long at most, and so does whoever stops it.
+PATIENCE_SECONDS = 5.0
+RETRY_SECONDS = 5.0
+IDLE_SECONDS = 1.0
+# Steps of tidying before the next batch has its turn, and the rest after them.
+TIDY_STEPS = 8
+TIDY_REST_SECONDS = 0.05
+
+_DAMAGED = "%s was damaged: %s. It is %s now, and a new one is begun"
+
+
+class Keeper:
+    """What is recorded goes in, what is asked comes out.
+
+    Attributes:
+        counters: of what is written.
+        last_at: when the last event happened that the file had at the start, or 0.
+        dropped: how many events were dropped since the start.
+    """
+
+    def __init__(
+        self,
+        config: JournalConfig,
+        shared: Shared | None,
+        clock: Callable[[], float],
+        timer: Callable[[], float],
+    ) -> None:
+        """
+        Args:
+            config: where the file is, and what is kept.
+            shared: other instances; None when it is this one's own.
+            clock: Unix seconds.
+            timer: seconds, that go on evenly.
+        """
+        self.counters = Counters()
+        self.last_at = 0.0
+        self.dropped = 0
+        self._path = config.path
+        self._shared = shared
+        self._timer = timer
+        self._store = Store(config, clock, timer)
+        self._thread = ThreadPool(1)
+        self._gathered = Gathered()
+        self._questions: list[
+            tuple[Callable[[sqlite3.Connection], Any], AsyncResult[Any]]
+        ] = []
+        self._listeners: list[Callable[[Decided], None]] = []
+        self._work = Flag()
+        self._asked = Flag()
+        self._tried = Flag()  # to open the file
+        self._stopping = False
+        self._closed = False
+        self._is_open = False
+        self._problem: str | None = None
+        self._retry_at = 0.0
+        self._tidying = False
+        self._watched = Watched("journal", self._run)
+
+    def start(self) -> None:
+        """Opens the file; returns soon when it takes long to look at it, too."""
+        self._watched.start()
+        self._tried.wait(SHORT_CHECK_SECONDS)
+
+    def stop(self) -> None:
+        """Writes what has gathered and lets the file go; no dead disk is waited for."""
+        self._stopping = True
+        self._work.set()
+        self._asked.set()
+        if not self._tried.is_set():
+            self._store.interrupt()
+        self._watched.stop(PATIENCE_SECONDS)
+        if self._shared is not None:
+            self._shared.feed.stop()
+        if self._closed:
+            self._thread.kill()
+
+    def problem(self) -> str | None:
+        if self._problem is not None:
+            return f"The journal cannot be written: {self._problem}"
+        return self._watched.problem()
+
+    def add(self, event: Event) -> None:
+        if self._stopping or not self._gathered.add(event):
+            self.dropped += 1
+        elif not self._work.is_set():
+            self._work.set()
+
+    def listen(self, callback: Callable[[Decided], None]) -> None:
+        self._listeners.append(callback)
+
+    def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """The answer, after all that has gathered was written.
+
+        Raises:
+            JournalUnavailable: there is none.
+        """
+        if self._stopping:
+            raise JournalUnavailable("The journal is closed.")
+        answer: AsyncResult[Any] = AsyncResult()
+        self._questions.append((question, answer))
+        self._work.set()
+        self._asked.set()
+        try:
+            result = answer.get(timeout=PATIENCE_SECONDS)
+        except gevent.Timeout as exc:
+            raise JournalUnavailable(
+                f"{self._path} has not answered for {PATIENCE_SECONDS:.0f} s."
+            ) from exc
+        if isinstance(result, JournalUnavailable):
+            raise result
+        if isinstance(result, Exception):
+            raise JournalUnavailable(f"{self._path}: {result}.") from result
+        return cast(T, result)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._turn()
+            self._work.wait(TIDY_REST_SECONDS if self._tidying else IDLE_SECONDS)
+            if self._gathered or self._shared:
+                self._asked.wait(BATCH_SECONDS)
+        self._turn()
+        self._in_thread(self._store.close)
+        self._closed = True
+
+    def _turn(self) -> None:
+        self._work.clear()
+        self._asked.clear()
+        if not self._is_open and self._timer() >= self._retry_at:
+            self._open()
+        elif self._problem is not None:
+            self._write(())
+        for events in self._gathered.take():
+            self._publish(events)
+            self._write(events)
+        self._write_arrived()
+        self._answer()
+        self._tidying = self._tidy()
+
+    def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T | Exception:
+        return self._thread.apply(_caught, (function, *arguments))
+
+    def _open(self) -> None:
+        result = self._in_thread(self._store.open)
+        if isinstance(result, Exception):
+            self._away(result)
+        else:
+            self._begin(result)
+        self._tried.set()
+
+    def _begin(self, opened: Opened) -> None:
+        if opened.remark:
+            log.warning(_DAMAGED, *opened.remark)
+        self._is_open = True
+        self.counters, self.last_at = opened.counters, opened.last_at
+        if self._shared is not None:
+            self._shared.feed.stop()  # a new file begins with the first batch again
+            self._shared.feed.start(self._arrived, opened.offset)
+        self._write(())
+
+    def _arrived(self, batch: bytes, offset: int) -> None:
+        if self._shared is not None and self._shared.add(batch, offset):
+            self._work.set()
+        else:
+            self.dropped += 1
+
+    def _publish(self, events: list[Event]) -> None:
+        if self._shared is None:
+            return
+        batch = self._in_thread(self._shared.encode, events)
+        if isinstance(batch, Exception):
+            log.warning("%d events were not published: %s", len(events), batch)
+        else:
+            self._shared.feed.publish(batch)
+
+    def _write_arrived(self) -> None:
+        if self._shared is None:
+            return
+        for batches, offset in self._shared.take():
+            events = self._in_thread(self._shared.decoded, batches)
+            if isinstance(events, Exception):
+                self.dropped += len(batches)
+                log.warning("%d batches were not read: %s", len(batches), events)
+            else:
+                self._write(events, offset)
+
+    def _write(self, events: Sequence[Event], offset: int | None = None) -> None:
+        if not self._is_open or self._timer() < self._retry_at:
+            changes: Changes | Exception = JournalUnavailable(f"{self._problem}")
+        else:
+            changes = self._in_thread(self._store.write, events, offset)
+            if isinstance(changes, Exception):
+                self._away(changes)
+            else:
+                self._back()
+        if isinstance(changes, Exception):
+            self.dropped += len(events)
+            # A pause holds on all instances, also on one whose disk is full.
+            self._tell([event for event in events if isinstance(event, Decided)])
+            return
+        self.dropped += changes.unfit
+        self.counters.apply(changes)
+        self._tell(changes.decided)
+
+    def _tell(self, decided: list[Decided]) -> None:
+        for event in decided:
+            for listener in self._listeners:
+                listener(event)
+
+    def _away(self, exc: Exception) -> None:
+        """Something is wrong with the file: later again, or with a new one at once."""
+        pause, first = RETRY_SECONDS, self._problem is None
+        self._problem = str(exc)
+        if is_damage(exc):
+            aside = self._in_thread(self._store.set_aside)
+            if first and not isinstance(aside, Exception):
+                log.warning(_DAMAGED, self._path, exc, aside)
+                pause, first = 0.0, False
+                self._work.set()
+        elif closes(exc):
+            self._in_thread(self._store.drop)
+        if closes(exc):
+            self._is_open = False
+        self._retry_at = self._timer() + pause
+        if first:
+            log.warning("The journal cannot be written, events are dropped: %s", exc)
+
+    def _back(self) -> None:
+        if self._problem is not None:
+            log.info("The journal is written again; %d events dropped", self.dropped)
+            self._problem = None
+
+    def _answer(self) -> None:
+        questions, self._questions = self._questions, []
+        for question, answer in questions:
+            result: Any = JournalUnavailable(f"{self._problem}")
+            if self._is_open:
+                result = self._in_thread(self._store.ask, question)
+                if isinstance(result, Exception) and is_damage(result):
+                    self._away(result)
+            answer.set(result)
+
+    def _tidy(self) -> bool:
+        """Whether there is more to do."""
+        for _ in range(TIDY_STEPS):
+            if not self._is_open or self._problem or self._questions or self._stopping:
+                return False
+            changes = self._in_thread(self._store.tidy)
+            if isinstance(changes, Exception):
+                self._away(changes)
+                return False
+            if changes is None:
+                return False
+            self.counters.apply(changes)
+        return True
+
+
+def _caught(function: Callable[..., T], *arguments: Any) -> T | Exception:
+    """What a job of a ThreadPool raises, the hub prints: it is returned instead."""
+    try:
+        return function(*arguments)
+    except Exception as exc:  # noqa: BLE001 - told apart where it is returned to
+        return exc

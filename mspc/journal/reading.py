@@ -1,0 +1,226 @@
+"""Answers questions about calls from the file; each looks at a bounded number of rows.
+
+All of it runs in the journal's thread.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from mspc.calls.words import SUCCEEDED
+from mspc.journal import statements as sql
+from mspc.journal.base import Filter, Group, Seen
+from mspc.journal.counters import Dead
+from mspc.journal.events import Accepted, Attempted, Decided
+from mspc.journal.filtering import Source, conditions, keys, sources
+from mspc.journal.folding import Cause
+
+# In one look: a few milliseconds.
+LOOK_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at the calls has found.
+
+    Attributes:
+        calls: newest first, by key.
+        next: where the next look begins; None when there is nothing more.
+    """
+
+    calls: Sequence[Seen]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """Looks at some calls, newest first.
+
+    Attributes:
+        wanted: which.
+        after: Look.next of the look before; None for from the newest.
+        limit: how many at most.
+    """
+
+    wanted: Filter
+    after: int | None
+    limit: int
+
+    def __call__(self, db: sqlite3.Connection) -> Look:
+        number = None
+        if self.wanted.destination:
+            number = _number(db, self.wanted.destination)
+            if number is None:
+                return Look((), None)
+        first, end = keys(self.wanted)
+        end = end if self.after is None else min(self.after, end)
+        where = sources(self.wanted, number)
+        # Side by side: as far as the one that comes least far.
+        low = max(_low(db, source, first, end) for source in where)
+        rows: list[tuple[Any, ...]] = []
+        for source in where:
+            rows += _rows(db, source, self.wanted, (low, end), self.limit + 1)
+        rows.sort(reverse=True)
+        found = [sql.seen(row) for row in rows[: self.limit]]
+        if len(rows) > self.limit:
+            return Look(found, rows[self.limit - 1][0])
+        return Look(found, low + 1 if low > first else None)
+
+
+def _low(db: sqlite3.Connection, source: Source, first: int, end: int) -> int:
+    """Below the last key of so many rows; `first` when there are fewer."""
+    found = db.execute(
+        f"SELECT key FROM {source.table} WHERE {source.condition} AND key > ?"
+        f" AND key < ? ORDER BY key DESC LIMIT 1 OFFSET {LOOK_ROWS - 1}",
+        (*source.values, first, end),
+    ).fetchone()
+    return first if found is None else int(found[0]) - 1
+
+
+def _rows(
+    db: sqlite3.Connection,
+    source: Source,
+    wanted: Filter,
+    between: tuple[int, int],
+    limit: int,
+) -> list[tuple[Any, ...]]:
+    condition, values = conditions(wanted)
+    return db.execute(
+        f"SELECT {sql.SEEN} FROM {source.table} JOIN destinations d"
+        f" ON d.number = c.destination WHERE {source.condition} AND key > ?"
+        f" AND key < ? AND {condition} ORDER BY key DESC LIMIT ?",
+        (*source.values, *between, *values, limit),
+    ).fetchall()
+
+
+def _number(db: sqlite3.Connection, destination: str) -> int | None:
+    query = "SELECT number FROM destinations WHERE name = ?"
+    found = db.execute(query, (destination,)).fetchone()
+    return None if found is None else int(found[0])
+
+
+def one_call(db: sqlite3.Connection, call_id: str) -> Seen | None:
+    found = db.execute(
+        f"SELECT {sql.SEEN}, c.headers, c.body FROM calls c"
+        " JOIN destinations d ON d.number = c.destination WHERE c.id = ?",
+        (call_id,),
+    ).fetchone()
+    return None if found is None else sql.seen(found[:-2], *found[-2:])
+
+
+def attempts_of(db: sqlite3.Connection, call_id: str) -> list[Attempted]:
+    """Those that failed, and the last one; in order."""
+    found = db.execute("SELECT key FROM calls WHERE id = ?", (call_id,)).fetchone()
+    call = one_call(db, call_id)
+    if found is None or call is None:
+        return []
+    about = Accepted(
+        *(call.id, call.created_at, call.method, call.url, call.destination),
+        *(call.labels, 0.0, call.max_attempts, (), call.body_bytes),
+    )
+    failed = [Attempted(about, *row) for row in db.execute(sql.ATTEMPTS, (found[0],))]
+    last = call.last
+    if last is not None and (not failed or failed[-1].at < last.at):
+        failed.append(last)
+    return failed
+
+
+def oldest_due(db: sqlite3.Connection) -> float | None:
+    """Of all open calls."""
+    query = "SELECT min(due) FROM calls WHERE due IS NOT NULL"
+    (due,) = db.execute(query).fetchone()
+    return None if due is None else float(due)
+
+
+@dataclass(frozen=True, slots=True)
+class OldestDue:
+    """Of the open calls of some destinations, where there are any."""
+
+    destinations: Sequence[str]
+
+    def __call__(self, db: sqlite3.Connection) -> dict[str, float]:
+        found = {}
+        for name in self.destinations:
+            (due,) = db.execute(
+                "SELECT min(due) FROM calls WHERE due IS NOT NULL AND destination ="
+                " (SELECT number FROM destinations WHERE name = ?)",
+                (name,),
+            ).fetchone()
+            if due is not None:
+                found[name] = float(due)
+        return found
+
+
+def latest_dead(
+    db: sqlite3.Connection, of: Sequence[tuple[Cause, str]]
+) -> list[Dead | None]:
+    """Of each cause and destination, if it is among the last thousand dead letters."""
+    found: list[Dead | None] = []
+    for cause, destination in of:
+        row = db.execute(
+            sql.LATEST_DEAD, (destination, cause.reason, cause.status, cause.error)
+        ).fetchone()
+        found.append(None if row is None else Dead(cause, destination, *row))
+    return found
+
+
+def decisions(
+    db: sqlite3.Connection, target: str, kinds: Sequence[str], limit: int
+) -> list[Decided]:
+    """Newest first; of one target, or of all."""
+    table, condition = "decisions d", "1"
+    values: list[object] = []
+    if target:
+        table = "targets t CROSS JOIN decisions d ON d.key = t.decision"
+        condition = "t.target = ?"
+        values.append(target)
+    if kinds:
+        condition += f" AND kind IN ({', '.join('?' * len(kinds))})"
+        values += kinds
+    place = "t.decision" if target else "d.key"
+    found = db.execute(
+        "SELECT kind, at, who, targets, reason, details, id"
+        f" FROM {table} WHERE {condition} ORDER BY {place} DESC LIMIT ?",
+        (*values, limit),
+    )
+    return [
+        Decided(
+            *(kind, at, who, msgspec.json.decode(targets, type=tuple[str, ...])),
+            *(reason, msgspec.json.decode(details), decision_id),
+        )
+        for kind, at, who, targets, reason, details, decision_id in found
+    ]
+
+
+def count_destinations(db: sqlite3.Connection) -> list[tuple[str, str, int]]:
+    """Destination, state, how many; without those that have succeeded."""
+    return db.execute(
+        "SELECT d.name, found.state, found.count FROM (SELECT destination, state,"
+        " count(*) AS count FROM calls INDEXED BY calls_standing"
+        f" WHERE state <> '{SUCCEEDED}' GROUP BY destination, state) found"
+        " JOIN destinations d ON d.number = found.destination"
+    ).fetchall()
+
+
+def count_groups(db: sqlite3.Connection) -> list[Group]:
+    """Dead letters by cause, the most first; takes some seconds for a million."""
+    found = db.execute(
+        "SELECT reason, status, error, d.name, count, first, last, call FROM ("
+        " SELECT reason, status, error, destination, count(*) AS count,"
+        " min(finished_at) AS first, max(finished_at) AS last, max(key) AS call"
+        " FROM calls INDEXED BY calls_state"
+        f" WHERE state = 'dead' AND state <> '{SUCCEEDED}'"
+        " GROUP BY reason, status, error, destination"
+        ") found JOIN destinations d ON d.number = found.destination"
+        " ORDER BY count DESC"
+    ).fetchall()
+    groups = []
+    for reason, status, error, destination, count, first_at, last_at, key in found:
+        query = "SELECT id, answer FROM calls WHERE key = ?"
+        latest, answer = db.execute(query, (key,)).fetchone()
+        about = reason, status, error, destination
+        groups.append(Group(*about, count, first_at, last_at, latest, answer))
+    return groups

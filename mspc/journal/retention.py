@@ -1,0 +1,150 @@
+"""Forgets what is old or too much, in steps that hold nobody up.
+
+All of it runs in the journal's thread.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mspc.calls.words import DEAD, FINISHED
+from mspc.journal.counters import Changes
+from mspc.journal.folding import Cause
+from mspc.journal.keys import first_key
+from mspc.journal.writing import Writer
+
+# In one step, which takes some milliseconds.
+STEP_ROWS = 200
+STEP_PAGES = 256
+DAY_SECONDS = 86_400.0
+DECISION_DAYS = 90
+# Calls that were open when they were passed are looked at again, and so are decisions.
+ROUND_SECONDS = 3600.0
+# Free pages that are kept for the next calls: 4 MiB.
+_KEPT_PAGES = 1024
+
+_SELECT = f"""
+SELECT c.key, c.id, c.state, d.name, c.finished_at, c.reason, c.status, c.error
+FROM calls c JOIN destinations d ON d.number = c.destination
+WHERE c.key > ? ORDER BY c.key LIMIT {STEP_ROWS}
+"""
+_UNUSED = f"""
+SELECT d.number, EXISTS (SELECT 1 FROM calls c WHERE c.destination = d.number)
+FROM destinations d WHERE d.number > ? ORDER BY d.number LIMIT {STEP_ROWS}
+"""
+# What is in force is the last word on a destination, and neither an end nor a relief.
+_OLD_DECISIONS = f"""
+SELECT key, kind IN ('paused', 'limited') AND NOT EXISTS (
+    SELECT 1 FROM targets t JOIN decisions later ON later.key = t.decision
+    WHERE t.target = json_extract(d.targets, '$[0]') AND t.decision > d.key
+    AND later.kind IN
+        (d.kind, CASE d.kind WHEN 'paused' THEN 'resumed' ELSE 'unlimited' END))
+FROM decisions d WHERE key > ? AND key < ? ORDER BY key LIMIT {STEP_ROWS}
+"""
+
+
+class Retention:
+    """Goes round: through calls, destinations and decisions, each from the oldest."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        writer: Writer,
+        days: int,
+        max_calls: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """
+        Args:
+            db: the file.
+            writer: of that file.
+            days: for which a finished call is kept.
+            max_calls: how many calls are kept.
+            clock: Unix seconds.
+        """
+        self._db = db
+        self._writer = writer
+        self._days = days
+        self._max_calls = max_calls
+        self._clock = clock
+        self._began = clock()
+        self._call = self._destination = self._decision = -1
+
+    def step(self) -> Changes | None:
+        """Does a little; None when there is nothing to do for now.
+
+        Raises:
+            sqlite3.Error: that step was not done.
+        """
+        now = self._clock()
+        if not 0 <= now - self._began < ROUND_SECONDS:
+            self._began = now
+            self._call = self._destination = self._decision = -1
+        changes = self._forget_calls(now)
+        if changes is None and not self._give_back():
+            if self._forget_destinations() or self._forget_decisions(now):
+                return Changes()
+            return None
+        return changes or Changes()
+
+    def _forget_calls(self, now: float) -> Changes | None:
+        over = sum(self._writer.states.values()) - self._max_calls
+        old = now - self._days * DAY_SECONDS
+        if over <= 0 and self._call >= first_key(old):
+            return None
+        rows = self._db.execute(_SELECT, (self._call,)).fetchall()
+        if rows:
+            self._call = rows[-1][0]
+            left = iter(range(over, 0, -1))
+            return self._forgotten([row for row in rows if _goes(row, old, left)])
+        if over <= 0:
+            return None
+        # All that were passed are open, and somebody must go.
+        return self._forgotten(self._db.execute(_SELECT, (-1,)).fetchall()[:over])
+
+    def _forgotten(self, rows: list[tuple[Any, ...]]) -> Changes:
+        changes = Changes()
+        for _, call_id, state, destination, _, reason, status, error in rows:
+            changes.moved[destination, state, None] += 1
+            if state == DEAD:
+                cause = Cause(reason, status, error)
+                changes.undone.append((cause, destination, call_id))
+        if rows:
+            self._writer.forget([row[0] for row in rows], changes)
+        return changes
+
+    def _give_back(self) -> bool:
+        (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+        if free <= _KEPT_PAGES:
+            return False
+        # execute() takes one step, and with it one page, since there are no rows.
+        pages = min(STEP_PAGES, free - _KEPT_PAGES)
+        self._db.executescript(f"PRAGMA incremental_vacuum({pages})")
+        return True
+
+    def _forget_destinations(self) -> bool:
+        rows = self._db.execute(_UNUSED, (self._destination,)).fetchall()
+        if not rows:
+            return False
+        self._destination = rows[-1][0]
+        unused = [number for number, used in rows if not used]
+        if unused:
+            self._writer.forget_destinations(unused)
+        return True
+
+    def _forget_decisions(self, now: float) -> bool:
+        old = first_key(now - DECISION_DAYS * DAY_SECONDS)
+        rows = self._db.execute(_OLD_DECISIONS, (self._decision, old)).fetchall()
+        if not rows:
+            return False
+        self._decision = rows[-1][0]
+        gone = [key for key, in_force in rows if not in_force]
+        if gone:
+            self._writer.forget_decisions(gone)
+        return True
+
+
+def _goes(row: tuple[Any, ...], old: float, over: Iterator[int]) -> bool:
+    """Whether a call is forgotten: it is finished, and old, or one too many."""
+    state, finished_at = row[2], row[4]
+    return state in FINISHED and (finished_at < old or next(over, 0) > 0)

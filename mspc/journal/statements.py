@@ -1,0 +1,158 @@
+"""What the journal tells SQLite, and how a call and its attempts stand in rows."""
+
+from typing import Any
+
+import msgspec
+
+from mspc.journal.base import Seen
+from mspc.journal.events import Accepted, Attempted
+from mspc.journal.folding import Row
+from mspc.journal.keys import time_of
+
+# Of one call; the older ones are forgotten.
+KEPT_ATTEMPTS = 50
+
+FIND = """
+SELECT c.key, d.name, c.state, c.changed_at, c.due, c.attempts, c.finished_at, c.reason,
+    c.status, c.error, length(c.headers) = 0 AND length(c.body) = 0
+FROM calls c JOIN destinations d ON d.number = c.destination WHERE c.id = ?
+"""
+INSERT = f"""
+INSERT INTO calls (key, id, destination, state, changed_at, due, attempts, finished_at,
+    reason, status, error, number, attempted_at, seconds, text, answer, decision,
+    next_at, method, url, labels, max_attempts, body_bytes, headers, body)
+VALUES ({", ".join("?" * 25)}) ON CONFLICT DO NOTHING
+"""
+UPDATE = """
+UPDATE calls SET state = ?, changed_at = ?, due = ?, attempts = ?, finished_at = ?,
+    reason = ? WHERE key = ?
+"""
+UPDATE_LAST = """
+UPDATE calls SET state = ?, changed_at = ?, due = ?, attempts = ?, finished_at = ?,
+    reason = ?, status = ?, error = ?, number = ?, attempted_at = ?, seconds = ?,
+    text = ?, answer = ?, decision = ?, next_at = ? WHERE key = ?
+"""
+FILL = """
+UPDATE calls SET method = ?, url = ?, labels = ?, max_attempts = ?, body_bytes = ?,
+    headers = ?, body = ? WHERE key = ?
+"""
+FAILED = f"INSERT OR REPLACE INTO attempts VALUES ({', '.join('?' * 11)})"
+FORGET_ATTEMPTS = f"""
+DELETE FROM attempts WHERE call = ?1 AND at < (SELECT at FROM attempts WHERE call = ?1
+    ORDER BY at DESC LIMIT 1 OFFSET {KEPT_ATTEMPTS - 1})
+"""
+NOTE = "INSERT OR REPLACE INTO position VALUES (?, ?)"
+DECIDE = """
+INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+LATEST_DEAD = """
+SELECT id, finished_at, answer FROM (
+    SELECT c.id, c.finished_at, c.answer, c.reason, c.status, c.error
+    FROM destinations d CROSS JOIN calls c INDEXED BY calls_standing
+    WHERE d.name = ? AND c.destination = d.number
+        AND c.state = 'dead' AND c.state <> 'succeeded'
+    ORDER BY c.key DESC LIMIT 1000
+) WHERE reason = ? AND status IS ? AND error = ? LIMIT 1
+"""
+_LAST = "c.number, c.attempted_at, c.seconds, c.text, c.answer, c.decision, c.next_at"
+SEEN = f"""c.key, c.id, c.state, c.method, c.url, d.name, c.labels, c.due, c.attempts,
+    c.max_attempts, c.body_bytes, c.finished_at, c.reason, c.status, c.error, {_LAST}"""
+ATTEMPTS = """
+SELECT number, at, seconds, status, error, text, answer, decision, next_at, reason
+FROM attempts WHERE call = ? ORDER BY at, number
+"""
+
+_NO_ATTEMPT = (None,) * 7
+
+
+def values_of_call(row: Row, number: int) -> tuple[object, ...]:
+    """For INSERT.
+
+    Args:
+        row: of a new call.
+        number: of its destination.
+    """
+    assert row.call is not None  # noqa: S101 - it is new
+    return (
+        *(row.key, row.id, number, row.state, row.changed_at, row.due, row.attempts),
+        *(row.finished_at, row.reason, row.status, row.error),
+        *(_NO_ATTEMPT if row.last is None else _values_of_last(row.last)),
+        *_described(row.call),
+    )
+
+
+def values_of_state(row: Row) -> tuple[object, ...]:
+    """For UPDATE, and for UPDATE_LAST when there is a new attempt."""
+    state = row.state, row.changed_at, row.due, row.attempts, row.finished_at
+    if row.last is None:
+        return (*state, row.reason, row.key)
+    last = _values_of_last(row.last)
+    return (*state, row.reason, row.status, row.error, *last, row.key)
+
+
+def values_missing(row: Row) -> tuple[object, ...]:
+    """For FILL."""
+    assert row.call is not None  # noqa: S101 - it is what was missing
+    return (*_described(row.call), row.key)
+
+
+def values_of_attempt(key: int, one: Attempted) -> tuple[object, ...]:
+    """For FAILED."""
+    return (
+        *(key, one.at, one.number, one.seconds, one.status, one.error, one.text),
+        *(one.answer, one.decision, one.next_at, one.reason),
+    )
+
+
+def _values_of_last(one: Attempted) -> tuple[object, ...]:
+    return (
+        *(one.number, one.at, one.seconds, one.text, one.answer, one.decision),
+        one.next_at,
+    )
+
+
+def _described(call: Accepted) -> tuple[object, ...]:
+    # A label has no blanks: with one on either side it is found among others.
+    labels = f" {' '.join(call.labels)} " if call.labels else ""
+    headers = msgspec.json.encode(call.headers) if call.headers else b""
+    return (
+        *(call.method, call.url, labels, call.max_attempts, call.body_bytes),
+        *(headers, call.body),
+    )
+
+
+def seen(found: tuple[Any, ...], headers: bytes = b"", body: bytes = b"") -> Seen:
+    """
+    Args:
+        found: the columns of SEEN.
+        headers: as they are stored.
+        body: its beginning.
+    """
+    key, call_id, state, method, url, destination, labels, due, attempts = found[:9]
+    max_attempts, body_bytes, finished_at, reason, status, error = found[9:15]
+    number, at, seconds, text, answer, decision, next_at = found[15:]
+    created_at = time_of(key)
+    call = Accepted(
+        *(call_id, created_at, method, url, destination, tuple(labels.split())),
+        max_attempts=max_attempts,
+        body_bytes=body_bytes,
+    )
+    last = None
+    if number is not None:
+        died = reason if decision == "dead" else ""
+        last = Attempted(
+            *(call, number, at, seconds, status, error, text, answer, decision),
+            *(next_at, died),
+        )
+    return Seen(
+        *(call_id, state, method, url, destination, call.labels, created_at, due),
+        *(attempts, max_attempts, body_bytes, finished_at, reason, last),
+        headers=_headers(headers),
+        body=body,
+    )
+
+
+def _headers(stored: bytes) -> tuple[tuple[str, str], ...]:
+    if not stored:
+        return ()
+    return msgspec.json.decode(stored, type=tuple[tuple[str, str], ...])

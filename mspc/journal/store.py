@@ -1,0 +1,135 @@
+"""The journal's file and what is done with it, all of it in the journal's thread."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from mspc.errors import JournalUnavailable
+from mspc.journal import reading
+from mspc.journal.counters import Changes, Counters
+from mspc.journal.events import Event
+from mspc.journal.file import Damaged, close_file, open_file, set_aside
+from mspc.journal.retention import Retention
+from mspc.journal.writing import Writer
+from mspc.settings.config import JournalConfig
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a file had when it was opened.
+
+    Attributes:
+        counters: of its calls.
+        last_at: when the last of its events happened, Unix seconds; 0 for none.
+        offset: of the last batch of the stream that is in it; None for none.
+        remark: of one that was damaged: its path, what is wrong with it, and its new
+            path; empty when none was.
+    """
+
+    counters: Counters
+    last_at: float
+    offset: int | None
+    remark: tuple[object, ...] = ()
+
+
+class Store:
+    """For one thread, but for interrupt()."""
+
+    def __init__(
+        self,
+        config: JournalConfig,
+        clock: Callable[[], float],
+        timer: Callable[[], float],
+    ) -> None:
+        """
+        Args:
+            config: where it is, and what is kept.
+            clock: Unix seconds.
+            timer: seconds, that go on evenly.
+        """
+        self._config = config
+        self._clock = clock
+        self._timer = timer
+        self._db: sqlite3.Connection | None = None
+
+    def open(self) -> Opened:
+        """Opens the file, or a new one in place of one that is damaged.
+
+        Raises:
+            JournalUnavailable: it cannot be opened.
+            sqlite3.Error, OSError: the same.
+        """
+        remark: tuple[object, ...] = ()
+        try:
+            self._db = open_file(self._config.path, self._timer)
+        except Damaged as exc:
+            aside = set_aside(self._config.path)
+            remark = self._config.path, exc, aside
+            self._db = open_file(self._config.path, self._timer)
+        self._writer = Writer(self._db)
+        self._retention = Retention(
+            self._db,
+            self._writer,
+            self._config.days,
+            self._config.max_calls,
+            self._clock,
+        )
+        counters = Counters(
+            self._writer.states,
+            reading.count_destinations(self._db),
+            reading.count_groups(self._db),
+        )
+        return Opened(counters, self._writer.last_at, self._writer.offset, remark)
+
+    def set_aside(self) -> Path:
+        """Lets a damaged file go; its new name. open() begins a new one.
+
+        Raises:
+            OSError: it stays where it is.
+        """
+        self.drop()
+        return set_aside(self._config.path)
+
+    def write(self, events: Sequence[Event], offset: int | None = None) -> Changes:
+        """As Writer.write()."""
+        self._opened()
+        return self._writer.write(events, offset)
+
+    def tidy(self) -> Changes | None:
+        """As Retention.step()."""
+        self._opened()
+        return self._retention.step()
+
+    def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """The answer; raises what the question does."""
+        return question(self._opened())
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise JournalUnavailable(f"{self._config.path} is not open.")
+        return self._db
+
+    def interrupt(self) -> None:
+        """From another thread: ends what runs, however long it would take."""
+        if self._db is not None:
+            self._db.interrupt()
+
+    def drop(self) -> None:
+        """Lets the file go as it is; the next open() mends what has to be mended."""
+        if self._db is not None:
+            db, self._db = self._db, None
+            db.close()
+
+    def close(self) -> None:
+        """Empties the WAL and lets the file go.
+
+        Raises:
+            sqlite3.Error: the WAL stays, for the next open().
+        """
+        if self._db is not None:
+            db, self._db = self._db, None
+            close_file(db)

@@ -1,0 +1,234 @@
+"""Writes events down: a transaction for many, a row for each call.
+
+All of it runs in the journal's thread.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from mspc.calls.words import STATES
+from mspc.journal import statements as sql
+from mspc.journal.applying import Batch
+from mspc.journal.counters import Changes
+from mspc.journal.events import Decided, Event
+from mspc.journal.folding import Row
+from mspc.journal.keys import key_of
+
+# Of destinations; asked for again, when there are more.
+_MOST_NUMBERS = 20_000
+# Some text that is none, some number too large.
+_UNFIT = (
+    *(ValueError, TypeError, OverflowError, sqlite3.DataError, sqlite3.IntegrityError),
+    *(sqlite3.InterfaceError, sqlite3.ProgrammingError),
+)
+
+
+class Writer:
+    """Writes into one file.
+
+    Attributes:
+        states: how many calls there are, by state, as far as it is committed.
+        last_at: when the last event happened, Unix seconds; 0 before the first.
+        offset: of the last batch of the stream that was written; None before the first.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._numbers: dict[str, int] = {}
+        (newest,) = db.execute("SELECT max(key) FROM calls").fetchone()
+        self._newest: int = -1 if newest is None else newest
+        known = dict(db.execute("SELECT name, value FROM position"))
+        self.states = {state: int(known.get(state, 0)) for state in STATES}
+        self.last_at = float(known.get("last_at", 0.0))
+        self.offset: int | None = known.get("offset")
+
+    def write(self, events: Sequence[Event], offset: int | None = None) -> Changes:
+        """All of them, in one transaction; what cannot be written is left out.
+
+        Args:
+            events: in the order in which they came.
+            offset: they came with the stream, up to here.
+
+        Raises:
+            sqlite3.Error: nothing was written.
+        """
+        try:
+            return self._write(events, offset)
+        except _UNFIT:  # no reason to lose others
+            fit = [event for event in events if self._is_fit(event)]
+        changes = self._write(fit, offset)
+        changes.unfit = len(events) - len(fit)
+        return changes
+
+    def _is_fit(self, event: Event) -> bool:
+        try:
+            with self._transaction(keep=False):
+                self._apply([event])
+        except _UNFIT:
+            return False
+        return True
+
+    def _write(self, events: Sequence[Event], offset: int | None) -> Changes:
+        with self._transaction():
+            batch = self._apply(events)
+            changes = batch.counted()
+            states = self._note(changes, offset)
+        self._newest = max([self._newest, *(row.key for row in batch.new)])
+        self.states, self.last_at = states, max(self.last_at, changes.last_at)
+        self.offset = self.offset if offset is None else offset
+        return changes
+
+    def forget(self, keys: Sequence[int], changes: Changes) -> None:
+        """Deletes calls.
+
+        Args:
+            keys: theirs.
+            changes: what that changes.
+
+        Raises:
+            sqlite3.Error: nothing was deleted.
+        """
+        rows = [(key,) for key in keys]
+        with self._transaction():
+            self._db.executemany("DELETE FROM calls WHERE key = ?", rows)
+            self._db.executemany("DELETE FROM attempts WHERE call = ?", rows)
+            states = self._note(changes, None)
+        self.states = states
+
+    def forget_destinations(self, numbers: Sequence[int]) -> None:
+        """Deletes destinations that no call has."""
+        self._numbers.clear()
+        rows = [(number,) for number in numbers]
+        with self._transaction():
+            self._db.executemany("DELETE FROM destinations WHERE number = ?", rows)
+
+    def forget_decisions(self, keys: Sequence[int]) -> None:
+        rows = [(key,) for key in keys]
+        with self._transaction():
+            # Those of one decision have no index of their own: its targets name them.
+            for key in keys:
+                self._db.executemany(
+                    "DELETE FROM targets WHERE target = ? AND decision = ?",
+                    [(target, key) for target in self._targets(key)],
+                )
+            self._db.executemany("DELETE FROM decisions WHERE key = ?", rows)
+
+    def _targets(self, key: int) -> list[str]:
+        query = "SELECT targets FROM decisions WHERE key = ?"
+        (targets,) = self._db.execute(query, (key,)).fetchone()
+        return msgspec.json.decode(targets, type=list[str])
+
+    @contextmanager
+    def _transaction(self, *, keep: bool = True) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT" if keep else "ROLLBACK")
+        except BaseException:
+            self._numbers.clear()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        if not keep:
+            self._numbers.clear()
+
+    def _apply(self, events: Sequence[Event]) -> Batch:
+        batch = Batch(self._find, self._newest)
+        for event in events:
+            batch.fold(event)
+            if isinstance(event, Decided) and self._note_decision(event):
+                batch.changes.decided.append(event)
+        self._insert(batch.new)
+        self._update(batch.known)
+        self._keep_failed(batch.rows)
+        return batch
+
+    def _find(self, call_id: str) -> tuple[Any, ...] | None:
+        found: tuple[Any, ...] | None
+        found = self._db.execute(sql.FIND, (call_id,)).fetchone()
+        return found
+
+    def _note(self, changes: Changes, offset: int | None) -> dict[str, int]:
+        """Writes down what is to be known at the next start; the calls by state."""
+        states = dict(self.states)
+        for (_, before, after), count in changes.moved.items():
+            if before is not None:
+                states[before] -= count
+            if after is not None:
+                states[after] += count
+        notes: list[tuple[str, object]] = [*states.items()]
+        notes.append(("last_at", max(changes.last_at, self.last_at)))
+        if offset is not None:
+            notes.append(("offset", offset))
+        self._db.executemany(sql.NOTE, notes)
+        return states
+
+    def _note_decision(self, event: Decided) -> bool:
+        """Whether it was not known before."""
+        key = key_of(event.id, event.at)
+        targets = msgspec.json.encode(event.targets).decode()
+        details = msgspec.json.encode(event.details).decode()
+        values = key, event.id, event.kind, event.at, event.who, targets, event.reason
+        if self._db.execute(sql.DECIDE, (*values, details)).rowcount < 1:
+            return False
+        self._db.executemany(
+            "INSERT OR IGNORE INTO targets VALUES (?, ?)",
+            [(target, key) for target in event.targets],
+        )
+        return True
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        if self._added(rows) < len(rows):
+            # Two calls of a millisecond may have one key: the next one is free.
+            for row in rows:
+                known = "SELECT 1 FROM calls WHERE id = ?"
+                while self._db.execute(known, (row.id,)).fetchone() is None:
+                    if not self._added([row]):
+                        row.key += 1
+
+    def _added(self, rows: Iterable[Row]) -> int:
+        values = [
+            sql.values_of_call(row, self._number(row.destination)) for row in rows
+        ]
+        return self._db.executemany(sql.INSERT, values).rowcount if values else 0
+
+    def _number(self, destination: str) -> int:
+        number = self._numbers.get(destination)
+        if number is None:
+            if len(self._numbers) >= _MOST_NUMBERS:
+                self._numbers.clear()
+            number = self._numbers[destination] = self._number_in_file(destination)
+        return number
+
+    def _number_in_file(self, destination: str) -> int:
+        self._db.execute(
+            "INSERT OR IGNORE INTO destinations (name) VALUES (?)", (destination,)
+        )
+        found = self._db.execute(
+            "SELECT number FROM destinations WHERE name = ?", (destination,)
+        )
+        return int(found.fetchone()[0])
+
+    def _update(self, rows: Sequence[Row]) -> None:
+        if not rows:
+            return
+        same = [sql.values_of_state(row) for row in rows if row.last is None]
+        attempted = [sql.values_of_state(row) for row in rows if row.last is not None]
+        filled = [sql.values_missing(row) for row in rows if row.call is not None]
+        self._db.executemany(sql.UPDATE, same)
+        self._db.executemany(sql.UPDATE_LAST, attempted)
+        self._db.executemany(sql.FILL, filled)
+
+    def _keep_failed(self, rows: Iterable[Row]) -> None:
+        failed = [(row.key, one) for row in rows for one in row.failed]
+        if not failed:
+            return
+        self._db.executemany(
+            sql.FAILED, [sql.values_of_attempt(key, one) for key, one in failed]
+        )
+        many = {key for key, one in failed if one.number > sql.KEPT_ATTEMPTS}
+        self._db.executemany(sql.FORGET_ATTEMPTS, [(key,) for key in many])

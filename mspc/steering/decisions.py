@@ -1,0 +1,121 @@
+"""What was decided goes into the journal, and is found there again."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from mspc.errors import JournalUnavailable
+from mspc.journal.base import Recorder, View
+from mspc.journal.events import Decided, Kind
+
+# Apart, so that of two decisions of one instance the later one wins everywhere.
+APART_SECONDS = 0.001
+FIRST_LOOK = 1000
+# How many decisions are looked at after a start: as many as fit into some megabytes.
+FARTHEST_LOOK = 64_000
+
+
+def order(decided: Decided) -> tuple[float, str]:
+    """Of two decisions about one thing the greater one counts."""
+    return decided.at, decided.id
+
+
+class Decisions:
+    """Writes decisions down."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        view: View,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        """
+        Args:
+            recorder: of the journal.
+            view: of the same.
+            clock: Unix seconds.
+            new_id: 32 hex digits, in the order of time.
+        """
+        self._recorder = recorder
+        self._view = view
+        self._clock = clock
+        self._new_id = new_id
+
+    def record(
+        self,
+        kind: Kind,
+        who: str,
+        targets: Sequence[str],
+        reason: str = "",
+        details: Mapping[str, object] | None = None,
+        *,
+        at: float | None = None,
+        after: float = 0.0,
+    ) -> Decided:
+        """Records it, and goes on at once.
+
+        Args:
+            kind: as in Decided.
+            who: the same.
+            targets: the same.
+            reason: the same.
+            details: the same.
+            at: when it was decided, Unix seconds; None for now. What became of a call
+                after that counts more.
+            after: the time of what it replaces, which another clock may have given.
+
+        Raises:
+            JournalUnavailable: the journal is off.
+        """
+        if not self._recorder.on:
+            raise JournalUnavailable(
+                "JOURNAL is 0: without the journal nothing can be decided, since "
+                "nobody would know of it after a restart.",
+                off=True,
+            )
+        at = max(self._clock() if at is None else at, after + APART_SECONDS)
+        decided = Decided(
+            kind, at, who, tuple(targets), reason, details or {}, self._new_id()
+        )
+        self._recorder.record(decided)
+        return decided
+
+    def decide(
+        self,
+        kind: Kind,
+        who: str,
+        target: str,
+        reason: str = "",
+        details: Mapping[str, object] | None = None,
+        *,
+        at: float | None = None,
+        after: float = 0.0,
+    ) -> Decided:
+        """As record(), and returns when it is in the journal: it survives a crash.
+
+        Raises:
+            JournalUnavailable: also when it may be lost.
+        """
+        decided = self.record(kind, who, (target,), reason, details, at=at, after=after)
+        # An answer includes what was recorded before the question.
+        found = self._view.decisions(target, (kind,), limit=10)
+        if all(one.id != decided.id for one in found):
+            raise JournalUnavailable(
+                "The journal did not take the decision: it has too much to do. "
+                "Try again."
+            )
+        return decided
+
+    def newest(
+        self, kinds: Sequence[Kind], enough: Callable[[Sequence[Decided]], bool]
+    ) -> Sequence[Decided]:
+        """Newest first; those before `enough` is content, or all that are looked at.
+
+        Raises:
+            JournalUnavailable: nothing can be looked up.
+        """
+        limit = FIRST_LOOK
+        while True:
+            found = self._view.decisions("", kinds, limit)
+            if len(found) < limit or limit >= FARTHEST_LOOK or enough(found):
+                return found
+            limit *= 4

@@ -1,0 +1,242 @@
+"""Bulk jobs: one after another here; those of other instances can be seen."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from gevent.event import Event
+
+from mspc.errors import JournalUnavailable, QueueUnavailable
+from mspc.journal.base import View
+from mspc.journal.events import Decided
+from mspc.steering.base import Job
+from mspc.steering.chunks import Chunks
+from mspc.steering.decisions import FARTHEST_LOOK, Decisions, order
+from mspc.steering.reach import KINDS, Reach
+from mspc.steering.work import DONE, FAILED, RUNNING, STOPPED, Work, read_work
+
+log = logging.getLogger(__name__)
+
+KEPT_JOBS = 1000
+AGAIN_SECONDS = 1.0
+
+Wait = Callable[[Event, float], object]
+
+
+class Jobs:
+    """Does jobs so that each call is reached once, also when the process dies.
+
+    After each chunk it is written down how far the job is, and the next chunk begins
+    when that is in the journal, since it asks the journal for its calls.
+    """
+
+    def __init__(
+        self,
+        decisions: Decisions,
+        view: View,
+        reach: Reach,
+        instance: str,
+        clock: Callable[[], float],
+        wait: Wait,
+    ) -> None:
+        """
+        Args:
+            decisions: where it is written down.
+            view: of the journal.
+            reach: what is done.
+            instance: tells this one from others, also after a restart.
+            clock: Unix seconds.
+            wait: for an event, or so many seconds.
+        """
+        self._decisions = decisions
+        self._view = view
+        self._reach = reach
+        self._instance = instance
+        self._clock = clock
+        self._wait = wait
+        self._works: dict[str, Work] = {}
+        self._orders: dict[str, tuple[float, str]] = {}
+        self._todo: deque[str] = deque()
+        self._resumed: set[str] = set()
+        self._new = Event()
+        self._halt = Event()
+        self._stopping = False
+
+    def begin(self, work: Work) -> Job:
+        """Raises JournalUnavailable when it may be lost."""
+        job = work.job
+        details = work.details(with_ids=True)
+        who, reason = job.who, job.reason
+        decided = self._decisions.decide("bulk", who, job.id, reason, details)
+        self._todo.append(job.id)
+        self._keep(work, decided)
+        self._new.set()
+        log.info("job %s: to %s calls, for %s", job.id, job.action, who)
+        return job
+
+    def list(self) -> list[Job]:
+        """Newest first."""
+        jobs = [work.job for work in self._works.values()]
+        return sorted(jobs, key=lambda job: (job.started_at, job.id), reverse=True)
+
+    def get(self, job_id: str) -> Job | None:
+        work = self._works.get(job_id)
+        return None if work is None else work.job
+
+    def stop_job(self, job_id: str, who: str) -> Job | None:
+        """None when there is no such job. Raises JournalUnavailable."""
+        work = self._works.get(job_id)
+        if work is None or work.job.status != RUNNING:
+            return None if work is None else work.job
+        work = work.with_status(STOPPED, self._clock())
+        details, after = work.details(with_ids=False), self._orders[job_id][0]
+        decided = self._decisions.decide(
+            "bulk", who, job_id, details=details, after=after
+        )
+        # Whoever does it may have come farther meanwhile.
+        work = self._works.get(job_id, work).with_status(STOPPED, decided.at)
+        self._keep(work, decided)
+        self._halt.set()
+        return work.job
+
+    def apply(self, decided: Decided) -> None:
+        """Learns how a job of another instance is, or that one of ours was stopped."""
+        work = read_work(decided.details)
+        if work is None:
+            return
+        job = work.job
+        if work.instance == self._instance:
+            ours = self._works.get(job.id)
+            if ours and ours.job.status == RUNNING and job.status == STOPPED:
+                self._keep(ours.with_status(STOPPED, decided.at), decided)
+                self._halt.set()
+        elif self._orders.get(job.id, (0.0, "")) < order(decided):
+            self._keep(work, decided)
+
+    def restore(self) -> None:
+        """Jobs of before, and those that were cut short go on.
+
+        Raises:
+            JournalUnavailable: nothing can be looked up.
+        """
+        found = self._decisions.newest(("bulk",), _are_enough)
+        cut_short = []
+        for decided in sorted(found, key=order, reverse=True):
+            work = read_work(decided.details)
+            if work is None or work.job.id in self._works:
+                continue
+            if len(self._works) < KEPT_JOBS:
+                self._keep(work, decided)
+                if work.instance == self._instance and work.job.status == RUNNING:
+                    cut_short.append(work)
+        for work in sorted(cut_short, key=lambda work: work.job.started_at):
+            if work.wanted is None:
+                work = replace(work, ids=self._ids_of(work.job.id))
+                self._works[work.job.id] = work
+            self._resumed.add(work.job.id)
+            self._todo.append(work.job.id)
+            log.info("job %s goes on after a restart", work.job.id)
+
+    def run(self) -> None:
+        """Does what there is to do, until stop()."""
+        while not self._stopping:
+            self._new.clear()
+            self.work_off()
+            if not self._stopping:
+                self._new.wait()
+
+    def work_off(self) -> None:
+        """Does what there is to do now."""
+        while self._todo and not self._stopping:
+            job_id = self._todo[0]
+            try:
+                self._do(job_id)
+            except Exception:
+                log.exception("job %s failed", job_id)
+                self._end(job_id, FAILED)
+            if not self._stopping:
+                self._todo.popleft()
+
+    def stop(self) -> None:
+        """What runs ends after its chunk, and goes on after the next start."""
+        self._stopping = True
+        self._halt.set()
+        self._new.set()
+
+    def _do(self, job_id: str) -> None:
+        self._halt.clear()
+        unsure = job_id in self._resumed
+        chunks = Chunks(self._works[job_id], self._view, self._reach, unsure=unsure)
+        began: float | None = None
+        while self._goes_on(job_id) and not chunks.ended:
+            before = chunks.work.job.matched
+            # A call may fail again before its chunk is done.
+            began = self._clock() if began is None else began
+            try:
+                ids = chunks.step()
+            except (JournalUnavailable, QueueUnavailable) as exc:
+                log.warning("job %s goes on in a second: %s", job_id, exc)
+                self._wait(self._halt, AGAIN_SECONDS)
+                continue
+            self._record(chunks.work, ids, began)
+            began = None
+            asked = chunks.work.job.matched - before
+            if chunks.work.job.action == "retry" and asked and not chunks.ended:
+                self._wait(self._halt, asked / chunks.work.per_second)
+        if not self._stopping or chunks.ended:
+            self._end(job_id, DONE)
+
+    def _goes_on(self, job_id: str) -> bool:
+        return not self._stopping and self._works[job_id].job.status == RUNNING
+
+    def _record(self, work: Work, ids: Sequence[str], began: float) -> None:
+        job = work.job
+        if ids:
+            about = {"job": job.id}
+            self._decisions.record(
+                KINDS[job.action], job.who, ids, job.reason, about, at=began
+            )
+        known = self._works[job.id].job  # it may have been stopped meanwhile
+        job = replace(job, status=known.status, finished_at=known.finished_at)
+        self._save(replace(work, job=job))
+
+    def _end(self, job_id: str, status: str) -> None:
+        work = self._works[job_id]
+        if work.job.status == RUNNING:
+            work = work.with_status(status, self._clock())
+        self._resumed.discard(job_id)
+        self._save(replace(work, ids=()))
+        job = work.job
+        told = "job %s is %s: %d of %d calls reached"
+        log.info(told, job_id, job.status, job.done, job.matched)
+
+    def _save(self, work: Work) -> None:
+        job = work.job
+        details, after = work.details(with_ids=False), self._orders[job.id][0]
+        decided = self._decisions.record(
+            "bulk", job.who, (job.id,), job.reason, details, after=after
+        )
+        self._keep(work, decided)
+
+    def _keep(self, work: Work, decided: Decided) -> None:
+        self._works[work.job.id] = work
+        self._orders[work.job.id] = order(decided)
+        if len(self._works) > KEPT_JOBS:
+            jobs = (one.job for one in self._works.values())
+            past = [job for job in jobs if job.id not in self._todo]
+            if past:
+                oldest = min(past, key=lambda job: job.started_at)
+                del self._works[oldest.id], self._orders[oldest.id]
+
+    def _ids_of(self, job_id: str) -> tuple[str, ...]:
+        """What it was begun with."""
+        for decided in self._view.decisions(job_id, ("bulk",), FARTHEST_LOOK):
+            work = read_work(decided.details)
+            if work is not None and work.ids:
+                return work.ids
+        return ()
+
+
+def _are_enough(found: Sequence[Decided]) -> bool:
+    return len({decided.targets for decided in found}) >= KEPT_JOBS

@@ -1,0 +1,228 @@
+"""Has done what an operator wants: to one call, to many, to a destination."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from gevent.event import Event
+
+from mspc.calls.call import new_call_id
+from mspc.errors import JournalUnavailable, QueueUnavailable
+from mspc.journal.base import Filter, Recorder, View
+from mspc.journal.events import Decided
+from mspc.process.greenlets import Watched
+from mspc.queues.base import Queue
+from mspc.queues.clock import Alarm
+from mspc.steering.base import Action, Job, Limits, Plan, Standing
+from mspc.steering.decisions import Decisions
+from mspc.steering.destinations import (
+    LIMITS,
+    PAUSES,
+    Clock,
+    Destinations,
+    SteeredLanes,
+)
+from mspc.steering.jobs import AGAIN_SECONDS, Jobs, Wait
+from mspc.steering.one_call import OneCall
+from mspc.steering.planning import plan
+from mspc.steering.reach import Reach
+from mspc.steering.work import RUNNING, Work
+
+log = logging.getLogger(__name__)
+
+# How many cancelled calls a queue that cannot look them up is told after a start.
+TOLD_CALLS = 100_000
+STOP_SECONDS = 5.0
+
+
+class Operator:
+    """Keeps the protocol Steering of mspc/steering/base.py."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        lanes: SteeredLanes,
+        recorder: Recorder,
+        view: View,
+        listen: Callable[[Callable[[Decided], None]], None],
+        in_flight: Callable[[str], bool],
+        instance: str,
+        clock: Clock = time.time,
+        monotonic: Clock = time.monotonic,
+        new_id: Callable[[], str] = new_call_id,
+        wait: Wait = Event.wait,
+        make_alarm: Callable[[Callable[[], None], Clock], Alarm] = Alarm,
+    ) -> None:
+        """
+        Args:
+            queue: where the calls are.
+            lanes: those that the queue delivers by.
+            recorder: of the journal.
+            view: of the same.
+            listen: of the same: given what it is to call for each decision, also of
+                other instances.
+            in_flight: whether this instance attempts a call now.
+            instance: tells this one from others, also after a restart.
+            clock: Unix seconds.
+            monotonic: seconds that never step back.
+            new_id: 32 hex digits, in the order of time.
+            wait: for an event, or so many seconds.
+            make_alarm: given what it rings, and `monotonic`.
+        """
+        self._queue = queue
+        self._view = view
+        self._listen = listen
+        self._is_in_flight = in_flight
+        self._instance = instance
+        self._clock = clock
+        self._new_id = new_id
+        self._wait = wait
+        self._decisions = Decisions(recorder, view, clock, new_id)
+        self._reach = Reach(queue, view, in_flight)
+        self._calls = OneCall(
+            queue, view, self._reach, in_flight, self._decisions, clock
+        )
+        self._destinations = Destinations(
+            lanes, self._decisions, clock, monotonic, make_alarm
+        )
+        self._jobs = Jobs(self._decisions, view, self._reach, instance, clock, wait)
+        self._restored = False
+        self._stopping = Event()
+        self._worker = Watched("work on bulk jobs", self._work)
+
+    def start(self) -> None:
+        """What was decided before is in force when this returns, if the journal can be
+        read. The queue was started, the consumers were not.
+        """
+        self._listen(self._arrived)
+        self._restore()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Jobs stop at once, and go on after the next start."""
+        self._stopping.set()
+        self._jobs.stop()
+        self._worker.stop(STOP_SECONDS)
+        self._destinations.stop()
+
+    def in_flight(self, call_id: str) -> bool:
+        return self._is_in_flight(call_id)
+
+    def cancel(self, call_id: str, who: str, reason: str = "") -> None:
+        self._calls.cancel(call_id, who, reason)
+
+    def retry(self, call_id: str, who: str, reason: str = "") -> None:
+        self._calls.retry(call_id, who, reason)
+
+    def standing(self, destination: str) -> Standing:
+        return self._destinations.standing(destination)
+
+    def standings(self) -> Sequence[Standing]:
+        return self._destinations.standings()
+
+    def pause(
+        self, destination: str, who: str, until: float | None, reason: str = ""
+    ) -> None:
+        self._destinations.pause(destination, who, until, reason)
+
+    def resume(self, destination: str, who: str, reason: str = "") -> None:
+        self._destinations.resume(destination, who, reason)
+
+    def limit(
+        self, destination: str, who: str, limits: Limits | None, reason: str = ""
+    ) -> None:
+        self._destinations.limit(destination, who, limits, reason)
+
+    def plan(self, action: Action, wanted: Filter) -> Plan:
+        return plan(self._view, self._reach.fitting(action, wanted))
+
+    def begin(
+        self,
+        action: Action,
+        wanted: Filter | Sequence[str],
+        who: str,
+        *,
+        limit: int = 1000,
+        per_second: float = 50.0,
+        reason: str = "",
+    ) -> Job:
+        now = self._clock()
+        job = Job(self._new_id(), action, RUNNING, 0, 0, 0, reason, who, now)
+        ids: tuple[str, ...] = ()
+        fitting = None
+        if isinstance(wanted, Filter):
+            fitting = self._reach.fitting(action, wanted)
+            if fitting is not None:
+                before = fitting.created_before
+                before = now if before is None else min(before, now)
+                fitting = replace(fitting, created_before=before)
+        else:
+            ids = tuple(dict.fromkeys(wanted))[:limit]
+        work = Work(job, self._instance, fitting, ids, limit, per_second)
+        return self._jobs.begin(work)
+
+    def jobs(self) -> Sequence[Job]:
+        return self._jobs.list()
+
+    def job(self, job_id: str) -> Job | None:
+        return self._jobs.get(job_id)
+
+    def stop_job(self, job_id: str, who: str) -> Job | None:
+        return self._jobs.stop_job(job_id, who)
+
+    def revealed(self, call_id: str, who: str) -> None:
+        self._decisions.decide("revealed", who, call_id)
+
+    def payload(self, call_id: str) -> bytes | None:
+        return self._queue.payload(call_id)
+
+    def _arrived(self, decided: Decided) -> None:
+        """Also for what was decided here, and for what is known: all of it may be
+        applied again.
+        """
+        if decided.kind in (*PAUSES, *LIMITS):
+            self._destinations.apply(decided)
+        elif decided.kind == "bulk":
+            self._jobs.apply(decided)
+        elif decided.kind == "cancelled":
+            self._tell_queue(decided.targets)
+
+    def _tell_queue(self, ids: Sequence[str]) -> None:
+        """Of cancelled calls, when the queue has to know them as they come."""
+        if not self._queue.looks_up:
+            try:
+                self._queue.withdraw(ids)
+            except QueueUnavailable as exc:
+                log.warning("Of cancelled calls the queue does not know: %s", exc)
+
+    def _restore(self) -> None:
+        try:
+            self._destinations.restore(
+                self._decisions.newest((*PAUSES, *LIMITS), lambda _: False)
+            )
+            self._tell_queue(self._cancelled())
+            self._jobs.restore()
+        except JournalUnavailable as exc:
+            self._restored = exc.off
+            if not exc.off:
+                log.warning("What was decided before is not in force yet: %s", exc)
+        else:
+            self._restored = True
+
+    def _cancelled(self) -> list[str]:
+        """The last ones; the newest last."""
+        if self._queue.looks_up:
+            return []
+        found = self._decisions.newest(
+            ("cancelled",),
+            lambda some: sum(len(one.targets) for one in some) >= TOLD_CALLS,
+        )
+        ids = [one for decided in found for one in decided.targets]
+        return ids[:TOLD_CALLS][::-1]
+
+    def _work(self) -> None:
+        while not self._restored and not self._stopping.is_set():
+            self._wait(self._stopping, AGAIN_SECONDS)
+            self._restore()
+        self._jobs.run()

@@ -1,0 +1,142 @@
+"""Which calls an action is for, and having the queue do it to them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mspc.calls.words import DEAD, QUEUED, WAITING
+from mspc.errors import NotPossible
+from mspc.journal.base import Filter, Seen, View
+from mspc.journal.events import Kind
+from mspc.queues.base import Queue
+from mspc.steering.base import Action
+
+OPEN = frozenset({QUEUED, WAITING})
+STATES: Mapping[Action, frozenset[str]] = {
+    "retry": frozenset({DEAD, WAITING}),
+    "cancel": OPEN,
+    "delete": frozenset({DEAD}),
+}
+KINDS: Mapping[Action, Kind] = {
+    "retry": "retried",
+    "cancel": "cancelled",
+    "delete": "deleted",
+}
+WAITS_IN_RABBITMQ = "waits_in_rabbitmq"
+SOON = (
+    "Calls that a pause or an open breaker holds go at once when the destination is "
+    "resumed or answers again."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What came of an action.
+
+    Attributes:
+        done: how many calls it was done to.
+        ids: those of them that are to be written down.
+    """
+
+    done: int
+    ids: Sequence[str]
+
+
+class Reach:
+    """Does to calls what somebody has decided."""
+
+    def __init__(
+        self, queue: Queue, view: View, in_flight: Callable[[str], bool]
+    ) -> None:
+        """
+        Args:
+            queue: where the calls are.
+            view: of the journal.
+            in_flight: whether this instance attempts a call now.
+        """
+        self._queue = queue
+        self._view = view
+        self._in_flight = in_flight
+
+    def fitting(self, action: Action, wanted: Filter) -> Filter | None:
+        """Of the wanted calls those that `action` is for; None for no call at all.
+
+        Raises:
+            NotPossible: `waits_in_rabbitmq`: calls that wait there are all it wants.
+        """
+        states = STATES[action]
+        if action == "retry" and not self._queue.looks_up:
+            states -= {WAITING}
+        if wanted.states:
+            states &= wanted.states
+        if states:
+            return replace(wanted, states=states)
+        if action == "retry" and WAITING in wanted.states:
+            raise NotPossible(
+                WAITS_IN_RABBITMQ,
+                f"Calls that wait in RabbitMQ cannot be looked up there. {SOON}",
+            )
+        return None
+
+    def act(
+        self, action: Action, calls: Sequence[Seen], *, unsure: bool = False
+    ) -> Reached:
+        """Does `action` to those of `calls` that are still what it is for.
+
+        Args:
+            action: what.
+            calls: to which; each once.
+            unsure: whether it was begun before and nobody knows how far it came.
+
+        Raises:
+            JournalUnavailable, QueueUnavailable: some may have been reached.
+        """
+        fit = [
+            call
+            for call in calls
+            if call.state in STATES[action] and not self._in_flight(call.id)
+        ]
+        if action == "cancel":
+            ids = self.cancel([call.id for call in fit])
+            return Reached(len(ids), ids)
+        verb = self._queue.revive if action == "retry" else self._queue.forget
+        dead = [call.id for call in fit if call.state == DEAD]
+        reached = verb(dead) if dead else []
+        done = len(reached)
+        if unsure:
+            # What is not there any more was reached before. If the journal does not
+            # know of it, the event was lost with the process.
+            done = len(dead)
+            missed = set(dead).difference(reached)
+            reached += [one for one in dead if one in missed and self._dead(one)]
+        waiting = [call.id for call in fit if call.state == WAITING]
+        hurried = self._queue.hurry(waiting) if waiting else []
+        return Reached(done + len(hurried), [*reached, *hurried])
+
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Takes open calls out of the queue.
+
+        Returns:
+            The ids of those that are not there any more and have not been made.
+
+        Raises:
+            JournalUnavailable, QueueUnavailable: some may have been reached.
+        """
+        reached = self._queue.withdraw(ids) if ids else []
+        missed = set(ids).difference(reached)
+        return reached + [one for one in ids if one in missed and self._lost(one)]
+
+    def _lost(self, call_id: str) -> bool:
+        """Whether it was taken out before, and the process died before that was
+        written down.
+        """
+        if not self._queue.looks_up or self._queue.payload(call_id) is not None:
+            return False
+        # In this order: what has just been answered is in flight until it is recorded.
+        if self._in_flight(call_id):
+            return False
+        seen = self._view.call(call_id)
+        return seen is not None and seen.state in OPEN
+
+    def _dead(self, call_id: str) -> bool:
+        seen = self._view.call(call_id)
+        return seen is not None and seen.state == DEAD

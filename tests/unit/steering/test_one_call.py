@@ -1,0 +1,226 @@
+"""One call is cancelled or made again, and what cannot be is refused with a reason."""
+
+from collections.abc import Callable
+
+import pytest
+
+from mspc.calls.words import DEAD, GONE, QUEUED, SUCCEEDED, WAITING
+from mspc.errors import (
+    JournalUnavailable,
+    NoSuchCall,
+    NotPossible,
+    QueueUnavailable,
+)
+from mspc.steering.operator import Operator
+from tests.unit.steering.world import NOW, World
+
+Verb = Callable[[Operator, str, str], None]
+BOTH = pytest.mark.parametrize("verb", [Operator.cancel, Operator.retry])
+
+
+def refusal(world: World, verb: Verb, call_id: str = "1") -> str:
+    """The code; nothing was written down, and the queue has what it had."""
+    before = dict(world.queue.there)
+    with pytest.raises(NotPossible) as refused:
+        verb(world.operator(), call_id, "admin")
+    assert str(refused.value).endswith((".", "again."))
+    world.journal.flush()
+    assert world.journal.decided == []
+    assert world.queue.there == before
+    return refused.value.code
+
+
+@pytest.mark.parametrize("state", [QUEUED, WAITING])
+def test_an_open_call_is_cancelled(world: World, state: str) -> None:
+    world.add("1", "2", state=state)
+    world.operator().cancel("1", "admin", "sent twice")
+    assert world.queue.there == {"2": state}
+    [decided] = world.journal.decided  # in the file: nobody has asked for it since
+    assert decided.kind == "cancelled"
+    assert decided.targets == ("1",)
+    assert (decided.who, decided.reason, decided.at) == ("admin", "sent twice", NOW)
+    assert len(decided.id) == 32
+
+
+def test_cancelling_again_is_no_mistake(world: World) -> None:
+    world.add("1", state=QUEUED)
+    operator = world.operator()
+    operator.cancel("1", "admin")
+    operator.cancel("1", "calls")
+    assert len(world.journal.decided) == 1
+
+
+@BOTH
+def test_what_nobody_knows_is_not_found(world: World, verb: Verb) -> None:
+    with pytest.raises(NoSuchCall, match="no call 1"):
+        verb(world.operator(), "1", "admin")
+
+
+@BOTH
+def test_what_has_succeeded_stays_so(world: World, verb: Verb) -> None:
+    world.journal.add("1", state=SUCCEEDED)
+    assert refusal(world, verb) == "already_succeeded"
+
+
+@BOTH
+@pytest.mark.parametrize("state", [QUEUED, WAITING])
+def test_what_is_in_flight_is_left_alone(world: World, verb: Verb, state: str) -> None:
+    world.add("1", state=state)
+    world.in_flight.add("1")
+    assert refusal(world, verb) == "in_flight"
+
+
+def test_a_dead_letter_is_not_cancelled(world: World) -> None:
+    world.add("1", state=DEAD)
+    assert refusal(world, Operator.cancel) == "already_dead"
+
+
+def test_what_is_lent_out_is_not_cancelled(world: World) -> None:
+    world.add("1", state=QUEUED)
+    world.queue.lent.add("1")
+    assert refusal(world, Operator.cancel) == "in_flight"
+
+
+def test_what_succeeds_while_it_is_cancelled_is_told_as_it_is(world: World) -> None:
+    world.add("1", state=QUEUED)
+
+    def succeed() -> None:
+        world.journal.add("1", state=SUCCEEDED)
+        world.queue.there.clear()
+
+    world.queue.before_verb = succeed
+    with pytest.raises(NotPossible) as refused:
+        world.operator().cancel("1", "admin")
+    assert refused.value.code == "already_succeeded"
+
+
+def test_a_call_that_was_withdrawn_before_a_crash_is_cancelled_now(
+    world: World,
+) -> None:
+    """The process had died before the decision was in the journal."""
+    world.journal.add("1", state=QUEUED)
+    world.operator().cancel("1", "admin")
+    assert world.journal.state("1") == GONE
+
+
+def test_a_dead_letter_is_made_again(world: World) -> None:
+    world.add("1", state=DEAD)
+    world.operator().retry("1", "admin", "it is mended")
+    assert world.queue.there == {"1": QUEUED}
+    [decided] = world.journal.decided
+    assert (decided.kind, decided.targets) == ("retried", ("1",))
+    assert decided.reason == "it is mended"
+
+
+def test_a_waiting_call_comes_forward(world: World) -> None:
+    world.add("1", state=WAITING)
+    world.operator().retry("1", "admin")
+    assert world.queue.asked == [("hurry", ("1",))]
+    assert world.journal.decided[0].kind == "retried"
+
+
+def test_what_waits_in_rabbitmq_stays_there_and_its_time_is_told(world: World) -> None:
+    world.add("1", state=WAITING)
+    world.queue.looks_up = False
+    with pytest.raises(NotPossible, match=r"2027-01-15T07:59:00\.000Z.*resumed") as no:
+        world.operator().retry("1", "admin")
+    assert no.value.code == "waits_in_rabbitmq"
+    assert world.queue.asked == []
+
+
+@pytest.mark.parametrize(("state", "code"), [(QUEUED, "queued"), (GONE, "cancelled")])
+def test_what_is_on_its_way_or_cancelled_is_not_made_again(
+    world: World, state: str, code: str
+) -> None:
+    world.add("1", state=state)
+    assert refusal(world, Operator.retry) == code
+
+
+def test_a_dead_letter_that_is_gone_is_not_said_to_be_made_again(world: World) -> None:
+    world.journal.add("1", state=DEAD)
+    assert refusal(world, Operator.retry) == "queued"
+
+
+@BOTH
+def test_what_becomes_of_a_call_meanwhile_is_later_than_the_decision(
+    world: World, verb: Verb
+) -> None:
+    """It may fail again before the queue has answered: then it is dead again."""
+    world.add("1", state=WAITING)
+
+    def take_time() -> None:
+        world.clock.now += 3
+
+    world.queue.after_verb = take_time
+    verb(world.operator(), "1", "admin")
+    assert world.journal.decided[0].at == NOW
+
+
+@BOTH
+def test_without_the_journal_nothing_is_done(world: World, verb: Verb) -> None:
+    world.add("1", state=WAITING)
+    world.journal.away = JournalUnavailable("its file is away")
+    with pytest.raises(JournalUnavailable, match="away"):
+        verb(world.operator(), "1", "admin")
+    assert world.queue.there == {"1": WAITING}
+
+
+@BOTH
+def test_a_queue_that_is_away_is_told(world: World, verb: Verb) -> None:
+    world.add("1", state=WAITING)
+    world.queue.failures = 1
+    with pytest.raises(QueueUnavailable):
+        verb(world.operator(), "1", "admin")
+    world.journal.flush()
+    assert world.journal.decided == []
+
+
+def test_a_decision_that_the_journal_drops_is_not_promised(world: World) -> None:
+    world.add("1", state=WAITING)
+    world.journal.full = True
+    with pytest.raises(JournalUnavailable, match="Try again"):
+        world.operator().cancel("1", "admin")
+
+
+def test_revealing_is_written_down_before_anything_is_shown(world: World) -> None:
+    world.operator().revealed("1", "admin")
+    [decided] = world.journal.decided
+    assert (decided.kind, decided.who, decided.targets) == (
+        *("revealed", "admin"),
+        ("1",),
+    )
+
+
+def test_what_the_queue_has_of_a_call_is_shown(world: World) -> None:
+    world.queue.add("1", state=QUEUED)
+    assert world.operator().payload("1") == b"{}"
+    assert world.operator().payload("2") is None
+
+
+def test_cancelled_calls_are_told_to_a_queue_that_cannot_look_them_up(
+    world: World,
+) -> None:
+    """Here, on another instance, and after a restart, the newest last."""
+    here, there = world.operator("here"), world.operator("there")
+    world.queue.looks_up = False
+    here.start()
+    there.start()
+    world.add("1", "2", state=QUEUED)
+    here.cancel("1", "admin")
+    there.cancel("2", "admin")
+    assert set(world.queue.told) == {"1", "2"}
+    assert world.queue.told.count("2") == 3  # at once, and by both who listen
+    here.stop()
+    there.stop()
+    world.queue.told.clear()
+    with world.steered():
+        assert world.queue.told == ["1", "2"]
+
+
+def test_a_queue_that_looks_up_is_told_nothing_twice(world: World) -> None:
+    with world.steered() as operator:
+        world.add("1", state=QUEUED)
+        operator.cancel("1", "admin")
+        assert world.queue.asked == [("withdraw", ("1",))]
+    with world.steered():
+        assert world.queue.asked == [("withdraw", ("1",))]

@@ -1,0 +1,340 @@
+"""What an operator steers: a journal, a queue and lanes that outlive him."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, cast
+
+from gevent.event import Event
+
+from mspc.calls.words import DEAD, GONE, QUEUED, WAITING
+from mspc.errors import JournalUnavailable, QueueUnavailable
+from mspc.journal.base import EVERYTHING, Filter, Page, Seen
+from mspc.journal.events import Decided
+from mspc.journal.events import Event as JournalEvent
+from mspc.queues.base import Queue
+from mspc.queues.clock import Alarm
+from mspc.steering.operator import Operator
+from tests.support.clock import Clock
+
+NOW = 1_800_000_000.0
+URL = "https://api.test:443"
+
+
+class Journal:
+    """Events are in it when somebody asks, and lost with the process before that.
+
+    Attributes:
+        rows: the newest last.
+        decided: what is in it, in order.
+        away: why it cannot be read; None when it can.
+        full: whether it drops what it is told.
+        looked_at: so many rows are looked at for a page.
+    """
+
+    body_bytes = 0
+    scope = "all"
+    dropped = 0
+
+    def __init__(self, clock: Clock) -> None:
+        self.on = True
+        self.rows: dict[str, Seen] = {}
+        self.decided: list[Decided] = []
+        self.away: JournalUnavailable | None = None
+        self.full = False
+        self.looked_at = 5000
+        self._clock = clock
+        self._pending: list[Decided] = []
+        self.listeners: list[Callable[[Decided], None]] = []
+
+    def listen(self, callback: Callable[[Decided], None]) -> None:
+        self.listeners.append(callback)
+
+    def record(self, event: JournalEvent) -> None:
+        assert isinstance(event, Decided)
+        if not self.full:
+            self._pending.append(event)
+
+    def lose(self) -> None:
+        """The process dies."""
+        self._pending.clear()
+        self.listeners.clear()
+
+    def add(self, *ids: str, state: str, at: float = NOW - 60, url: str = URL) -> None:
+        """Calls that were accepted one after another."""
+        for one in ids:
+            self.rows[one] = Seen(
+                *(one, state, "POST", url, url, (), at, at, 0, 0, 0, None, "", None)
+            )
+
+    def state(self, call_id: str) -> str:
+        self.flush()
+        return self.rows[call_id].state
+
+    def flush(self) -> None:
+        if self.away is not None:
+            raise self.away
+        pending, self._pending = self._pending, []
+        for decided in pending:
+            text = json.dumps(decided.details)
+            self.take(replace(decided, details=json.loads(text)))
+
+    def take(self, decided: Decided) -> None:
+        """As it comes from this instance or another one."""
+        self.decided.append(decided)
+        for one in decided.targets:
+            self._apply(decided, one)
+        for listener in list(self.listeners):
+            listener(decided)
+
+    def _apply(self, decided: Decided, call_id: str) -> None:
+        if decided.kind == "deleted":
+            del self.rows[call_id]
+        elif decided.kind in ("retried", "cancelled"):
+            before = self.rows[call_id]
+            again = QUEUED if before.state == DEAD else before.state
+            state = GONE if decided.kind == "cancelled" else again
+            self.rows[call_id] = replace(before, state=state)
+
+    def call(self, call_id: str) -> Seen | None:
+        self.flush()
+        return self.rows.get(call_id)
+
+    def calls(
+        self, wanted: Filter = EVERYTHING, after: int | None = None, limit: int = 100
+    ) -> Page:
+        self.flush()
+        numbered = list(enumerate(self.rows.values()))[:after]
+        looked = numbered[: -self.looked_at - 1 : -1]
+        fit = [(number, seen) for number, seen in looked if _fits(seen, wanted)]
+        last = fit[limit - 1 :][:1] or looked[-1:]
+        following = last[0][0] if last else 0
+        return Page([seen for _, seen in fit[:limit]], following or None)
+
+    def decisions(
+        self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
+    ) -> Sequence[Decided]:
+        self.flush()
+        return [
+            one
+            for one in reversed(self.decided)
+            if (not target or target in one.targets)
+            and (not kinds or one.kind in kinds)
+        ][:limit]
+
+
+def _fits(seen: Seen, wanted: Filter) -> bool:
+    before = wanted.created_before
+    return (
+        (not wanted.states or seen.state in wanted.states)
+        and (not wanted.destination or seen.destination == wanted.destination)
+        and (before is None or seen.created_at < before)
+    )
+
+
+class Calls:
+    """The queue: which calls are there.
+
+    Attributes:
+        there: by id, as the queue has them: open ones are `queued` or `waiting`.
+        lent: those which withdraw() does not reach.
+        told: what a queue that cannot look up was told to let go.
+        asked: what it was asked, in order.
+        failures: so many times it is not there, after it did what it was asked for.
+        before_verb: called before it does what it is asked for.
+        after_verb: called then.
+    """
+
+    def __init__(self) -> None:
+        self.looks_up = True
+        self.there: dict[str, str] = {}
+        self.lent: set[str] = set()
+        self.told: list[str] = []
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+        self.failures = 0
+        self.before_verb: Callable[[], object] = lambda: None
+        self.after_verb: Callable[[], object] = lambda: None
+
+    def add(self, *ids: str, state: str) -> None:
+        self.there.update(dict.fromkeys(ids, state))
+
+    def withdraw(self, ids: Sequence[str]) -> list[str]:
+        if not self.looks_up:
+            self.told += ids
+            return list(ids)
+        return self._do("withdraw", ids, (QUEUED, WAITING), None)
+
+    def hurry(self, ids: Sequence[str]) -> list[str]:
+        states = (WAITING,) if self.looks_up else ()
+        return self._do("hurry", ids, states, QUEUED)
+
+    def revive(self, ids: Sequence[str]) -> list[str]:
+        return self._do("revive", ids, (DEAD,), QUEUED)
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        return self._do("forget", ids, (DEAD,), None)
+
+    def payload(self, call_id: str) -> bytes | None:
+        return b"{}" if self.looks_up and call_id in self.there else None
+
+    def revived(self) -> list[str]:
+        """What revive() was asked for, each as often as it was."""
+        return [one for verb, ids in self.asked if verb == "revive" for one in ids]
+
+    def _do(
+        self, verb: str, ids: Sequence[str], states: Sequence[str], then: str | None
+    ) -> list[str]:
+        self.before_verb()
+        self.asked.append((verb, tuple(ids)))
+        reached = [
+            one for one in ids if self.there.get(one) in states and one not in self.lent
+        ]
+        for one in reached:
+            if then is None:
+                del self.there[one]
+            else:
+                self.there[one] = then
+        self.after_verb()
+        if self.failures:
+            self.failures -= 1
+            raise QueueUnavailable("The broker is away.")
+        return reached
+
+
+@dataclass(frozen=True)
+class State:
+    key: str
+    breaker: str = "closed"
+    in_flight: int = 0
+    next_probe_in: float | None = None
+
+
+class FakeLanes:
+    """Remembers what it was told.
+
+    Attributes:
+        told: in order.
+        states: of those that are not as all others.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.paused: set[str] = set()
+        self.limits: dict[str, tuple[int | None, float, int | None]] = {}
+        self.states: dict[str, State] = {}
+
+    def pause(self, key: str, at: float | None = None) -> None:
+        self.told.append(("pause", key, at))
+        self.paused.add(key)
+
+    def resume(self, key: str, at: float | None = None) -> None:
+        self.told.append(("resume", key, at))
+        self.paused.discard(key)
+
+    def limit(
+        self, key: str, rate: int | None, period: float, parallelism: int | None
+    ) -> None:
+        self.limits[key] = rate, period, parallelism
+
+    def unlimit(self, key: str) -> None:
+        self.limits.pop(key, None)
+
+    def standing(self, key: str) -> State:
+        return self.states.get(key, State(key))
+
+    def standings(self) -> list[State]:
+        return list(self.states.values())
+
+
+class Timers:
+    """In the place of gevent.spawn_later; ring() fires the last one."""
+
+    def __init__(self) -> None:
+        self.delay = -1.0
+        self._ring: Callable[[], None] | None = None
+
+    def later(self, delay: float, ring: Callable[[], None]) -> "Timers":
+        self.delay, self._ring = delay, ring
+        return self
+
+    def kill(self, block: bool) -> None:
+        self._ring = None
+
+    @property
+    def runs(self) -> bool:
+        return self._ring is not None
+
+    def ring(self) -> None:
+        ring, self._ring = self._ring, None
+        assert ring is not None, "no timer runs"
+        ring()
+
+
+@dataclass
+class World:
+    """What there is, for any number of operators.
+
+    Attributes:
+        in_flight: ids that this instance attempts.
+        waits: for how long something was waited for, in seconds.
+        while_waiting: called with each wait.
+    """
+
+    clock: Clock = field(default_factory=lambda: Clock(NOW))
+    queue: Calls = field(default_factory=Calls)
+    lanes: FakeLanes = field(default_factory=FakeLanes)
+    timers: Timers = field(default_factory=Timers)
+    in_flight: set[str] = field(default_factory=set)
+    waits: list[float] = field(default_factory=list)
+    while_waiting: Callable[[], object] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.clock)
+        self._numbers = itertools.count(1)
+
+    def add(self, *ids: str, state: str, url: str = URL) -> None:
+        """Calls that journal and queue know."""
+        self.journal.add(*ids, state=state, url=url)
+        self.queue.add(*ids, state=state)
+
+    def new_id(self) -> str:
+        return f"{next(self._numbers):032x}"
+
+    def wait(self, event: Event, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.clock.now += seconds
+        self.while_waiting()
+
+    def operator(
+        self,
+        instance: str = "here",
+        lanes: FakeLanes | None = None,
+    ) -> Operator:
+        """A new one; not started."""
+        return Operator(
+            cast(Queue, self.queue),
+            lanes or self.lanes,
+            self.journal,
+            cast(Any, self.journal),
+            self.journal.listen,
+            self.in_flight.__contains__,
+            instance,
+            self.clock,
+            self.clock,
+            self.new_id,
+            self.wait,
+            partial(Alarm, spawn_later=cast(Any, self.timers.later)),
+        )
+
+    @contextmanager
+    def steered(self, instance: str = "here") -> Iterator[Operator]:
+        """By an operator who is started and stopped."""
+        operator = self.operator(instance)
+        operator.start()
+        try:
+            yield operator
+        finally:
+            operator.stop()
