@@ -103,7 +103,8 @@ def test_what_must_last_is_in_named_volumes(compose: Any, app: Any, queue: Any) 
 
     assert named == ["data:/app/data", "logs:/app/logs"]
     assert queue["volumes"] == ["queue:/var/lib/rabbitmq"]
-    assert set(compose["volumes"]) == {"data", "logs", "queue"}
+    kept = {"data", "logs", "queue", "grafana", "prometheus"}
+    assert set(compose["volumes"]) == kept
 
 
 def test_attempts_in_flight_may_end_before_docker_kills(app: Any) -> None:
