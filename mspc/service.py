@@ -14,8 +14,15 @@ from mspc.delivery.recording import Recording
 from mspc.delivery.retry import RetryPolicy
 from mspc.errors import ConfigError, MspcError
 from mspc.forwarding.forwarder import Forwarder
+from mspc.journal.base import Recorder
 from mspc.lanes.lanes import Lanes
-from mspc.operators import Condition, open_door, open_journal, open_steering
+from mspc.operators import (
+    Condition,
+    open_counting,
+    open_door,
+    open_journal,
+    open_steering,
+)
 from mspc.queues.opening import open_queue
 from mspc.serving.server import Server
 from mspc.settings.config import Config
@@ -44,6 +51,10 @@ class Service:
         )
         self._queue = open_queue(config.queue, self._lanes, requests.lane_of)
         self._journal = open_journal(config)
+        self._counting = open_counting(config, self._journal)
+        recorder: Recorder = self._journal
+        if self._counting is not None:
+            recorder = self._counting.recorder
         self._forwarder = Forwarder(config.forward)
         self._consumers = Consumers(
             config.consumers,
@@ -54,7 +65,7 @@ class Service:
                 config.delays, config.max_attempts, config.max_age, config.permanent
             ),
             requests,
-            Recording(self._journal),
+            Recording(recorder),
         )
         self._steering = open_steering(
             config, self._queue, self._lanes, self._journal, self._consumers.in_flight
@@ -64,7 +75,7 @@ class Service:
             config.forward.networks,
             accepted,
             requests.lane_of,
-            self._journal,
+            recorder,
         )
         app = create_app(
             config.http,
@@ -76,14 +87,18 @@ class Service:
             self._steering,
         )
         self._server = Server(config.http, app)
-        self._door = open_door(
-            config,
-            self._queue,
-            self._journal,
-            self._steering,
-            acceptance,
-            Condition(self.problem, self.remark),
-        )
+        self._door: Server | None = None
+        if self._counting is not None:
+            app.add_middleware(self._counting.requests)
+            self._door = open_door(
+                config,
+                self._queue,
+                self._journal,
+                self._steering,
+                acceptance,
+                Condition(self.problem, self.remark, self._consumers.count_in_flight),
+                self._counting,
+            )
 
     def run(self) -> int:
         """Serves until shutdown() or a failure; returns the exit code."""
@@ -130,6 +145,8 @@ class Service:
         self._steering.start()  # what is paused is so before a call is made
         self._forwarder.start()
         self._consumers.start()
+        if self._counting is not None:
+            self._counting.start()
         for server in servers:
             server.start()
 
@@ -142,6 +159,8 @@ class Service:
         self._server.stop(self._config.shutdown_timeout)
         if self._door is not None:
             self._door.stop(DOOR_STOP_SECONDS)
+        if self._counting is not None:
+            self._counting.stop()
         self._steering.stop()
         self._consumers.stop(max(0.0, deadline - time.monotonic()))
         self._forwarder.close()

@@ -5,18 +5,27 @@ from collections.abc import Callable
 
 import falcon
 
+from mspc.admin.app import AdminApp
 from mspc.admin.keys import Keys
-from mspc.metrics.registry import MEDIA_TYPE, Metrics
+from mspc.metrics.registry import MEDIA_TYPE
+
+Render = Callable[[], bytes]
 
 # What a proxy on this machine puts in: then the client is somebody else.
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 
 
+def add_metrics(app: AdminApp, render: Render, keys: Keys) -> None:
+    """Adds /metrics to the operators' door."""
+    app.allowed["/metrics"] = ("GET", "HEAD")
+    app.add_route("/metrics", MetricsResource(render, keys))
+
+
 class MetricsResource:
     """GET /metrics."""
 
-    def __init__(self, metrics: Metrics, keys: Keys) -> None:
-        self._render: Callable[[], bytes] = metrics.rendered
+    def __init__(self, render: Render, keys: Keys) -> None:
+        self._render = render
         self._keys = keys
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:

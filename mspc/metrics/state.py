@@ -24,7 +24,6 @@ class Sources:
         connected: whether RabbitMQ is; None without it.
         disk_free: bytes of the volume of DATA_DIR; raises OSError.
         lines_dropped: of the log, since the start.
-        lag: the longest that the loop was late since the last question, seconds.
     """
 
     consumers: int
@@ -35,23 +34,28 @@ class Sources:
     connected: Callable[[], bool | None]
     disk_free: Callable[[], int]
     lines_dropped: Callable[[], int]
-    lag: Callable[[], float]
 
 
 class State:
     """A collector of prometheus-client."""
 
     def __init__(
-        self, sources: Sources, view: View, now: Callable[[], float] = time.time
+        self,
+        sources: Sources,
+        view: View,
+        lag: Callable[[], float],
+        now: Callable[[], float] = time.time,
     ) -> None:
         """
         Args:
             sources: whom to ask.
             view: how many calls there are.
+            lag: the longest that the loop was late since the last question, seconds.
             now: Unix seconds.
         """
         self._sources = sources
         self._view = view
+        self._lag = lag
         self._now = now
 
     def describe(self) -> Iterable[Metric]:
@@ -66,7 +70,7 @@ class State:
         yield _gauge(
             "mspc_loop_lag_seconds",
             "The longest that the event loop was late since the last scrape.",
-            ask.lag(),
+            self._lag(),
         )
         yield CounterMetricFamily(
             "mspc_log_lines_dropped", "Lines that nobody read.", ask.lines_dropped()

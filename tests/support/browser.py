@@ -70,7 +70,9 @@ class Browser:
     def scheme(self, name: str) -> None:
         """`light` or `dark`, as the system would say."""
         feature = {"name": "prefers-color-scheme", "value": name}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        self.driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [feature]}
+        )
 
     def open(self, url: str) -> None:
         self.driver.get(url)
@@ -116,9 +118,9 @@ class Browser:
         def says(_: Any) -> bool:
             return text in self.text
 
-        WebDriverWait(
-            self.driver, seconds, ignored_exceptions=_GONE
-        ).until(says, f"no {text!r} on {self.driver.current_url}")
+        WebDriverWait(self.driver, seconds, ignored_exceptions=_GONE).until(
+            says, f"no {text!r} on {self.driver.current_url}"
+        )
 
     def complaints(self) -> list[str]:
         """What the console has said since the last question: errors, violations."""

@@ -48,7 +48,7 @@ def test_what_is_asked_for_exists(expression: str) -> None:
     RequestMetrics(metrics.registry)
     view = View(Tally({"dead": 1}))
     sources = replace(SOURCES, spooled=lambda: 0, connected=lambda: True)
-    metrics.registry.register(State(sources, view))  # type: ignore[arg-type]
+    metrics.registry.register(State(sources, view, lambda: 0.0))  # type: ignore[arg-type]
     known = names(metrics.registry)
     for name in NAME.findall(expression):
         assert name in known

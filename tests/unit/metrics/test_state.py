@@ -34,7 +34,6 @@ SOURCES = Sources(
     connected=lambda: None,
     disk_free=lambda: 1000,
     lines_dropped=lambda: 4,
-    lag=lambda: 0.25,
 )
 
 
@@ -43,7 +42,7 @@ EMPTY = Tally()
 
 def scrape(sources: Sources = SOURCES, tally: Tally | None = EMPTY) -> dict[str, str]:
     registry = CollectorRegistry()
-    state = State(sources, View(tally), lambda: 1000.0)  # type: ignore[arg-type]
+    state = State(sources, View(tally), lambda: 0.25, lambda: 1000.0)  # type: ignore[arg-type]
     registry.register(state)
     lines = generate_latest(registry).decode().splitlines()
     return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
