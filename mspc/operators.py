@@ -9,6 +9,7 @@ from mspc.journal.gathering import Shared
 from mspc.journal.journal import Journal
 from mspc.journal.nothing import NoJournal
 from mspc.journal.wire import decode, encode
+from mspc.lanes.steered import Steered
 from mspc.process import logs
 from mspc.process.disk import free_of
 from mspc.process.identity import identity_of
@@ -16,7 +17,6 @@ from mspc.queues.base import Queue
 from mspc.serving.server import Server
 from mspc.settings.config import Config, HttpConfig, SqliteConfig
 from mspc.steering.base import Standing, Steering
-from mspc.steering.destinations import SteeredLanes
 from mspc.steering.operator import Operator
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def open_journal(config: Config) -> Journal | NoJournal:
 def open_steering(
     config: Config,
     queue: Queue,
-    lanes: SteeredLanes,
+    lanes: Steered,
     journal: Journal | NoJournal,
     in_flight: Callable[[str], bool],
 ) -> Operator:
@@ -62,9 +62,7 @@ class Condition:
     in_flight: Callable[[], int]
 
 
-def open_counting(
-    config: Config, journal: Journal | NoJournal
-) -> "Counting | None":
+def open_counting(config: Config, journal: Journal | NoJournal) -> "Counting | None":
     """What counts, when there is a door to ask for it; None for none."""
     if not config.admin.on:
         return None

@@ -1,12 +1,13 @@
 """Pauses and limits that are in force: what was decided last of each destination."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
 
 from mspc.calls.destination import read_destination
 from mspc.errors import NotPossible
 from mspc.journal.events import Decided, Kind
+from mspc.lanes.state import State
+from mspc.lanes.steered import Steered
 from mspc.queues.clock import Alarm
 from mspc.steering.base import Limits, Standing
 from mspc.steering.decisions import Decisions, order
@@ -21,38 +22,12 @@ LOOK_SECONDS = 30.0
 Clock = Callable[[], float]
 
 
-class LaneState(Protocol):
-    """How a lane stands; see mspc/lanes/state.py."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def breaker(self) -> str: ...
-    @property
-    def in_flight(self) -> int: ...
-    @property
-    def next_probe_in(self) -> float | None: ...
-
-
-class SteeredLanes(Protocol):
-    """The lanes, as far as somebody steers them; see mspc/lanes/lanes.py."""
-
-    def pause(self, key: str, at: float | None = None) -> None: ...
-    def resume(self, key: str, at: float | None = None) -> None: ...
-    def limit(
-        self, key: str, rate: int | None, period: float, parallelism: int | None
-    ) -> None: ...
-    def unlimit(self, key: str) -> None: ...
-    def standing(self, key: str) -> LaneState: ...
-    def standings(self) -> Sequence[LaneState]: ...
-
-
 class Destinations:
     """Has the lanes do what was decided, here or on another instance."""
 
     def __init__(
         self,
-        lanes: SteeredLanes,
+        lanes: Steered,
         decisions: Decisions,
         clock: Clock,
         monotonic: Clock,
@@ -192,7 +167,7 @@ class Destinations:
             left = min(ends) - self._clock()
             self._alarm.set(self._monotonic() + min(LOOK_SECONDS, max(0.0, left)))
 
-    def _standing(self, lane: LaneState) -> Standing:
+    def _standing(self, lane: State) -> Standing:
         held = lane.breaker == "open"
         probe_in = lane.next_probe_in if held else None
         state = "held" if held else "ok"

@@ -11,6 +11,7 @@ from mspc.calls.call import new_call_id
 from mspc.errors import JournalUnavailable, QueueUnavailable
 from mspc.journal.base import Filter, Recorder, View
 from mspc.journal.events import Decided
+from mspc.lanes.steered import Steered
 from mspc.process.greenlets import Watched
 from mspc.queues.base import Queue
 from mspc.queues.clock import Alarm
@@ -21,7 +22,6 @@ from mspc.steering.destinations import (
     PAUSES,
     Clock,
     Destinations,
-    SteeredLanes,
 )
 from mspc.steering.jobs import AGAIN_SECONDS, Jobs, Wait
 from mspc.steering.one_call import OneCall
@@ -42,7 +42,7 @@ class Operator:
     def __init__(
         self,
         queue: Queue,
-        lanes: SteeredLanes,
+        lanes: Steered,
         recorder: Recorder,
         view: View,
         listen: Callable[[Callable[[Decided], None]], None],

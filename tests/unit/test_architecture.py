@@ -25,7 +25,7 @@ ROOMS: dict[str, frozenset[str]] = {
     | {"journal", "process", "settings"},
     "operators": BASEMENT
     | {"serving", "pages", "metrics", "admin", "api", "steering", "queues"}
-    | {"journal", "process", "settings"},
+    | {"lanes", "journal", "process", "settings"},
     "serving": frozenset({"api", "process", "settings", "errors"}),
     "pages": BASEMENT | {"admin", "api", "steering", "journal", "process"},
     "metrics": BASEMENT | {"admin", "journal", "process"},

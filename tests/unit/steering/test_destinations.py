@@ -8,9 +8,10 @@ from gevent import idle as settle
 
 from mspc.errors import JournalUnavailable, NotPossible
 from mspc.journal.events import Decided, Kind
+from mspc.lanes.state import State
 from mspc.steering.base import Limits, Standing
 from mspc.steering.destinations import LOOK_SECONDS
-from tests.unit.steering.world import NOW, URL, FakeLanes, State, World
+from tests.unit.steering.world import NOW, URL, FakeLanes, World
 
 OTHER = "http://other.test:8080"
 
@@ -228,7 +229,7 @@ def test_limits_replace_each_other_and_are_taken_back(world: World) -> None:
 
 
 def test_a_destination_says_whether_it_is_held(world: World) -> None:
-    world.lanes.states[URL] = State(URL, "open", 1, 2.5)
+    world.lanes.states[URL] = State(URL, breaker="open", in_flight=1, next_probe_in=2.5)
     operator = world.operator()
     assert operator.standing(URL) == Standing(
         URL, "held", "open", 1, next_probe=NOW + 2.5
@@ -243,7 +244,7 @@ def test_calls_that_nobody_can_read_have_a_lane_too(world: World) -> None:
 
 def test_all_that_are_not_as_the_others_are_listed(world: World) -> None:
     third = "http://third.test:80"
-    world.lanes.states = {third: State(third, "half_open", 3)}
+    world.lanes.states = {third: State(third, breaker="half_open", in_flight=3)}
     operator = world.operator()
     operator.pause(URL, "admin", None)
     operator.limit(OTHER, "admin", Limits(1))

@@ -15,6 +15,8 @@ from mspc.errors import JournalUnavailable, QueueUnavailable
 from mspc.journal.base import EVERYTHING, Filter, Page, Seen
 from mspc.journal.events import Decided
 from mspc.journal.events import Event as JournalEvent
+from mspc.lanes.state import State
+from mspc.lanes.steered import Steered
 from mspc.queues.base import Queue
 from mspc.queues.clock import Alarm
 from mspc.steering.operator import Operator
@@ -204,14 +206,6 @@ class Calls:
         return reached
 
 
-@dataclass(frozen=True)
-class State:
-    key: str
-    breaker: str = "closed"
-    in_flight: int = 0
-    next_probe_in: float | None = None
-
-
 class FakeLanes:
     """Remembers what it was told.
 
@@ -316,7 +310,7 @@ class World:
         """A new one; not started."""
         return Operator(
             cast(Queue, self.queue),
-            lanes or self.lanes,
+            cast(Steered, lanes or self.lanes),
             self.journal,
             cast(Any, self.journal),
             self.journal.listen,
