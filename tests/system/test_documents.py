@@ -87,6 +87,13 @@ for row in sqlite3.connect(sys.argv[3], isolation_level=None).execute(sys.argv[4
     print(row)
 """
 
+# As a package has it.
+_MSPC = """\
+#!{python}
+import os, sys
+os.execv("{python}", ["{python}", "{script}", *sys.argv[1:]])
+"""
+
 # For where it is missing.
 _SQLITE3 = """\
 #!{python}
@@ -113,6 +120,7 @@ class Shell:
         programs.mkdir()
         self._add("docker", _DOCKER)
         self._add("python", _PYTHON)
+        self._add("mspc", _MSPC)
         if shutil.which("sqlite3") is None:
             self._add("sqlite3", _SQLITE3)
 
@@ -147,7 +155,8 @@ class Shell:
 
     def _add(self, name: str, text: str) -> None:
         program = self._programs / name
-        program.write_text(text.format(python=sys.executable, record=self._record))
+        names = {"python": sys.executable, "record": self._record, "script": SCRIPT}
+        program.write_text(text.format_map(names))
         program.chmod(0o755)
 
 
@@ -364,13 +373,6 @@ def test_the_recipes_of_the_embedded_queue(
     assert "503" in destinations
     lane = re.escape(target.url("/").rstrip("/"))
     assert re.search(rf"{lane}\W+3\W+2\b", destinations), destinations
-    looking = blocks("docs/operations.md", "### See a call")
-    for path, one in ids.items():
-        seen = looking[1].replace("126a12f2", one[:8])
-        assert target.url(path) in shell.run(seen)
-        assert target.url(path) in shell.run(looking[0].replace("126a12f2", one[:8]))
-    assert "requeue is false: 500" in shell.run(looking[1])
-
     # A backup of what a crash has left, to be restored at the end.
     backup, restore = blocks(
         "docs/operations.md", "### Back up and restore the embedded queue"
@@ -379,34 +381,17 @@ def test_the_recipes_of_the_embedded_queue(
     archive = mspc.directory / "mspc-backup.tar"
     assert archive.stat().st_mode & 0o077 == 0
 
-    # Three go again, with the ids that they had.
-    gone = recipe("Delete the calls to one service", "sqlite3")
-    shell.run(gone.replace("https://old.example/", target.url("/old/")))
-    shell.run(recipe("Make waiting calls go now", "sqlite3"))
-    shell.run(recipe("Make dead letters go again", "sqlite3"))
-    target.hits.clear()
+    shell.run(recipe("Delete all calls", "rm "))
     mspc.restart()
-    assert contents(mspc) == (2, 1, 0)
-    made = {hit.path: hit.headers["idempotency-key"] for hit in target.wait_for(3)}
-    assert made == {path: ids[path] for path in ("/dead", "/waits", "/hangs")}
-    mspc.wait_for_log(": done", count=3)
+    assert contents(mspc) == (0, 0, 0)
     stopped(mspc)
 
     shell.run(restore)
     mspc.restart()
     assert contents(mspc) == (1, 2, 1)
-    target.wait_for(4)
+    hit = target.wait_for(5)[-1]
+    assert (hit.path, hit.headers["idempotency-key"]) == ("/hangs", ids["/hangs"])
     mspc.wait_for_log(": done", count=1)
-    stopped(mspc)
-
-    shell.run(recipe("Delete dead letters", "sqlite3"))
-    mspc.restart()
-    assert contents(mspc) == (0, 2, 0)
-    stopped(mspc)
-
-    shell.run(recipe("Delete all calls", "rm "))
-    mspc.restart()
-    assert contents(mspc) == (0, 0, 0)
 
 
 def test_the_recipes_of_the_container(
@@ -428,19 +413,180 @@ def test_the_recipes_of_the_container(
         assert "data/queue.db" in archive.getnames()
 
     one = command("docs/operations.md", "## Where things are", "-m sqlite3")
-    again = recipe("Make dead letters go again", "sqlite3").partition('"')[2]
-    _, insert, delete, *_ = (part.strip() for part in again.split(";"))
-    for statement in (insert, delete):
-        shell.run(one.replace("...", statement))
+    counting = recipe("How many calls wait, and where?", "sqlite3").partition('"')[2]
+    counted = shell.run(one.replace("...", counting.partition('"')[0]))
+    assert re.findall(r"\d+", counted) == ["0", "1", "1"]
     mspc.restart()
-    assert contents(mspc) == (1, 1, 0)
-    mspc.wait_for_log(": done")
     stopped(mspc)
 
     shell.run(restore)
     mspc.restart()
     assert contents(mspc) == (0, 1, 1)
     assert shell.recorded == [["stop", "app"], ["up", "app"]] * 2
+
+
+# docs/operations.md: an operator's day, by command
+
+
+class Operator:
+    """Runs the commands of the pages, for the services that a test has.
+
+    What is put in: ids, and the addresses of services.
+    """
+
+    def __init__(self, mspc: MspcProcess, shell: Shell, target: Target) -> None:
+        self._shell = shell
+        self._place = target.url("").rstrip("/")
+        self._environment = {
+            "MSPC_URL": f"http://127.0.0.1:{mspc.admin_port}",
+            "MSPC_KEY_FILE": str(mspc.data_dir / "admin.key"),
+        }
+
+    def does(self, heading: str, having: str, call_id: str = "", more: str = "") -> str:
+        """Runs the one line of a recipe that begins so; what it prints.
+
+        Args:
+            heading: of the recipe.
+            having: the beginning of the line.
+            call_id: stands for the one of the page.
+            more: is put behind the command: `--yes`, since nobody can be asked.
+        """
+        lines = "\n".join(blocks("docs/operations.md", f"### {heading}")).splitlines()
+        found = [line for line in lines if f"{line} ".startswith(f"{having} ")]
+        assert found, f"{heading} has no {having}"
+        line = re.sub(" +#.*", "", found[0])
+        for page, here in (
+            ("https://api.myservicedomain.tld", self._place),
+            ("https://old.example", self._place),
+            ("126a12f26f234e09b72400a1d8359ecc", call_id),
+        ):
+            line = line.replace(page, here)
+        return self._shell.run(f"{line} {more}", self._environment)
+
+
+@pytest.fixture(name="operator_of")
+def _operator_of(
+    shell_in: Callable[[MspcProcess], Shell], target: Target
+) -> Callable[[MspcProcess], Operator]:
+    return lambda mspc: Operator(mspc, shell_in(mspc), target)
+
+
+def test_looking_at_calls(
+    mspc_process: StartMspc,
+    operator_of: Callable[[MspcProcess], Operator],
+    target: Target,
+) -> None:
+    mspc = mspc_process(LONG)
+    operator = operator_of(mspc)
+    target.answer("/dead", status=422, body=b"no receiver", times=1)
+    target.answer("/waits", status=503, times=1)
+    dead = mspc.post({"url": target.url("/dead"), "requeue": False}).json["id"]
+    waits = mspc.post({"url": target.url("/waits")}).json["id"]
+    mspc.wait_for_log("a dead letter")
+    mspc.wait_for_log("attempt 1 failed")
+
+    stats = operator.does("How many calls wait, and where?", "mspc stats")
+    assert re.search(r"^states\.waiting\t1$", stats, re.MULTILINE)
+    assert re.search(r"^states\.dead\t1$", stats, re.MULTILINE)
+    seen = operator.does("See a call", "mspc calls show", waits)
+    assert "state\twaiting" in seen
+    assert "\t503\tbad_status\t" in seen
+    assert target.url("/waits") in operator.does("See a call", "mspc calls curl", waits)
+    stuck = operator.does("What is stuck, and why?", "mspc destinations list")
+    assert stuck.startswith(target.url("").rstrip("/"))
+    groups = operator.does("Which calls did a service refuse?", "mspc dead groups")
+    assert "no_requeue\t422\tbad_status" in groups
+    assert dead in groups
+    assert "no receiver" in groups
+    held = operator.does("Is anything held, and why?", "mspc calls list")
+    assert held.startswith(f"{waits}\twaiting\t")
+    lost = operator.does("Where does the time go?", "mspc destinations show")
+    assert "last_attempt.duration_ms\t" in lost
+
+
+def test_steering_calls(
+    mspc_process: StartMspc,
+    operator_of: Callable[[MspcProcess], Operator],
+    target: Target,
+) -> None:
+    mspc = mspc_process(LONG)
+    operator = operator_of(mspc)
+    target.answer("/dead", status=500, times=2)
+    target.answer("/waits", status=503, times=1)
+    target.answer("/wrong", status=503)
+    dead = mspc.post({"url": target.url("/dead"), "requeue": False}).json["id"]
+    waits = mspc.post({"url": target.url("/waits")}).json["id"]
+    mspc.wait_for_log("a dead letter")
+    mspc.wait_for_log("attempt 1 failed")
+
+    operator.does("Make waiting calls go now", "mspc calls retry", more="--yes")
+    mspc.wait_for_log(f"{waits} .*: done")
+    operator.does("Make dead letters go again", "mspc dead retry", more="--yes")
+    target.wait_for(2, "/dead")
+    keys = [hit.headers["idempotency-key"] for hit in target.hits_of("/dead")]
+    assert keys == [dead, dead]
+    mspc.wait_for_log("a dead letter", count=2)
+    operator.does("Delete dead letters", "mspc dead delete", more="--yes")
+
+    mspc.post({"url": target.url("/wrong")})
+    mspc.wait_for_log(r"/wrong -> 503 .*attempt 1 failed")
+    heading, cancel = "Delete the calls to one service", "mspc calls cancel"
+    assert "matched\t1\n" in operator.does(heading, cancel)  # the dry run
+    wrong = "--reason 'sent by mistake'"
+    operator.does(
+        heading, f"{cancel} --destination https://old.example {wrong}", more="--yes"
+    )
+    who = operator.does("Who changed what?", "mspc decisions")
+    assert "sent by mistake" in who
+    stopped(mspc)
+    mspc.restart()
+    assert contents(mspc) == (0, 0, 0)
+
+
+def test_steering_a_service(
+    mspc_process: StartMspc,
+    operator_of: Callable[[MspcProcess], Operator],
+    target: Target,
+) -> None:
+    mspc = mspc_process()
+    operator = operator_of(mspc)
+    heading = "Pause a service and keep its calls"
+    operator.does(heading, "mspc destinations pause")
+    made = mspc.post({"url": target.url("/kept")}).json["id"]
+    held = operator.does("Is anything held, and why?", "mspc destinations show")
+    assert "state\tpaused" in held
+    assert target.hits == []
+    operator.does(heading, "mspc destinations resume")
+    mspc.wait_for_log(f"{made} .*: done")
+
+    heading = "Limit a service to five requests a second"
+    operator.does(heading, "mspc destinations limit")
+    held = operator.does("Is anything held, and why?", "mspc destinations show")
+    assert "limits.rate\t5\n" in held
+    operator.does(heading, "mspc destinations unlimit")
+    decided = operator.does("Who changed what?", "mspc decisions").splitlines()
+    kinds = [line.split("\t")[2] for line in decided]
+    assert kinds == ["unlimited", "limited", "resumed", "paused"]
+
+
+def test_a_backup_while_it_runs(
+    mspc_process: StartMspc,
+    operator_of: Callable[[MspcProcess], Operator],
+    target: Target,
+) -> None:
+    mspc = mspc_process(LONG)
+    operator = operator_of(mspc)
+    target.answer("/waits", status=503, times=1)
+    mspc.post({"url": target.url("/waits"), "labels": ["kept"]})
+    mspc.wait_for_log("attempt 1 failed")
+    heading = "Back up while it runs"
+    operator.does(heading, "(umask 077; mspc export > mspc-calls.jsonl)")
+    export = mspc.directory / "mspc-calls.jsonl"
+    assert export.stat().st_mode & 0o077 == 0
+    assert json.loads(export.read_text())["call"]["state"] == "waiting"
+    taken = operator.does(heading, "mspc import mspc-calls.jsonl")
+    assert taken.startswith("accepted\t1\nfailed\t0\n")
+    mspc.wait_for_log(": done")
 
 
 # docs/operations.md: while it runs

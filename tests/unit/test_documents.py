@@ -116,9 +116,13 @@ def test_the_settings_in_yaml_are_settings(page: str, tmp_path: Path) -> None:
 # Of the environment, beside the settings.
 _VARIABLES = (
     "MSPC_CONFIG",
+    "MSPC_KEY",
+    "MSPC_KEY_FILE",
     "MSPC_TEST_AMQP",
     "MSPC_TEST_ORACLE_EXAMPLES",
     "MSPC_TEST_RABBITMQ4",
+    "MSPC_URL",
+    "NO_COLOR",
 )
 
 

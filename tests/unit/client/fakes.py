@@ -51,8 +51,12 @@ class Screen(io.StringIO):
 
     def __init__(self, text: str = "", terminal: bool = False) -> None:
         super().__init__(text)
-        self.buffer = io.BytesIO()
+        self._buffer = io.BytesIO()
         self._terminal = terminal
+
+    @property
+    def buffer(self) -> io.BytesIO:
+        return self._buffer
 
     def isatty(self) -> bool:
         return self._terminal
