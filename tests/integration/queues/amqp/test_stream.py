@@ -199,7 +199,7 @@ def test_no_stream_is_said_once_and_tried_again(
     instance.exchange(b"[1]")
 
 
-@pytest.mark.parametrize("missing", ["configure", "read"])
+@pytest.mark.parametrize("missing", ["configure", "write", "read"])
 def test_a_user_without_rights_on_it(
     rabbitmq_node: RabbitNode,
     instance: Instance,
@@ -217,6 +217,7 @@ def test_a_user_without_rights_on_it(
     refused.stream.start(lambda *what: refused.arrived.put(what), None)
     try:
         eventually(lambda: "ACCESS_REFUSED" in caplog.text)
+        assert caplog.text.count("keeps no stream") == 1
         assert not refused.stream.shared
         rabbitmq_node.ctl("set_permissions", user, ".*", ".*", ".*")
         eventually(lambda: refused.stream.shared, SECONDS)
