@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from msgspec import structs
+from msgspec import convert, structs
 
 from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
@@ -20,12 +20,14 @@ from mspc.admin.queries import (
     ReasonQuery,
 )
 from mspc.admin.routes import Asked, Reply, Route
-from mspc.admin.shapes import CallList, Done, OneCall, shown_decision
+from mspc.admin.shapes import Batch, CallList, Done, Item, OneCall, shown_decision
 from mspc.api import codes
+from mspc.api.batch import take_all
 from mspc.api.errors import Denied
 from mspc.api.one_call import known
 from mspc.api.shown import Showing, ShownCall
 from mspc.calls import validation
+from mspc.calls.batch import MOST_CALLS
 from mspc.calls.networks import NetworkRules
 from mspc.calls.words import IN_FLIGHT, QUEUED, WAITING
 from mspc.errors import BadRequest
@@ -42,6 +44,12 @@ PAYLOAD = {
     "description": "A call, as for POST / of the calls' port.",
     "required": ["url"],
     "properties": {"url": {"type": "string"}},
+}
+MANY = {
+    "type": "object",
+    "required": ["calls"],
+    "additionalProperties": False,
+    "properties": {"calls": {"type": "array", "minItems": 1, "maxItems": MOST_CALLS}},
 }
 
 
@@ -81,6 +89,19 @@ class CallRoutes:
             status=202,
             errors=(413, 422, 503),
         )
+        yield Route(
+            "POST",
+            "/v1/calls:batch",
+            "Takes up to 500 calls.",
+            Batch,
+            self.batch,
+            payload=MANY,
+            status=202,
+            errors=(413, 422),
+        )
+        yield from self._routes_of_one()
+
+    def _routes_of_one(self) -> Iterator[Route]:
         yield Route(
             "GET",
             ONE,
@@ -131,6 +152,12 @@ class CallRoutes:
     def post(self, asked: Asked) -> Reply:
         return Reply(Done("Accepted", id=asked.take(self._put_call)), 202)
 
+    def batch(self, asked: Asked) -> Reply:
+        taken = take_all(self._put_call, asked.payload)
+        items = convert(taken.items, builtins.list[Item])
+        all_stored = taken.stored == len(items)
+        return Reply(Batch(not all_stored, taken.message, items), 202)
+
     def get(self, asked: Asked) -> Reply:
         query: CallQuery = asked.query
         seen = known(self._view, asked.path["call_id"])
@@ -154,13 +181,13 @@ class CallRoutes:
     def cancel(self, asked: Asked) -> Reply:
         query: ReasonQuery = asked.query
         call_id = asked.path["call_id"]
-        self._steering.cancel(call_id, asked.who, query.reason)
+        self._steering.cancel(call_id, asked.who, query.reason or "")
         return Reply(Done("Cancelled", id=call_id))
 
     def retry(self, asked: Asked) -> Reply:
         body: ReasonBody = asked.body
         call_id = asked.path["call_id"]
-        self._steering.retry(call_id, asked.who, body.reason)
+        self._steering.retry(call_id, asked.who, body.reason or "")
         return Reply(Done("It is made now", id=call_id))
 
     def _page(

@@ -26,7 +26,7 @@ from mspc.journal.base import Tally, View
 from mspc.steering.base import Standing, Steering
 
 JOURNAL = (501, 503)
-BODY = (413, 422, 503)
+BODY = (404, 413, 422, 503)
 
 _NAME = re.compile(r"https?://[^/?#\s@]+:[0-9]{1,5}")
 _NOBODY = Tally()
@@ -101,7 +101,7 @@ class DestinationRoutes:
             self.unlimit,
             "admin",
             ReasonQuery,
-            errors=(503,),
+            errors=(404, 503),
         )
 
     def list(self, asked: Asked) -> Reply:
@@ -137,14 +137,14 @@ class DestinationRoutes:
         if until is not None and until <= self._clock():
             raise InvalidProperties(["until must be in the future."])
         name = _name(asked)
-        self._steering.pause(name, asked.who, until, body.reason)
+        self._steering.pause(name, asked.who, until, body.reason or "")
         end = "" if until is None else f" until {rfc3339(until)}"
         return Reply(Done(f"Paused{end}", destination=name))
 
     def resume(self, asked: Asked) -> Reply:
         body: ReasonBody = asked.body
         name = _name(asked)
-        self._steering.resume(name, asked.who, body.reason)
+        self._steering.resume(name, asked.who, body.reason or "")
         return Reply(Done("Resumed", destination=name))
 
     def limit(self, asked: Asked) -> Reply:
@@ -155,13 +155,13 @@ class DestinationRoutes:
         if limits.period > LONGEST_PERIOD_SECONDS:
             raise InvalidProperties(["period must not be longer than a day."])
         name = _name(asked)
-        self._steering.limit(name, asked.who, limits, body.reason)
+        self._steering.limit(name, asked.who, limits, body.reason or "")
         return Reply(Done("Limited", destination=name))
 
     def unlimit(self, asked: Asked) -> Reply:
         query: ReasonQuery = asked.query
         name = _name(asked)
-        self._steering.limit(name, asked.who, None, query.reason)
+        self._steering.limit(name, asked.who, None, query.reason or "")
         return Reply(Done("Without limits", destination=name))
 
     def _shown(self, standing: Standing, tally: Tally) -> ShownDestination:

@@ -83,7 +83,7 @@ def _operation(
         "responses": dict(_responses(route, schemas)),
     }
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": _PARTS[name]}
         for name in _PARAMETER.findall(route.path)
     ]
     parameters += _query(components[route.query.__name__])
@@ -132,6 +132,12 @@ def _response(status: int, kind: str, schema: Schema) -> tuple[str, Schema]:
     return str(status), {"description": phrase, "content": {kind: {"schema": schema}}}
 
 
+_ID = {"type": "string", "minLength": 1}
+_PARTS = {
+    "call_id": _ID,
+    "job_id": _ID,
+    "key": {**_ID, "description": "scheme://host:port, percent-encoded"},
+}
 _KEYS = {"read": "READ_KEY or ADMIN_KEY", "admin": "ADMIN_KEY"}
 _TEXTS: dict[str, Schema] = {
     "text/plain": {"type": "string"},

@@ -63,15 +63,16 @@ _States = Annotated[
     Meta(description="queued, in_flight, waiting, succeeded, dead or cancelled"),
 ]
 _Reason = Annotated[
-    str, Meta(max_length=500, description="a text of at most 500 characters")
+    Annotated[str, Meta(max_length=500)] | None,
+    Meta(description="a text of at most 500 characters"),
 ]
 
 
-class Nothing(Struct, frozen=True):
+class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
     """No parameters."""
 
 
-class _Filter(Struct, frozen=True, kw_only=True):
+class _Filter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     destination: Annotated[
         str, Meta(max_length=2000, description="a destination, scheme://host:port")
     ] = ""
@@ -150,7 +151,7 @@ class BulkFilter(_Filter, frozen=True, kw_only=True):
         return self._wanted(self.state)
 
 
-class CallQuery(Struct, frozen=True):
+class CallQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """How much of a call."""
 
     include: Annotated[
@@ -158,7 +159,7 @@ class CallQuery(Struct, frozen=True):
     ] = ""
 
 
-class CurlQuery(Struct, frozen=True):
+class CurlQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """How much of it."""
 
     reveal: Annotated[
@@ -166,23 +167,23 @@ class CurlQuery(Struct, frozen=True):
     ] = "0"
 
 
-class ReasonQuery(Struct, frozen=True):
+class ReasonQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Why something is done that has no body."""
 
-    reason: _Reason = ""
+    reason: _Reason = None
 
 
-class ReasonBody(Struct, frozen=True):
+class ReasonBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Why something is done."""
 
-    reason: _Reason = ""
+    reason: _Reason = None
 
 
-class PauseBody(Struct, frozen=True):
+class PauseBody(Struct, frozen=True, forbid_unknown_fields=True):
     """For how long, and why."""
 
     until: _Date = None
-    reason: _Reason = ""
+    reason: _Reason = None
 
 
 _Many = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -191,7 +192,7 @@ _Number = Annotated[
 ]
 
 
-class LimitsBody(Struct, frozen=True):
+class LimitsBody(Struct, frozen=True, forbid_unknown_fields=True):
     """How fast a destination gets its calls."""
 
     rate: _Number = None
@@ -201,7 +202,7 @@ class LimitsBody(Struct, frozen=True):
         Meta(description='seconds up to a day, or a text such as "1s", "500ms", "1m"'),
     ] = 1.0
     parallelism: _Number = None
-    reason: _Reason = ""
+    reason: _Reason = None
 
     def limits(self) -> Limits:
         return Limits(self.rate, self.seconds, self.parallelism)
@@ -218,14 +219,14 @@ class LimitsBody(Struct, frozen=True):
 _Action = Annotated[Action, Meta(description="retry, cancel or delete")]
 
 
-class PlanBody(Struct, frozen=True):
+class PlanBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What would be done to which calls."""
 
     action: _Action
     filter: Annotated[BulkFilter, Meta(description="an object")] = BulkFilter()
 
 
-class BulkBody(Struct, frozen=True, kw_only=True):
+class BulkBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is done to which calls."""
 
     action: _Action
@@ -239,10 +240,10 @@ class BulkBody(Struct, frozen=True, kw_only=True):
     per_second: Annotated[
         float, Meta(ge=0.01, le=10_000, description="a number from 0.01 to 10000")
     ] = 50.0
-    reason: _Reason = ""
+    reason: _Reason = None
 
 
-class DecisionsQuery(Struct, frozen=True):
+class DecisionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which decisions."""
 
     target: Annotated[
@@ -255,7 +256,7 @@ class DecisionsQuery(Struct, frozen=True):
     ] = 100
 
 
-class ExportQuery(Struct, frozen=True):
+class ExportQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which calls are exported."""
 
     state: Annotated[

@@ -167,6 +167,23 @@ class Wrong(Struct, frozen=True):
     message: str
 
 
+class Item(Struct, frozen=True):
+    """A call of a batch: its id, or why it was not stored."""
+
+    id: str | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+    errors: list[Wrong] | UnsetType = UNSET
+
+
+class Batch(Struct, frozen=True):
+    """What became of the calls of a batch, in their order."""
+
+    error: bool
+    message: str
+    calls: list[Item]
+
+
 class Refusal(Struct, frozen=True):
     """What was asked for was not done."""
 

@@ -1,6 +1,8 @@
 """POST /v1/calls:batch: up to 500 calls, stored together, answered one by one."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import falcon
 from gevent.pool import Pool
@@ -23,22 +25,52 @@ class BatchResource:
         self._max_bytes = max_bytes
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        calls = split(read_body(req, self._max_bytes))
-        # Side by side: a queue commits together what comes together.
-        taken = Pool(MOST_CALLS).map(self._item, calls)
-        stored = sum("id" in item for item in taken)
-        if stored == len(taken):
-            answer(resp, falcon.HTTP_202, "Accepted", calls=taken)
-            return
-        told = f"{stored} of {len(taken)} calls were accepted."
-        answer(resp, falcon.HTTP_202, told, error=True, calls=taken)
+        taken = take_all(self._take, read_body(req, self._max_bytes))
+        all_stored = taken.stored == len(taken.items)
+        answer(resp, falcon.HTTP_202, taken.message, not all_stored, calls=taken.items)
 
     def on_options(self, req: falcon.Request, resp: falcon.Response) -> None:
         raise falcon.HTTPMethodNotAllowed(["POST"])
 
-    def _item(self, payload: bytes) -> dict[str, object]:
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of the calls of a batch, in their order.
+
+    Attributes:
+        items: `id`, or `code`, `message` and `errors` of each.
+    """
+
+    items: list[dict[str, Any]]
+
+    @property
+    def stored(self) -> int:
+        """How many were."""
+        return sum("id" in item for item in self.items)
+
+    @property
+    def message(self) -> str:
+        if self.stored == len(self.items):
+            return "Accepted"
+        return f"{self.stored} of {len(self.items)} calls were accepted."
+
+
+def take_all(take: Callable[[bytes], str], payload: bytes) -> Taken:
+    """Stores the calls of a batch side by side: a queue commits these together.
+
+    Args:
+        take: stores one call and returns its id, as Acceptance.take does.
+        payload: `{"calls": [...]}`.
+
+    Raises:
+        BadRequest: it is no batch; then nothing was stored.
+    """
+
+    def item(call: bytes) -> dict[str, Any]:
         try:
-            return {"id": self._take(payload)}
+            return {"id": take(call)}
         except (BadRequest, QueueError) as exc:
             problem = problem_of(exc)
             return {"message": problem.message, "errors": [], **problem.more}
+
+    return Taken(Pool(MOST_CALLS).map(item, split(payload)))

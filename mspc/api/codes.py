@@ -1,6 +1,5 @@
 """The stable words that stand in `code` of an error; docs/api.md has the same table."""
 
-from http import HTTPStatus
 from typing import Final
 
 BAD_REQUEST: Final = "bad_request"
@@ -61,4 +60,4 @@ CODES: dict[str, int] = {
 def of(status: str | int) -> str:
     """The code of a status, or of a whole status line."""
     number = int(str(status)[:3])
-    return _USUAL.get(number) or HTTPStatus(number).phrase.lower().replace(" ", "_")
+    return _USUAL.get(number, BAD_REQUEST if number < 500 else INTERNAL)

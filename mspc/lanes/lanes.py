@@ -215,10 +215,10 @@ class Lanes(Steered):
         self._slots.taken(lane)
         if lane.limit is not None:
             lane.limit.taken(now)
-            self._await_token(lane, lane.limit, now)
+            self._await_turn(lane, now)
         if lane.breaker.open:
             lane.breaker.probed(now)
-            self._set_alarm(lane, lane.breaker.next_probe)
+            self._await_turn(lane, now)
         if lane.ready:
             self._line_up(lane)
         if lane.aside and len(lane.ready) < FEW_READY:
@@ -231,10 +231,10 @@ class Lanes(Steered):
         if lane.paused:
             return
         if lane.breaker.open and not lane.breaker.may_probe(now):
-            self._set_alarm(lane, lane.breaker.next_probe)
+            self._await_turn(lane, now)
             return
         if lane.limit is not None and not lane.limit.admits(now, len(lane.out)):
-            self._await_token(lane, lane.limit, now)
+            self._await_turn(lane, now)
             return  # or until one of its own attempts ends
         self._blocked.append(lane)
         if len(lane.out) >= lane.breaker.cap(now):
@@ -252,6 +252,7 @@ class Lanes(Steered):
                 self._line_up(lane)
         if lane.aside:
             self.keeper.hungry(lane)
+        self._await_turn(lane, self._clock())
         self.changed.set()
 
     def _shut(self, lane: Lane, now: float) -> None:

@@ -72,7 +72,6 @@ class Steered(ABC):
             limit.follows(lane.limit, now)
         lane.limit = limit
         self.keeper.shut(lane)  # what is ready may have to wait for long
-        self._await_token(lane, limit, now)
         self._look_at(lane)
 
     def unlimit(self, key: str) -> None:
@@ -96,9 +95,14 @@ class Steered(ABC):
             if lane.out or lane.shut or lane.limit is not None
         ]
 
-    def _await_token(self, lane: Lane, limit: Limit, now: float) -> None:
-        if limit.next_at > now:
-            self._set_alarm(lane, limit.next_at)
+    def _await_turn(self, lane: Lane, now: float) -> None:
+        """Has it looked at when its next token or probe is due, whichever is earlier:
+        then it is asked for the other. All its calls may be aside until then.
+        """
+        if lane.limit is not None and lane.limit.next_at > now:
+            self._set_alarm(lane, lane.limit.next_at)
+        if lane.breaker.open and lane.breaker.next_probe > now:
+            self._set_alarm(lane, lane.breaker.next_probe)
 
     def _set_alarm(self, lane: Lane, at: float) -> None:
         if self._alarms.set(lane, at):

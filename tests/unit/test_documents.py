@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mspc.admin.app import admin_routes
+from mspc.api.codes import CODES
 from mspc.calls.validation import PROPERTIES
 from mspc.settings.load import load_config
 from mspc.settings.table import SETTINGS
@@ -296,7 +298,29 @@ def test_the_bodies_of_the_answers_are_json() -> None:
     bodies = [row[2].strip("` ") for row in table("docs/api.md", "## Answers")]
 
     for body in map(json.loads, bodies):
-        assert set(body) - {"id"} == {"error", "message"}
+        known = {"error", "message", "code"} if body["error"] else {"error", "message"}
+        assert set(body) - {"id", "errors"} == known
+
+
+def test_the_page_lists_every_code() -> None:
+    rows = table("docs/api.md", "## Codes")
+
+    assert {row[0].strip("`"): int(row[1]) for row in rows} == CODES
+
+
+def test_the_page_lists_every_route_of_the_operators_door() -> None:
+    rows = table("docs/api.md", "## The operators' door")
+    keys = {"read": "`READ_KEY`", "admin": "`ADMIN_KEY`"}
+    routes = admin_routes(*[None] * 4)  # type: ignore[arg-type]
+
+    assert [row[:3] for row in rows] == [
+        [
+            f"`{route.method} {re.sub('{(call|job)_id}', '{id}', route.path)}`",
+            keys[route.right],
+            route.summary,
+        ]
+        for route in routes
+    ]
 
 
 def test_the_header_is_the_test_vector() -> None:

@@ -183,3 +183,24 @@ def test_the_spelling_of_an_address_is_told(start: Start) -> None:
     port = start().ports.http
     with pytest.raises(ConfigError, match=rf"^HTTP_PORT: {port} is in use on {LOCAL}"):
         Server(HttpConfig(host="127.1", port=port or 0), App()).bind()
+
+
+def test_a_second_instance_is_told_how_to_choose_another_port_for_operators(
+    start: Start,
+) -> None:
+    port = start().ports.http or 0
+    server = Server(HttpConfig(host=LOCAL, port=port), App(), setting="ADMIN_PORT")
+    with pytest.raises(ConfigError) as caught:
+        server.bind()
+    assert str(caught.value) == (
+        f"ADMIN_PORT: {port} is in use: stop what listens on it, or choose another"
+        " port. ADMIN_PORT in env.yml or in the environment sets it for each instance;"
+        " ADMIN: 0 does without the operators' door."
+    )
+
+
+def test_an_address_of_the_operators_door_that_is_not_here() -> None:
+    with pytest.raises(ConfigError, match=f"^ADMIN_HOST: {ABSENT} cannot be listened"):
+        bound_sockets("ADMIN_PORT", ABSENT, 0)
+    with pytest.raises(ConfigError, match=r"^ADMIN_HOST: nowhere\.invalid is unknown"):
+        bound_sockets("ADMIN_PORT", "nowhere.invalid", 0)

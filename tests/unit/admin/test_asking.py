@@ -385,8 +385,10 @@ class TestOneCall:
 
     def test_retry(self, door: Door) -> None:
         assert door.ask("POST", f"{ONE}/retry").status == 200
+        assert door.ask("POST", f"{ONE}/retry", {"reason": None}).status == 200
         assert door.ask("POST", f"{ONE}/retry", {"reason": "mended"}).status == 200
         assert door.steering.done == [
+            ("retry", CALL_ID, "admin", ""),
             ("retry", CALL_ID, "admin", ""),
             ("retry", CALL_ID, "admin", "mended"),
         ]
@@ -441,6 +443,28 @@ SHOWN: dict[str, Any] = {
     "next_probe_at": SHOWN_AT,
     "last_attempt": ATTEMPT,
 }
+
+
+def test_many_new_ones(door: Door) -> None:
+    right, wrong = {"url": "http://a.test/"}, {"url": "x"}
+    answer = door.ask("POST", "/v1/calls:batch", {"calls": [right, right]})
+    assert answer.status == 202
+    ids = [call.id for call, _ in door.queue.store.rows.values()]
+    assert answer.json == {
+        "error": False,
+        "message": "Accepted",
+        "calls": [{"id": call_id} for call_id in ids],
+    }
+    answer = door.ask("POST", "/v1/calls:batch", {"calls": [right, wrong]})
+    told = "url must start with http:// or https://."
+    assert answer.json["message"] == "1 of 2 calls were accepted."
+    assert answer.json["error"] is True
+    assert answer.json["calls"][1] == {
+        "code": "invalid_properties",
+        "message": told,
+        "errors": [{"property": "url", "message": told}],
+    }
+    assert door.refused("POST", "/v1/calls:batch", {"calls": []})
 
 
 class TestDestinations:

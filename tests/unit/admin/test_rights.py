@@ -18,6 +18,7 @@ ROUTES = admin_routes(FakeView(), FakeSteering(), str, HEALTH)
 # What a route needs to be asked properly.
 BODIES: dict[tuple[str, str], object] = {
     ("POST", "/v1/calls"): {"url": "http://service.test/"},
+    ("POST", "/v1/calls:batch"): {"calls": [{"url": "http://service.test/"}]},
     ("PUT", "/v1/destinations/{key}/limits"): {"rate": 1},
     ("POST", "/v1/bulk/plan"): {"action": "retry"},
     ("POST", "/v1/bulk"): {"action": "retry", "all": True},

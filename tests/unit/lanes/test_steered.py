@@ -202,6 +202,66 @@ class TestManyCalls:
         assert store.most[A] <= ready <= lanes_module.MOST_READY
         assert lane.waiting == 100_000 - 20 * rate
 
+    @pytest.mark.parametrize("before", [None, 1, 60])
+    def test_come_though_none_is_ready_until_there_is_a_token(
+        self, before: int | None
+    ) -> None:
+        """`before`: another limit, whose token would have come earlier, or later."""
+        many = Many(size=100)
+        store = Store(many.lanes)
+        if before is not None:
+            many.lanes.limit(A, 1, before, None)
+            store.put(many.lanes.of(A), 100)
+            many.take_all()
+            many.end_all(A, reachable=True)
+            many.lanes.limit(A, 1, 10.0, None)
+            assert take_for(many, 10) == [0] * 10
+        else:
+            many.lanes.limit(A, 1, 10.0, None)
+            store.put(many.lanes.of(A), 100)
+        assert take_for(many, 30) == [1, *9 * [0]] * 3
+
+    def test_do_not_wait_for_the_end_of_those_in_flight(self) -> None:
+        many = Many(size=100)
+        store = Store(many.lanes)
+        many.lanes.limit(A, 1, 10.0, None)
+        store.put(many.lanes.of(A), 100)
+        assert many.take_all() == {A: 1}
+        many.clock.now += 10
+        assert many.take_all() == {A: 1}
+
+    def test_of_a_shut_lane_wait_for_token_and_probe(self) -> None:
+        many = Many(size=100)
+        store, lane = Store(many.lanes), many.lanes.of(A)
+        many.lanes.limit(A, 1, HOUR, None)
+        store.put(lane, 100)
+        many.take_all()
+        many.shut(A)
+        many.clock.now += 60
+        assert many.lanes.wants(lane) == 0
+        many.clock.now = 1000.0 + HOUR
+        probe = many.take()
+        assert probe is not None
+        many.lanes.judge(lane, reachable=False, seconds=0.01, alone=2 * HOUR)
+        many.lanes.ended(probe)
+        many.clock.now += HOUR
+        assert many.take() is None, "there is a token"
+        many.clock.now += HOUR
+        assert many.take() is not None
+
+    def test_of_a_shut_lane_come_when_it_wanted_to_be_left_alone_for_long(self) -> None:
+        many = Many(size=100)
+        store, lane = Store(many.lanes), many.lanes.of(A)
+        many.shut(A)
+        store.put(lane, 100)
+        many.clock.now += 1
+        probe = many.take()
+        assert probe is not None
+        many.lanes.judge(lane, reachable=False, seconds=0.01, alone=100.0)
+        many.lanes.ended(probe)
+        assert take_for(many, 100) == [0] * 100
+        assert many.take() is not None
+
     def test_wait_and_others_do_not(self) -> None:
         many = Many(size=10)
         store = Store(many.lanes)
