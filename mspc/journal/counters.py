@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from heapq import nlargest
 
 from mspc.calls.words import DEAD, QUEUED, WAITING
 from mspc.journal.base import Group, Rates, Tally
@@ -12,6 +13,7 @@ from mspc.journal.folding import Cause
 # Destinations, and causes of death; what is beyond is counted together.
 MOST_NAMES = 10_000
 OTHERS = "others"
+SHOWN_GROUPS = 1000
 MINUTES = 60
 MOST_MINUTES = 240  # some of them from clocks that are ahead
 _COUNTED = frozenset({QUEUED, WAITING, DEAD})
@@ -204,8 +206,11 @@ class Counters:
         }
 
     def groups(self) -> list[Group]:
-        """The most first."""
-        shown = [
+        """The largest, the most first."""
+        largest = nlargest(
+            SHOWN_GROUPS, self._groups.items(), key=lambda item: item[1].count
+        )
+        return [
             Group(
                 cause.reason,
                 cause.status,
@@ -217,9 +222,8 @@ class Counters:
                 group.latest_id,
                 group.answer,
             )
-            for (cause, destination), group in self._groups.items()
+            for (cause, destination), group in largest
         ]
-        return sorted(shown, key=lambda group: group.count, reverse=True)
 
     def stale(self, most: int) -> list[tuple[Cause, str]]:
         """Groups whose latest dead letter is none any more."""

@@ -13,8 +13,8 @@ from mspc.journal.gathering import Shared
 from mspc.journal.keeper import Keeper
 from mspc.settings.config import JournalConfig
 
-# Looks at the file for one page: some ten milliseconds in all.
-PAGE_LOOKS = 8
+# Looks at the file for one page: some twenty milliseconds in all.
+PAGE_LOOKS = 5
 # Asked for at once.
 STALE_GROUPS = 20
 DESTINATIONS = 200

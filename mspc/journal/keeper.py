@@ -87,6 +87,10 @@ class Keeper:
         self._problem: str | None = None
         self._retry_at = 0.0
         self._tidying = False
+        self._reading = False  # what the feed brings
+        # Some of it was not written: no offset is from now on, so that the next start
+        # reads it again.
+        self._missed = False
         self._watched = Watched("journal", self._run)
 
     def start(self) -> None:
@@ -185,9 +189,11 @@ class Keeper:
             log.warning(_DAMAGED, *opened.remark)
         self._is_open = True
         self.counters, self.last_at = opened.counters, opened.last_at
-        if self._shared is not None:
-            self._shared.feed.stop()  # a new file begins with the first batch again
+        if self._shared is not None and not self._reading:
+            self._reading = True
             self._shared.feed.start(self._arrived, opened.offset)
+        elif opened.offset is None:
+            self._missed = True
         self._write(())
 
     def _arrived(self, batch: bytes, offset: int) -> None:
@@ -195,6 +201,7 @@ class Keeper:
             self._work.set()
         else:
             self.dropped += 1
+            self._missed = True
 
     def _publish(self, events: list[Event]) -> None:
         if self._shared is None:
@@ -220,6 +227,7 @@ class Keeper:
         if not self._is_open or self._timer() < self._retry_at:
             changes: Changes | Exception = JournalUnavailable(f"{self._problem}")
         else:
+            offset = None if self._missed else offset
             changes = self._in_thread(self._store.write, events, offset)
             if isinstance(changes, Exception):
                 self._away(changes)
@@ -227,6 +235,7 @@ class Keeper:
                 self._back()
         if isinstance(changes, Exception):
             self.dropped += len(events)
+            self._missed = self._missed or offset is not None
             # A pause holds on all instances, also on one whose disk is full.
             self._tell([event for event in events if isinstance(event, Decided)])
             return
@@ -254,7 +263,7 @@ class Keeper:
         if closes(exc):
             self._is_open = False
         self._retry_at = self._timer() + pause
-        if first:
+        if first and not self._stopping:
             log.warning("The journal cannot be written, events are dropped: %s", exc)
 
     def _back(self) -> None:

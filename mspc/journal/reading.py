@@ -18,8 +18,9 @@ from mspc.journal.events import Accepted, Attempted, Decided
 from mspc.journal.filtering import Source, conditions, keys, sources
 from mspc.journal.folding import Cause
 
-# In one look: a few milliseconds.
+# In one look: a few milliseconds. Of so many rows, and so many calls, at most.
 LOOK_ROWS = 1000
+LOOK_CALLS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +60,27 @@ class Looking:
         end = end if self.after is None else min(self.after, end)
         where = sources(self.wanted, number)
         # Side by side: as far as the one that comes least far.
-        low = max(_low(db, source, first, end) for source in where)
+        each = LOOK_ROWS // len(where)
+        low = max(_low(db, source, first, end, each) for source in where)
+        most = min(self.limit, LOOK_CALLS)
         rows: list[tuple[Any, ...]] = []
         for source in where:
-            rows += _rows(db, source, self.wanted, (low, end), self.limit + 1)
+            rows += _rows(db, source, self.wanted, (low, end), most + 1)
         rows.sort(reverse=True)
-        found = [sql.seen(row) for row in rows[: self.limit]]
-        if len(rows) > self.limit:
-            return Look(found, rows[self.limit - 1][0])
+        found = [sql.seen(row) for row in rows[:most]]
+        if len(rows) > most:
+            return Look(found, rows[most - 1][0])
         return Look(found, low + 1 if low > first else None)
 
 
-def _low(db: sqlite3.Connection, source: Source, first: int, end: int) -> int:
+def _low(
+    db: sqlite3.Connection, source: Source, first: int, end: int, rows: int
+) -> int:
     """Below the last key of so many rows; `first` when there are fewer."""
     found = db.execute(
         f"SELECT key FROM {source.table} WHERE {source.condition} AND key > ?"
-        f" AND key < ? ORDER BY key DESC LIMIT 1 OFFSET {LOOK_ROWS - 1}",
-        (*source.values, first, end),
+        " AND key < ? ORDER BY key DESC LIMIT 1 OFFSET ?",
+        (*source.values, first, end, rows - 1),
     ).fetchone()
     return first if found is None else int(found[0]) - 1
 

@@ -4,7 +4,7 @@ All of it runs in the journal's thread.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from mspc.calls.words import DEAD, FINISHED
@@ -22,11 +22,12 @@ DECISION_DAYS = 90
 ROUND_SECONDS = 3600.0
 # Free pages that are kept for the next calls: 4 MiB.
 _KEPT_PAGES = 1024
+_NEWEST = (1 << 63) - 1
 
 _SELECT = f"""
 SELECT c.key, c.id, c.state, d.name, c.finished_at, c.reason, c.status, c.error
 FROM calls c JOIN destinations d ON d.number = c.destination
-WHERE c.key > ? ORDER BY c.key LIMIT {STEP_ROWS}
+WHERE c.key > ? AND c.key < ? ORDER BY c.key LIMIT {STEP_ROWS}
 """
 _UNUSED = f"""
 SELECT d.number, EXISTS (SELECT 1 FROM calls c WHERE c.destination = d.number)
@@ -90,17 +91,22 @@ class Retention:
     def _forget_calls(self, now: float) -> Changes | None:
         over = sum(self._writer.states.values()) - self._max_calls
         old = now - self._days * DAY_SECONDS
-        if over <= 0 and self._call >= first_key(old):
-            return None
-        rows = self._db.execute(_SELECT, (self._call,)).fetchall()
-        if rows:
-            self._call = rows[-1][0]
-            left = iter(range(over, 0, -1))
-            return self._forgotten([row for row in rows if _goes(row, old, left)])
-        if over <= 0:
-            return None
-        # All that were passed are open, and somebody must go.
-        return self._forgotten(self._db.execute(_SELECT, (-1,)).fetchall()[:over])
+        # Most calls are finished soon after they came: an hour later they are passed.
+        passed = first_key(old - ROUND_SECONDS)
+        end = _NEWEST if over > 0 else passed
+        rows = self._db.execute(_SELECT, (self._call, end)).fetchall()
+        gone: list[tuple[Any, ...]] = []
+        for row in rows:
+            too_many = over > len(gone)
+            if not too_many and row[0] >= passed:
+                break
+            self._call = row[0]
+            if row[2] in FINISHED and (too_many or row[4] < old):
+                gone.append(row)
+        if over > 0 and not rows:
+            # All that were passed are open, and somebody must go.
+            gone = self._db.execute(_SELECT, (-1, end)).fetchall()[:over]
+        return self._forgotten(gone) if rows or gone else None
 
     def _forgotten(self, rows: list[tuple[Any, ...]]) -> Changes:
         changes = Changes()
@@ -142,9 +148,3 @@ class Retention:
         if gone:
             self._writer.forget_decisions(gone)
         return True
-
-
-def _goes(row: tuple[Any, ...], old: float, over: Iterator[int]) -> bool:
-    """Whether a call is forgotten: it is finished, and old, or one too many."""
-    state, finished_at = row[2], row[4]
-    return state in FINISHED and (finished_at < old or next(over, 0) > 0)

@@ -1,0 +1,65 @@
+"""What tests of the journal share."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mspc.journal.gathering import Shared
+from mspc.journal.journal import Journal
+from mspc.settings.config import JournalConfig
+from tests.support.clock import Clock
+from tests.support.happened import NOW
+
+
+class Journals:
+    """Opens journals that end with the test.
+
+    Attributes:
+        clock: theirs.
+        timer: theirs.
+    """
+
+    def __init__(self) -> None:
+        self.clock = Clock(NOW)
+        self.timer = Clock()
+        self._opened: list[Journal] = []
+
+    def __call__(
+        self,
+        path: Path,
+        shared: Shared | None = None,
+        days: int = 7,
+        max_calls: int = 1_000_000,
+    ) -> Journal:
+        config = JournalConfig(path, days=days, max_calls=max_calls)
+        journal = Journal(config, shared, self.clock, self.timer)
+        self._opened.append(journal)
+        journal.start()
+        return journal
+
+    def stop(self) -> None:
+        for journal in self._opened:
+            journal.stop()
+
+
+@pytest.fixture
+def journals() -> Iterator[Journals]:
+    opened = Journals()
+    yield opened
+    opened.stop()
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(directory)]
+    if shutil.which("mount") is None or subprocess.run(mount).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield directory
+    # Lazily: a test that failed may have left its file open.
+    subprocess.run(["umount", "--lazy", str(directory)], check=True)

@@ -1,0 +1,158 @@
+"""Counters that are changed batch by batch say what the file would."""
+
+import pytest
+
+from mspc.journal import counters as module
+from mspc.journal import reading
+from mspc.journal.base import Group
+from mspc.journal.counters import Counters
+from mspc.journal.events import Event
+from mspc.journal.writing import Writer
+from tests.support.happened import (
+    DESTINATION,
+    NOW,
+    accepted,
+    decided,
+    died,
+    failed,
+    in_memory,
+    succeeded,
+)
+
+OTHER = "http://b.example:80"
+
+
+class Counted:
+    """Counters that follow a file."""
+
+    def __init__(self) -> None:
+        self.db = in_memory()
+        self.writer = Writer(self.db)
+        self.counters = Counters()
+
+    def write(self, *events: Event) -> None:
+        self.counters.apply(self.writer.write(events))
+
+    def again(self) -> Counters:
+        """What a start would count."""
+        return Counters(
+            Writer(self.db).states,
+            reading.count_destinations(self.db),
+            reading.count_groups(self.db),
+        )
+
+
+def comparable(counters: Counters) -> tuple[object, ...]:
+    states = {name: one.states for name, one in counters.destinations({}).items()}
+    groups = sorted(counters.groups(), key=repr)
+    return counters.tally(None).states, states, groups
+
+
+def test_they_are_the_same_after_a_start() -> None:
+    counted = Counted()
+    calls = [accepted(n, NOW + n, (DESTINATION, OTHER)[n % 2]) for n in range(12)]
+    counted.write(*calls)
+    counted.write(*(failed(call) for call in calls[:9]), succeeded(calls[9]))
+    counted.write(*(died(call, 2, 90) for call in calls[:6]))
+    counted.write(decided("cancelled", calls[7].id, calls[11].id))
+    counted.write(decided("retried", calls[2].id, after=200))
+    assert comparable(counted.counters) == comparable(counted.again())
+    states = counted.counters.tally(None).states
+    assert states.pop("queued") == 2
+    assert states == {"waiting": 2, "succeeded": 1, "dead": 5, "cancelled": 2}
+
+
+def test_a_call_that_is_done_in_one_batch_is_counted_once() -> None:
+    counted = Counted()
+    call = accepted()
+    counted.write(call, succeeded(call))
+    assert counted.counters.tally(None).states == {"succeeded": 1}
+    assert counted.counters.destinations({}) == {}
+
+
+def test_what_comes_twice_is_counted_once() -> None:
+    counted = Counted()
+    call = accepted()
+    events = call, failed(call), died(call, 2, 90)
+    counted.write(*events)
+    counted.write(*events)
+    (group,) = counted.counters.groups()
+    assert group.count == 1
+    rates = counted.counters.rates(NOW + 100)
+    assert (sum(rates.accepted), sum(rates.attempts), sum(rates.succeeded)) == (1, 2, 0)
+
+
+def test_rates_are_minutes_and_the_oldest_comes_first() -> None:
+    counted = Counted()
+    for number, minute in enumerate((0, 1, 1, 59, 60)):
+        call = accepted(number, NOW + minute * 60)
+        counted.write(call, succeeded(call))
+    rates = counted.counters.rates(NOW + 60 * 60)
+    assert len(rates.accepted) == 60
+    assert (rates.accepted[0], rates.attempts[-2:], rates.succeeded[1]) == (
+        2,
+        (1, 1),
+        0,
+    )
+
+
+def test_dead_letters_are_grouped_by_their_cause() -> None:
+    counted = Counted()
+    calls = [accepted(number, NOW + number) for number in range(5)]
+    counted.write(*(died(call, status=404) for call in calls[:3]))
+    counted.write(*(died(call, status=500) for call in calls[3:]))
+    first, second = counted.counters.groups()
+    assert first == Group(
+        *("permanent", 404, "bad_status", DESTINATION, 3),
+        *(NOW + 1.25, NOW + 3.25, calls[2].id, "none"),
+    )
+    assert (second.status, second.count) == (500, 2)
+
+
+def test_the_latest_of_a_group_is_looked_for_when_it_is_gone() -> None:
+    counted = Counted()
+    calls = [accepted(number, NOW + number) for number in range(3)]
+    counted.write(*map(died, calls))
+    counted.write(decided("deleted", calls[2].id))
+    stale = counted.counters.stale(9)
+    assert len(stale) == 1
+    (latest,) = reading.latest_dead(counted.db, stale)
+    counted.counters.renew(*stale[0], latest)
+    (group,) = counted.counters.groups()
+    assert (group.count, group.latest_id) == (2, calls[1].id)
+    assert not counted.counters.stale(9)
+
+
+def test_the_last_attempt_of_a_destination_is_kept_without_its_secrets() -> None:
+    counted = Counted()
+    first, second = accepted(1), accepted(2)
+    counted.write(first, second)
+    counted.write(failed(second, after=3), failed(first, after=2))
+    tally = counted.counters.destinations({DESTINATION: NOW})[DESTINATION]
+    assert tally.last is not None
+    assert (tally.last.call.id, tally.last.call.headers) == (second.id, ())
+    assert tally.oldest_due == NOW
+    assert counted.counters.tally(None).last == tally.last
+
+
+def test_a_destination_without_open_or_dead_calls_is_let_go() -> None:
+    counted = Counted()
+    call = accepted()
+    counted.write(call)
+    assert counted.counters.names() == [DESTINATION]
+    counted.write(succeeded(call))
+    assert counted.counters.names() == []
+
+
+def test_beyond_a_number_they_are_counted_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST_NAMES", 2)
+    counted = Counted()
+    for number in range(5):
+        counted.write(died(accepted(number, NOW, f"http://h{number}.example:80")))
+    tallies = counted.counters.destinations({})
+    assert tallies[module.OTHERS].states == {"dead": 3}
+    groups = {group.destination: group.count for group in counted.counters.groups()}
+    assert groups.pop(module.OTHERS) == 3
+    assert groups == {"http://h0.example:80": 1, "http://h1.example:80": 1}

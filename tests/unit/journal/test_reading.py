@@ -1,0 +1,118 @@
+"""Lists of calls: which ones, in which order, and how far one look goes."""
+
+from dataclasses import replace
+
+import pytest
+
+from mspc.journal import reading
+from mspc.journal.base import EVERYTHING, Filter, Seen
+from mspc.journal.events import Event
+from mspc.journal.writing import Writer
+from tests.support.happened import (
+    DESTINATION,
+    NOW,
+    accepted,
+    decided,
+    died,
+    failed,
+    in_memory,
+    succeeded,
+)
+
+OTHER = "http://b.example:80"
+QUEUED = replace(accepted(0, NOW), method="GET", labels=())
+WAITING = accepted(1, NOW + 1)
+DONE = accepted(2, NOW + 2)
+DEAD = accepted(3, NOW + 3, OTHER)
+GONE = accepted(4, NOW + 4, OTHER)
+EVENTS: list[Event] = [
+    *(QUEUED, failed(WAITING, 4), succeeded(DONE, 2), died(DEAD), GONE),
+    decided("cancelled", GONE.id),
+]
+
+
+def numbers(wanted: Filter) -> str:
+    """Of the calls, in the order of the list."""
+    db = in_memory()
+    Writer(db).write(EVENTS)
+    found = reading.Looking(wanted, None, 9)(db)
+    assert found.next is None
+    return "".join(call.url[-1] for call in found.calls)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (EVERYTHING, "43210"),
+        (Filter(states=frozenset({"dead"})), "3"),
+        (Filter(states=frozenset({"queued", "waiting", "cancelled"})), "410"),
+        (Filter(states=frozenset({"queued", "succeeded"})), "20"),
+        (Filter(states=frozenset({"in_flight"})), ""),
+        (Filter(destination=OTHER), "43"),
+        (Filter(destination=DESTINATION, states=frozenset({"waiting"})), "1"),
+        (Filter(destination=DESTINATION, states=frozenset({"succeeded"})), "2"),
+        (Filter(destination="http://nobody:80"), ""),
+        (Filter(url_prefix=f"{OTHER}/"), "43"),
+        (Filter(url_prefix="%"), ""),
+        (Filter(method="GET"), "0"),
+        (Filter(label="blue"), "4321"),
+        (Filter(label="blu"), ""),
+        (Filter(reason="permanent"), "3"),
+        (Filter(error="bad_status"), "31"),
+        (Filter(status="404"), "3"),
+        (Filter(status="5xx"), "1"),
+        (Filter(created_after=NOW + 1), "432"),
+        (Filter(created_before=NOW + 1), "0"),
+        (Filter(created_after=NOW + 1, created_before=NOW + 3), "2"),
+        (Filter(attempts_min=2), "21"),
+        (Filter(attempts_min=2, status="2xx", label="large"), "2"),
+    ],
+)
+def test_a_filter_finds_what_it_says(wanted: Filter, expected: str) -> None:
+    assert numbers(wanted) == expected
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        EVERYTHING,
+        Filter(states=frozenset({"queued"})),
+        Filter(states=frozenset({"queued", "waiting"})),
+        Filter(destination=DESTINATION),
+        Filter(destination=DESTINATION, states=frozenset({"queued", "dead"})),
+        Filter(attempts_min=1),
+    ],
+)
+@pytest.mark.parametrize("limit", [1, 3, 10])
+def test_looks_one_after_the_other_find_everything_once(
+    wanted: Filter, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "LOOK_ROWS", 4)
+    db = in_memory()
+    calls = [accepted(number, NOW + number) for number in range(23)]
+    attempts = [failed(call) for call in calls[::3]]
+    Writer(db).write([*calls, *attempts, *(died(call) for call in calls[::5])])
+    everything = reading.Looking(wanted, None, 99)
+    monkeypatch.setattr(reading, "LOOK_ROWS", 99)
+    expected = list(everything(db).calls)
+    monkeypatch.setattr(reading, "LOOK_ROWS", 4)
+    found: list[Seen] = []
+    after = None
+    for _ in range(40):
+        look = reading.Looking(wanted, after, limit)(db)
+        assert len(look.calls) <= min(limit, 4)
+        found += look.calls
+        after = look.next
+        if after is None:
+            break
+    assert found == expected
+    assert after is None
+
+
+def test_what_is_due_first_is_known_of_each_destination() -> None:
+    db = in_memory()
+    assert reading.oldest_due(db) is None
+    Writer(db).write(EVENTS)
+    assert reading.oldest_due(db) == NOW
+    due = reading.OldestDue([DESTINATION, OTHER, "http://nobody:80"])(db)
+    assert due == {DESTINATION: NOW}

@@ -1,0 +1,153 @@
+"""What is forgotten, in which order, and what is not."""
+
+from mspc.journal import reading, retention
+from mspc.journal.base import EVERYTHING
+from mspc.journal.counters import Counters
+from mspc.journal.events import Event
+from mspc.journal.retention import DAY_SECONDS, Retention
+from mspc.journal.writing import Writer
+from tests.support.clock import Clock
+from tests.support.happened import (
+    DESTINATION,
+    NOW,
+    accepted,
+    decided,
+    died,
+    failed,
+    in_memory,
+    succeeded,
+)
+
+
+class Kept:
+    """A file and what forgets it."""
+
+    def __init__(self, days: int = 7, max_calls: int = 1000) -> None:
+        self.db = in_memory()
+        self.clock = Clock(NOW)
+        self.writer = Writer(self.db)
+        self.counters = Counters()
+        self.retention = Retention(self.db, self.writer, days, max_calls, self.clock)
+
+    def write(self, *events: Event) -> None:
+        self.counters.apply(self.writer.write(events))
+
+    def forget(self) -> str:
+        """Goes on until there is nothing to do; the numbers of the calls left."""
+        for _ in range(100):
+            changes = self.retention.step()
+            if changes is None:
+                break
+            self.counters.apply(changes)
+        assert self.counters.tally(None).states == {
+            state: count for state, count in self.writer.states.items() if count
+        }
+        found = reading.Looking(EVERYTHING, None, 100)(self.db)
+        return "".join(call.url[-1] for call in reversed(found.calls))
+
+
+def test_a_finished_call_is_kept_for_some_days() -> None:
+    kept = Kept(days=7)
+    calls = [accepted(number, NOW + number) for number in range(4)]
+    kept.write(succeeded(calls[0]), died(calls[1]), failed(calls[2]), calls[3])
+    kept.clock.now = NOW + 7 * DAY_SECONDS
+    assert kept.forget() == "0123"
+    kept.clock.now += retention.ROUND_SECONDS + 60
+    assert kept.forget() == "23"
+    assert kept.db.execute("SELECT count(*) FROM attempts").fetchone() == (1,)
+
+
+def test_it_counts_when_a_call_was_finished_not_when_it_began() -> None:
+    kept = Kept(days=7)
+    kept.write(succeeded(accepted(1), after=5 * DAY_SECONDS))
+    kept.clock.now = NOW + 8 * DAY_SECONDS
+    assert kept.forget() == "1"
+    kept.clock.now = NOW + 13 * DAY_SECONDS
+    assert kept.forget() == ""
+
+
+def test_of_too_many_the_oldest_finished_go_first() -> None:
+    kept = Kept(max_calls=3)
+    calls = [accepted(number, NOW + number) for number in range(6)]
+    kept.write(calls[0], *map(succeeded, calls[1:5]), calls[5])
+    assert kept.forget() == "045"
+
+
+def test_the_oldest_go_when_they_become_too_many_one_by_one() -> None:
+    kept = Kept(max_calls=3)
+    for number in range(6):
+        kept.write(succeeded(accepted(number, NOW + number)))
+        expected = "".join(map(str, range(max(number - 2, 0), number + 1)))
+        assert kept.forget() == expected
+
+
+def test_of_too_many_open_ones_the_oldest_go() -> None:
+    kept = Kept(max_calls=2)
+    calls = [accepted(number, NOW + number) for number in range(5)]
+    kept.write(*calls[:4], succeeded(calls[4]))
+    assert kept.forget() == "23"
+
+
+def test_the_bound_holds_for_calls_that_come_later() -> None:
+    kept = Kept(max_calls=3)
+    calls = [accepted(number, NOW + number) for number in range(8)]
+    for call in calls:
+        kept.write(call)
+        kept.forget()
+    kept.write(succeeded(calls[7]))
+    assert kept.forget() == "567"
+
+
+def test_one_step_forgets_a_bounded_number_of_calls() -> None:
+    kept = Kept(max_calls=1)
+    many = retention.STEP_ROWS + 5
+    kept.write(*(succeeded(accepted(n, NOW + n)) for n in range(many)))
+    changes = kept.retention.step()
+    assert changes is not None
+    assert changes.moved.total() == retention.STEP_ROWS
+
+
+def test_a_destination_that_no_call_has_is_forgotten_and_may_come_back() -> None:
+    kept = Kept(days=1)
+    kept.write(succeeded(accepted(1)), accepted(2, NOW, "http://b.example:80"))
+    kept.clock.now = NOW + 2 * DAY_SECONDS
+    assert kept.forget() == "2"
+    names = kept.db.execute("SELECT name FROM destinations").fetchall()
+    assert names == [("http://b.example:80",)]
+    kept.write(accepted(3, NOW + 5))
+    assert kept.forget() == "23"
+
+
+def test_decisions_that_are_in_force_are_never_forgotten() -> None:
+    kept = Kept()
+    call = accepted()
+    forgotten = [
+        decided("paused", DESTINATION, after=1),
+        decided("resumed", DESTINATION, after=2),
+        decided("limited", DESTINATION, after=3),
+        decided("cancelled", call.id, after=5),
+        decided("paused", "http://b:80", after=6),
+    ]
+    in_force = [
+        decided("limited", DESTINATION, after=4),
+        decided("paused", "http://b:80", after=7),
+    ]
+    kept.write(*forgotten, *in_force)
+    kept.clock.now = NOW + 89 * DAY_SECONDS
+    kept.forget()
+    assert len(reading.decisions(kept.db, "", (), 99)) == 7
+    kept.clock.now = NOW + 91 * DAY_SECONDS
+    kept.forget()
+    assert reading.decisions(kept.db, "", (), 99) == in_force[::-1]
+    assert kept.db.execute("SELECT count(*) FROM targets").fetchone() == (2,)
+
+
+def test_what_was_open_when_it_was_passed_is_looked_at_again() -> None:
+    kept = Kept(days=1)
+    call, later = accepted(1), accepted(2, NOW + DAY_SECONDS)
+    kept.write(call, later)
+    kept.clock.now = NOW + 1.5 * DAY_SECONDS
+    kept.forget()
+    kept.write(succeeded(call, after=2))
+    kept.clock.now += retention.ROUND_SECONDS
+    assert kept.forget() == "2"

@@ -1,0 +1,147 @@
+"""Events become rows, once each, and what cannot be written is in nobody's way."""
+
+from dataclasses import replace
+
+import pytest
+
+from mspc.journal import reading
+from mspc.journal import statements as sql
+from mspc.journal.events import Attempted
+from mspc.journal.keys import key_of
+from mspc.journal.writing import Writer
+from tests.support.happened import (
+    NOW,
+    accepted,
+    call_id,
+    decided,
+    died,
+    failed,
+    in_memory,
+    succeeded,
+)
+
+CALL = accepted()
+
+
+def test_a_call_that_is_done_at_its_first_attempt_is_one_row() -> None:
+    db = in_memory()
+    Writer(db).write([CALL, succeeded(CALL)])
+    assert db.execute("SELECT count(*) FROM calls").fetchone() == (1,)
+    assert db.execute("SELECT count(*) FROM attempts").fetchone() == (0,)
+
+
+def test_one_call_is_read_as_it_was_written() -> None:
+    db = in_memory()
+    Writer(db).write([CALL, failed(CALL), died(CALL, 2, 90)])
+    seen = reading.one_call(db, CALL.id)
+    assert seen is not None
+    assert (seen.id, seen.url, seen.labels) == (CALL.id, CALL.url, CALL.labels)
+    assert (seen.headers, seen.body, seen.body_bytes) == (CALL.headers, b"body", 4)
+    assert (seen.state, seen.reason, seen.created_at) == ("dead", "permanent", NOW)
+    assert seen.finished_at == NOW + 90.25
+    assert seen.last is not None
+    bare = replace(CALL, headers=(), body=b"", due=0.0)
+    assert seen.last == replace(died(CALL, 2, 90), call=bare)
+
+
+def test_attempts_are_those_that_failed_and_the_last_one() -> None:
+    db = in_memory()
+    writer = Writer(db)
+    writer.write([CALL, failed(CALL, 1, 1)])
+    writer.write([failed(CALL, 2, 70), succeeded(CALL, 3, 140)])
+    found = reading.attempts_of(db, CALL.id)
+    assert [one.number for one in found] == [1, 2, 3]
+    assert [one.status for one in found] == [503, 503, 204]
+    assert reading.attempts_of(db, "unknown") == []
+
+
+def test_of_many_attempts_the_latest_are_kept() -> None:
+    db = in_memory()
+    writer = Writer(db)
+    for number in range(1, sql.KEPT_ATTEMPTS + 11):
+        writer.write([failed(CALL, number, number * 60)])
+    numbers = [one.number for one in reading.attempts_of(db, CALL.id)]
+    assert numbers == list(range(11, sql.KEPT_ATTEMPTS + 11))
+
+
+def test_a_call_with_an_id_of_another_producer_is_known_again() -> None:
+    db = in_memory()
+    writer = Writer(db)
+    call = replace(CALL, id="order-17")
+    writer.write([call])
+    writer.write([replace(failed(call), call=replace(call, at=NOW + 7))])
+    assert db.execute("SELECT id, state FROM calls").fetchall() == [
+        ("order-17", "waiting")
+    ]
+
+
+def test_calls_whose_keys_are_the_same_get_two() -> None:
+    # Two ids of one millisecond with the same CRC in its lowest 20 bits.
+    first, number = accepted(1), 2
+    while key_of(call_id(number), NOW) != key_of(first.id, NOW):
+        number += 1
+    second = accepted(number)
+    for batches in ([[first, second]], [[first], [second]]):
+        db = in_memory()
+        writer = Writer(db)
+        for batch in batches:
+            writer.write(batch)
+        writer.write([died(first), died(second)])
+        assert writer.states["dead"] == 2
+        for call in (first, second):
+            assert len(reading.attempts_of(db, call.id)) == 1
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        replace(accepted(7), url="http://a/\ud800"),
+        replace(accepted(7), body_bytes=1 << 64),
+        replace(accepted(7), labels=("\ud800",)),
+        Attempted(replace(accepted(7), method="\udfff"), 1, NOW, status=200),
+    ],
+)
+def test_what_cannot_be_written_takes_nothing_else_along(unfit: object) -> None:
+    db = in_memory()
+    writer = Writer(db)
+    changes = writer.write([CALL, unfit, succeeded(CALL)])  # type: ignore[list-item]
+    assert changes.unfit == 1
+    assert reading.one_call(db, accepted(7).id) is None
+    assert writer.states["succeeded"] == 1
+    assert sum(writer.states.values()) == 1
+
+
+def test_what_is_known_at_the_next_start_is_what_was_written() -> None:
+    db = in_memory()
+    writer = Writer(db)
+    assert (writer.offset, writer.last_at) == (None, 0.0)
+    writer.write([CALL, failed(CALL)], offset=17)
+    writer.write([accepted(2, NOW - 5)])
+    again = Writer(db)
+    assert (again.offset, again.last_at, again.states) == (17, NOW + 1, writer.states)
+
+
+def test_a_decision_is_new_only_once() -> None:
+    db = in_memory()
+    writer = Writer(db)
+    paused = decided("paused", CALL.destination)
+    assert writer.write([paused, paused]).decided == [paused]
+    assert writer.write([paused]).decided == []
+    assert reading.decisions(db, "", (), 9) == [paused]
+
+
+def test_decisions_are_found_by_target_and_kind() -> None:
+    db = in_memory()
+    writer = Writer(db)
+    paused = decided("paused", CALL.destination, after=1)
+    limited = decided("limited", CALL.destination, after=2)
+    other = decided("paused", "http://b:80", after=3)
+    cancelled = decided("cancelled", CALL.id, call_id(2), after=4)
+    writer.write([paused, limited, other, cancelled])
+    everything = [cancelled, other, limited, paused]
+    assert reading.decisions(db, "", (), 9) == everything
+    assert reading.decisions(db, "", (), 2) == everything[:2]
+    assert reading.decisions(db, call_id(2), (), 9) == [cancelled]
+    assert reading.decisions(db, CALL.destination, (), 9) == [limited, paused]
+    assert reading.decisions(db, CALL.destination, ("paused",), 9) == [paused]
+    assert reading.decisions(db, "", ("paused", "limited"), 9) == everything[1:]
