@@ -15,8 +15,15 @@ from mspc.delivery.recording import Recording
 from mspc.delivery.retry import RetryPolicy
 from mspc.errors import ConfigError, MspcError
 from mspc.forwarding.forwarder import Forwarder
+from mspc.journal.base import Recorder
 from mspc.lanes.lanes import Lanes
-from mspc.operators import Condition, open_door, open_journal, open_steering
+from mspc.operators import (
+    Condition,
+    open_counting,
+    open_door,
+    open_journal,
+    open_steering,
+)
 from mspc.queues.opening import open_queue
 from mspc.serving.server import Server
 from mspc.settings.config import Config
@@ -45,6 +52,10 @@ class Service:
         )
         self._queue = open_queue(config.queue, self._lanes, requests.lane_of)
         self._journal = open_journal(config)
+        self._counting = open_counting(config, self._journal)
+        recorder: Recorder = self._journal
+        if self._counting is not None:
+            recorder = self._counting.recorder
         self._forwarder = Forwarder(config.forward)
         self._consumers = Consumers(
             config.consumers,
@@ -55,7 +66,7 @@ class Service:
                 config.delays, config.max_attempts, config.max_age, config.permanent
             ),
             requests,
-            Recording(self._journal),
+            Recording(recorder),
         )
         self._steering = open_steering(
             config, self._queue, self._lanes, self._journal, self._consumers.in_flight
@@ -65,7 +76,7 @@ class Service:
             config.forward.networks,
             accepted,
             requests.lane_of,
-            self._journal,
+            recorder,
         )
         app = create_app(
             config.http,
@@ -77,6 +88,8 @@ class Service:
             self._steering,
         )
         self._server = Server(config.http, app)
+        if self._counting is not None:
+            app.add_middleware(self._counting.requests)
         # Opened at the start: it needs a key, which may have to be made.
         self._door: Server | None = None
         self._open_door = partial(
@@ -86,7 +99,8 @@ class Service:
             self._journal,
             self._steering,
             acceptance,
-            Condition(self.problem, self.remark),
+            Condition(self.problem, self.remark, self._consumers.count_in_flight),
+            self._counting,
         )
 
     def run(self) -> int:
@@ -135,6 +149,8 @@ class Service:
         self._steering.start()  # what is paused is so before a call is made
         self._forwarder.start()
         self._consumers.start()
+        if self._counting is not None:
+            self._counting.start()
         for server in servers:
             server.start()
 
@@ -147,6 +163,8 @@ class Service:
         self._server.stop(self._config.shutdown_timeout)
         if self._door is not None:
             self._door.stop(DOOR_STOP_SECONDS)
+        if self._counting is not None:
+            self._counting.stop()
         self._steering.stop()
         self._consumers.stop(max(0.0, deadline - time.monotonic()))
         self._forwarder.close()

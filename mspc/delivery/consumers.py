@@ -85,6 +85,10 @@ class Consumers:
         """Whether an attempt of the call runs now."""
         return self._in_flight.running(call_id)
 
+    def count_in_flight(self) -> int:
+        """How many attempts run now."""
+        return len(self._in_flight)
+
     def _run(self, delivery: Delivery) -> None:
         try:
             self._handle(delivery)
