@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mspc.api.accepting import Acceptance
+from mspc.journal.base import Recorder
 from mspc.journal.gathering import Shared
 from mspc.journal.journal import Journal
 from mspc.journal.nothing import NoJournal
@@ -71,6 +72,11 @@ def open_counting(config: Config, journal: Journal | NoJournal) -> "Counting | N
 
     named = config.admin.metrics_destinations
     return Counting(_engine(config), journal, named)
+
+
+def recorder_of(journal: Journal | NoJournal, counting: "Counting | None") -> Recorder:
+    """Who is told what becomes of calls: the journal, and what counts."""
+    return journal if counting is None else counting.recorder
 
 
 def open_door(

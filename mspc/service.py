@@ -3,6 +3,7 @@
 import logging
 import time
 from functools import partial
+from typing import Any
 
 from gevent.event import Event
 
@@ -15,7 +16,6 @@ from mspc.delivery.recording import Recording
 from mspc.delivery.retry import RetryPolicy
 from mspc.errors import ConfigError, MspcError
 from mspc.forwarding.forwarder import Forwarder
-from mspc.journal.base import Recorder
 from mspc.lanes.lanes import Lanes
 from mspc.operators import (
     Condition,
@@ -23,6 +23,7 @@ from mspc.operators import (
     open_door,
     open_journal,
     open_steering,
+    recorder_of,
 )
 from mspc.queues.opening import open_queue
 from mspc.serving.server import Server
@@ -53,9 +54,7 @@ class Service:
         self._queue = open_queue(config.queue, self._lanes, requests.lane_of)
         self._journal = open_journal(config)
         self._counting = open_counting(config, self._journal)
-        recorder: Recorder = self._journal
-        if self._counting is not None:
-            recorder = self._counting.recorder
+        recorder = recorder_of(self._journal, self._counting)
         self._forwarder = Forwarder(config.forward)
         self._consumers = Consumers(
             config.consumers,
@@ -78,18 +77,7 @@ class Service:
             requests.lane_of,
             recorder,
         )
-        app = create_app(
-            config.http,
-            config.auth,
-            acceptance,
-            self.problem,
-            self.remark,
-            self._journal,
-            self._steering,
-        )
-        self._server = Server(config.http, app)
-        if self._counting is not None:
-            app.add_middleware(self._counting.requests)
+        self._server = Server(config.http, self._calls_app(acceptance))
         # Opened at the start: it needs a key, which may have to be made.
         self._door: Server | None = None
         self._open_door = partial(
@@ -102,6 +90,20 @@ class Service:
             Condition(self.problem, self.remark, self._consumers.count_in_flight),
             self._counting,
         )
+
+    def _calls_app(self, acceptance: Acceptance) -> Any:
+        app = create_app(
+            self._config.http,
+            self._config.auth,
+            acceptance,
+            self.problem,
+            self.remark,
+            self._journal,
+            self._steering,
+        )
+        if self._counting is not None:
+            app.add_middleware(self._counting.requests)
+        return app
 
     def run(self) -> int:
         """Serves until shutdown() or a failure; returns the exit code."""
