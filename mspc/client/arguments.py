@@ -14,7 +14,7 @@ from mspc.client import (
     stats,
     transfer,
 )
-from mspc.client.grammar import Words, add_common
+from mspc.client.grammar import Help, Words, add_common
 
 _NOUNS = (send, calls, dead, destinations, bulk, stats, decisions, transfer, settings)
 _ABOUT = (
@@ -31,7 +31,9 @@ _CODES = (
 
 def parser() -> ArgumentParser:
     """Reads a command; `run` of what it has read does it, `form` says how to print."""
-    top = ArgumentParser(prog="mspc", description=_ABOUT, epilog=_CODES)
+    top = ArgumentParser(
+        prog="mspc", description=_ABOUT, epilog=_CODES, formatter_class=Help
+    )
     add_common(top)
     top.add_argument(
         "--check",
