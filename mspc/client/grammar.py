@@ -1,12 +1,19 @@
 """How a command line is built: words below words, and the options that many share."""
 
-from argparse import SUPPRESS, ArgumentParser
+from argparse import SUPPRESS, ArgumentParser, HelpFormatter
 from collections.abc import Callable
 
 from mspc.calls.words import ERRORS, REASONS, STATES
 from mspc.client.session import Session
 
 Run = Callable[[Session], int]
+
+
+class Help(HelpFormatter):
+    """80 columns: argparse would import shutil, with all that it packs and unpacks."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=80)
 
 
 class Words:
@@ -16,18 +23,23 @@ class Words:
         self._below = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def noun(self, name: str, told: str) -> "Words":
-        return Words(self._below.add_parser(name, help=told, description=told))
+        return Words(self._parser(name, told))
 
     def verb(self, name: str, run: Run, told: str) -> ArgumentParser:
         """A command; its parser takes the options that are its own."""
-        parser = self._below.add_parser(name, help=told, description=told)
+        parser = self._parser(name, told)
         add_common(parser, SUPPRESS)
         parser.set_defaults(run=run)
         return parser
 
     def elsewhere(self, name: str, told: str) -> None:
         """A command of the program that serves (see dispatch.py); listed only."""
-        self._below.add_parser(name, help=told)
+        self._parser(name, told)
+
+    def _parser(self, name: str, told: str) -> ArgumentParser:
+        return self._below.add_parser(
+            name, help=told, description=told, formatter_class=Help
+        )
 
 
 def add_common(parser: ArgumentParser, default: object = None) -> None:

@@ -25,7 +25,8 @@ def main(root: Path, arguments: Sequence[str] | None = None) -> int:
         root: the project's folder, where env.yml is looked for.
         arguments: those of the command line unless told otherwise.
     """
-    options = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parser(words).parse_args(words)
     standard_streams()
     session = _session(options, root)
     try:

@@ -3,7 +3,6 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from mspc.settings.config import AdminConfig, Config
 
 
-@dataclass
 class Session:
     """One run of a command.
 
@@ -31,14 +29,25 @@ class Session:
         sleep: waits so many seconds.
     """
 
-    options: Namespace
-    environ: Mapping[str, str]
-    root: Path
-    output: Output
-    stdin: TextIO
-    stderr: TextIO
-    now: Callable[[], float]
-    sleep: Callable[[float], None]
+    def __init__(
+        self,
+        options: Namespace,
+        environ: Mapping[str, str],
+        root: Path,
+        output: Output,
+        stdin: TextIO,
+        stderr: TextIO,
+        now: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self.options = options
+        self.environ = environ
+        self.root = root
+        self.output = output
+        self.stdin = stdin
+        self.stderr = stderr
+        self.now = now
+        self.sleep = sleep
 
     @cached_property
     def mspc(self) -> Connection:

@@ -3,8 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from mspc.calls.words import DEAD, QUEUED, WAITING
 from mspc.client.failures import Failure, SaidNo, WrongUse
@@ -17,8 +16,7 @@ BYTES_IN_A_BATCH = 512 * 1024
 _ENDED = b'{"error":'
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A call of an export.
 
     Attributes:

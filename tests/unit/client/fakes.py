@@ -85,7 +85,7 @@ class Desk:
         self._sleep = sleep or self.slept.append
 
     def run(self, *arguments: str) -> int:
-        options = parser().parse_args(arguments)
+        options = parser(arguments).parse_args(arguments)
         session = Session(
             options,
             {},

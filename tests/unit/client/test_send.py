@@ -17,7 +17,8 @@ URL = "http://a.example/"
 
 
 def sent(*arguments: str, stdin: bytes = b"") -> dict[str, object]:
-    options: argparse.Namespace = parser().parse_args(["send", URL, *arguments])
+    line = ["send", URL, *arguments]
+    options: argparse.Namespace = parser(line).parse_args(line)
     return call(options, io.BytesIO(stdin))
 
 
