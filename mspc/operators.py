@@ -1,5 +1,6 @@
 """Builds what operators need: the journal, the steering, their door."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -80,6 +81,7 @@ def open_door(
         acceptance.take,
         Health(engine, condition.problem, condition.remark, spool),
         config.http.max_request_bytes,
+        names=[socket.gethostname()],
     )
     http = HttpConfig(config.admin.host, config.admin.port)
     return Server(http, app, setting="ADMIN_PORT")

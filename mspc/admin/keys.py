@@ -36,8 +36,8 @@ def admin_key(config: AdminConfig) -> str:
     except OSError as exc:
         raise ConfigError(
             f"DATA_DIR: {config.key_file} cannot be written ({exc.strerror}), and the"
-            " operators' door needs a key: let mspc write there, or set ADMIN_KEY, or do"
-            " without the door with ADMIN: 0."
+            " operators' door needs a key: let mspc write there, or set ADMIN_KEY, or"
+            " do without the door with ADMIN: 0."
         ) from exc
     return _read(config.key_file)
 
