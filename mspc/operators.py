@@ -1,22 +1,28 @@
 """Builds what operators need: the journal, the steering, their door."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mspc.api.accepting import Acceptance
+from mspc.journal.base import Recorder
 from mspc.journal.gathering import Shared
 from mspc.journal.journal import Journal
 from mspc.journal.nothing import NoJournal
 from mspc.journal.wire import decode, encode
 from mspc.lanes.steered import Steered
+from mspc.process import logs
+from mspc.process.disk import free_of
 from mspc.process.identity import identity_of
 from mspc.queues.base import Queue
-from mspc.queues.spooled import SpooledQueue
 from mspc.serving.server import Server
 from mspc.settings.config import Config, HttpConfig, SqliteConfig
-from mspc.steering.base import Steering
+from mspc.steering.base import Standing, Steering
 from mspc.steering.operator import Operator
+
+if TYPE_CHECKING:
+    from mspc.metrics.counting import Counting
 
 
 def open_journal(config: Config) -> Journal | NoJournal:
@@ -45,10 +51,33 @@ def open_steering(
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How the service is: why it is not ready, and what else one should know."""
+    """How the service is.
+
+    Attributes:
+        problem: why it is not ready; None when it is.
+        remark: what else one should know.
+        in_flight: attempts that run now.
+    """
 
     problem: Callable[[], str | None]
     remark: Callable[[], str | None]
+    in_flight: Callable[[], int]
+
+
+def open_counting(config: Config, journal: Journal | NoJournal) -> "Counting | None":
+    """What counts, when there is a door to ask for it; None for none."""
+    if not config.admin.on:
+        return None
+    # Here: whoever keeps the door closed starts without it.
+    from mspc.metrics.counting import Counting
+
+    named = config.admin.metrics_destinations
+    return Counting(_engine(config), journal, named)
+
+
+def recorder_of(journal: Journal | NoJournal, counting: "Counting | None") -> Recorder:
+    """Who is told what becomes of calls: the journal, and what counts."""
+    return journal if counting is None else counting.recorder
 
 
 def open_door(
@@ -58,30 +87,67 @@ def open_door(
     steering: Steering,
     acceptance: Acceptance,
     condition: Condition,
+    counting: "Counting | None",
 ) -> Server | None:
     """The operators' door; None when it is to stay closed.
 
     Raises:
         ConfigError: there is no key for it, and none can be made.
     """
-    if not config.admin.on:
+    if counting is None:
         return None
     # Here: whoever keeps it closed starts without it.
     from mspc.admin.app import create_admin_app
-    from mspc.admin.keys import admin_key
+    from mspc.admin.keys import Keys, admin_key
     from mspc.admin.stats import Health
+    from mspc.metrics.resource import add_metrics
+    from mspc.metrics.state import Sources
+    from mspc.pages.desk import Desk
+    from mspc.pages.login import Logins
+    from mspc.pages.rendering import Templates
+    from mspc.pages.routes import add_pages
 
-    engine = "sqlite" if isinstance(config.queue, SqliteConfig) else "amqp"
-    spool = queue.spooled if isinstance(queue, SpooledQueue) else lambda: None
+    key, read_key = admin_key(config.admin), config.admin.read_key
     app = create_admin_app(
         config.admin,
-        admin_key(config.admin),
+        key,
         journal,
         steering,
         acceptance.take,
-        Health(engine, condition.problem, condition.remark, spool),
+        Health(_engine(config), condition.problem, condition.remark, queue.spooled),
         config.http.max_request_bytes,
         names=[socket.gethostname()],
     )
+    sources = Sources(
+        config.consumers,
+        condition.in_flight,
+        condition.problem,
+        lambda: count_states(steering.standings()),
+        queue.spooled,
+        queue.connected,
+        lambda: free_of(config.journal.path.parent),
+        logs.lines_dropped,
+    )
+    counting.ask(sources, journal)
+    add_metrics(app, counting.render, Keys(key, read_key))
+    desk = Desk(
+        *(journal, steering, Logins(key, read_key), Templates()),
+        *(condition.problem, condition.remark, condition.in_flight),
+        acceptance.take,
+        "embedded queue" if _engine(config) == "sqlite" else "RabbitMQ",
+    )
+    add_pages(app, desk)
     http = HttpConfig(config.admin.host, config.admin.port)
     return Server(http, app, setting="ADMIN_PORT")
+
+
+def count_states(standings: Iterable[Standing]) -> dict[str, int]:
+    """How many destinations are in each state, of those with something to tell."""
+    counted = dict.fromkeys(("ok", "held", "paused"), 0)
+    for one in standings:
+        counted[one.state] += 1
+    return counted
+
+
+def _engine(config: Config) -> str:
+    return "sqlite" if isinstance(config.queue, SqliteConfig) else "amqp"

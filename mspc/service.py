@@ -3,6 +3,7 @@
 import logging
 import time
 from functools import partial
+from typing import Any
 
 from gevent.event import Event
 
@@ -16,7 +17,14 @@ from mspc.delivery.retry import RetryPolicy
 from mspc.errors import ConfigError, MspcError
 from mspc.forwarding.forwarder import Forwarder
 from mspc.lanes.lanes import Lanes
-from mspc.operators import Condition, open_door, open_journal, open_steering
+from mspc.operators import (
+    Condition,
+    open_counting,
+    open_door,
+    open_journal,
+    open_steering,
+    recorder_of,
+)
 from mspc.queues.opening import open_queue
 from mspc.serving.server import Server
 from mspc.settings.config import Config
@@ -45,6 +53,8 @@ class Service:
         )
         self._queue = open_queue(config.queue, self._lanes, requests.lane_of)
         self._journal = open_journal(config)
+        self._counting = open_counting(config, self._journal)
+        recorder = recorder_of(self._journal, self._counting)
         self._forwarder = Forwarder(config.forward)
         self._consumers = Consumers(
             config.consumers,
@@ -55,7 +65,7 @@ class Service:
                 config.delays, config.max_attempts, config.max_age, config.permanent
             ),
             requests,
-            Recording(self._journal),
+            Recording(recorder),
         )
         self._steering = open_steering(
             config, self._queue, self._lanes, self._journal, self._consumers.in_flight
@@ -65,18 +75,9 @@ class Service:
             config.forward.networks,
             accepted,
             requests.lane_of,
-            self._journal,
+            recorder,
         )
-        app = create_app(
-            config.http,
-            config.auth,
-            acceptance,
-            self.problem,
-            self.remark,
-            self._journal,
-            self._steering,
-        )
-        self._server = Server(config.http, app)
+        self._server = Server(config.http, self._calls_app(acceptance))
         # Opened at the start: it needs a key, which may have to be made.
         self._door: Server | None = None
         self._open_door = partial(
@@ -86,8 +87,23 @@ class Service:
             self._journal,
             self._steering,
             acceptance,
-            Condition(self.problem, self.remark),
+            Condition(self.problem, self.remark, self._consumers.count_in_flight),
+            self._counting,
         )
+
+    def _calls_app(self, acceptance: Acceptance) -> Any:
+        app = create_app(
+            self._config.http,
+            self._config.auth,
+            acceptance,
+            self.problem,
+            self.remark,
+            self._journal,
+            self._steering,
+        )
+        if self._counting is not None:
+            app.add_middleware(self._counting.requests)
+        return app
 
     def run(self) -> int:
         """Serves until shutdown() or a failure; returns the exit code."""
@@ -135,6 +151,8 @@ class Service:
         self._steering.start()  # what is paused is so before a call is made
         self._forwarder.start()
         self._consumers.start()
+        if self._counting is not None:
+            self._counting.start()
         for server in servers:
             server.start()
 
@@ -147,6 +165,8 @@ class Service:
         self._server.stop(self._config.shutdown_timeout)
         if self._door is not None:
             self._door.stop(DOOR_STOP_SECONDS)
+        if self._counting is not None:
+            self._counting.stop()
         self._steering.stop()
         self._consumers.stop(max(0.0, deadline - time.monotonic()))
         self._forwarder.close()

@@ -49,6 +49,7 @@ CODES: dict[str, int] = {
     "in_flight": 409,
     "queued": 409,
     "waits_in_rabbitmq": 409,
+    "not_a_destination": 409,
     JOURNAL_OFF: 501,
     JOURNAL_UNAVAILABLE: 503,
     NOT_STORED: 503,

@@ -81,6 +81,17 @@ def add_error_handlers(
         app.add_error_handler(known, _known)
 
 
+def _tell(
+    req: falcon.Request, resp: falcon.Response, status: str, message: str, **more: Any
+) -> None:
+    """In JSON, unless whoever was asked has a way of its own: `req.context.tell`."""
+    tell = getattr(req.context, "tell", None)
+    if tell is None:
+        answer(resp, status, message, error=True, **more)
+    else:
+        tell(resp, status, message)
+
+
 def _http_error(
     req: falcon.Request, resp: falcon.Response, ex: falcon.HTTPError, params: Any
 ) -> None:
@@ -93,7 +104,7 @@ def _http_error(
         message = f"{req.path} not found."
     for name, value in dict(ex.headers or ()).items():
         resp.set_header(name, value)
-    answer(resp, status, message, error=True, code=code)
+    _tell(req, resp, status, message, code=code)
 
 
 def _too_large(limit: int) -> Handler:
@@ -102,7 +113,7 @@ def _too_large(limit: int) -> Handler:
     def handle(
         req: falcon.Request, resp: falcon.Response, ex: Exception, params: Any
     ) -> None:
-        answer(resp, falcon.HTTP_413, text, error=True, code=codes.TOO_LARGE)
+        _tell(req, resp, falcon.HTTP_413, text, code=codes.TOO_LARGE)
 
     return handle
 
@@ -129,7 +140,7 @@ def _not_allowed(allowed: Allowed) -> Handler:
         resp.set_header("Allow", ", ".join(methods))
         text = f"{req.method} is not possible here, {' or '.join(methods)} is."
         code = codes.METHOD_NOT_ALLOWED
-        answer(resp, falcon.HTTP_405, text, error=True, code=code)
+        _tell(req, resp, falcon.HTTP_405, text, code=code)
 
     return handle
 
@@ -147,7 +158,7 @@ def _known(
     if problem.status == 503:
         resp.set_header("Retry-After", RETRY_AFTER_SECONDS)
     status = falcon.code_to_http_status(problem.status)
-    answer(resp, status, problem.message, error=True, **problem.more)
+    _tell(req, resp, status, problem.message, **problem.more)
 
 
 def _bug(
@@ -155,4 +166,4 @@ def _bug(
 ) -> None:
     log.exception("A request failed")
     text = "Internal error; nothing is promised."
-    answer(resp, falcon.HTTP_500, text, error=True, code=codes.INTERNAL)
+    _tell(req, resp, falcon.HTTP_500, text, code=codes.INTERNAL)

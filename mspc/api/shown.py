@@ -94,7 +94,7 @@ class Showing:
         return ShownCall(
             id=seen.id,
             state=state,
-            held=self._held(seen, state),
+            held=self.held(seen, state),
             method=seen.method,
             url=seen.url,
             destination=seen.destination,
@@ -126,7 +126,7 @@ class Showing:
             return IN_FLIGHT
         return seen.state
 
-    def _held(self, seen: Seen, state: str) -> str | None:
+    def held(self, seen: Seen, state: str) -> str | None:
         """What an open call waits for besides its time."""
         if state in FINISHED or state == IN_FLIGHT:
             return None

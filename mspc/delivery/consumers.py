@@ -1,20 +1,18 @@
 """The consumers: take a delivery, make the call, decide, settle."""
 
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 
 from gevent.event import Event
 from gevent.pool import Pool
 
-from mspc.calls.call import Call, Outcome, Request
+from mspc.calls.call import Outcome, Request
 from mspc.calls.requests import Requests
 from mspc.delivery.in_flight import Attempt, InFlight
 from mspc.delivery.recording import Recording
 from mspc.delivery.retry import Ack, DeadLetter, Requeue, RetryPolicy
 from mspc.errors import BadRequest, QueueError
-from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
 from mspc.process import crash
 from mspc.process.greenlets import Watched
@@ -87,6 +85,10 @@ class Consumers:
         """Whether an attempt of the call runs now."""
         return self._in_flight.running(call_id)
 
+    def count_in_flight(self) -> int:
+        """How many attempts run now."""
+        return len(self._in_flight)
+
     def _run(self, delivery: Delivery) -> None:
         try:
             self._handle(delivery)
@@ -122,8 +124,9 @@ class Consumers:
             attempt.settle().bury(call, f"is no call: {exc}")
             self._recording.unreadable(call, str(exc))
             return
-        paused = _paused_seconds(attempt.delivery.lane, call, request)
-        instead = self._policy.before(call, request.policy, paused)
+        instead = self._policy.before(
+            call, request.policy, self._paused_seconds(attempt, request)
+        )
         if instead is not None:
             self._not_now(attempt.settle(), request, instead)
             return
@@ -136,7 +139,9 @@ class Consumers:
             self._policy.asked(outcome),
         )
         delivery = attempt.settle()
-        decision = self._policy.decide(call, request, outcome, paused)
+        decision = self._policy.decide(
+            call, request, outcome, self._paused_seconds(attempt, request)
+        )
         match decision:
             case Ack():
                 self._log(logging.INFO, delivery, request, outcome, "done")
@@ -155,6 +160,14 @@ class Consumers:
                 self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
                 delivery.bury(call.next_attempt(str(outcome)), reason)
         self._recording.settled(call, request, outcome, decision)
+
+    def _paused_seconds(self, attempt: Attempt, request: Request) -> float:
+        """For how long the call was kept from ageing since it was due first."""
+        lane = attempt.delivery.lane
+        if lane.pauses is None:
+            return 0.0
+        due = request.policy.first_due(attempt.delivery.call.accepted_at)
+        return lane.paused_seconds(due, self._policy.now())
 
     def _not_now(
         self, delivery: Delivery, request: Request, instead: Requeue | DeadLetter
@@ -199,11 +212,3 @@ class Consumers:
             then,
             request.policy.shown_labels,
         )
-
-
-def _paused_seconds(lane: Lane, call: Call, request: Request) -> float:
-    """For how long the call was kept from ageing, since it was due first."""
-    if lane.pauses is None:
-        return 0.0
-    due = request.policy.first_due(call.accepted_at)
-    return lane.paused_seconds(due, time.time())

@@ -73,6 +73,9 @@ class InFlight:
         # Copies that have failed less often are done with, and since when.
         self._done: OrderedDict[Key, tuple[float, float]] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._attempts)
+
     def running(self, call_id: str) -> bool:
         """Whether a call of this id is being attempted. Looks at all of them."""
         return any(key[0] == call_id for key in self._attempts)

@@ -51,8 +51,10 @@ class Batch:
         return [row for call_id, row in self._rows.items() if call_id not in before]
 
     @property
-    def known(self) -> list[Row]:
-        return [self._rows[call_id] for call_id in self._before]
+    def changed(self) -> list[Row]:
+        """Of calls that were known, and are something else now."""
+        rows = self._rows
+        return [rows[call_id] for call_id in self._before if rows[call_id].changed]
 
     def fold(self, event: Event) -> None:
         if isinstance(event, Accepted):

@@ -39,6 +39,7 @@ class Row:
         last: the last attempt, when it is new.
         failed: attempts that are to be kept beside the last one.
         attempted: how many of the new attempts were not known before.
+        changed: whether anything of it is new; much is heard of twice.
     """
 
     key: int
@@ -57,6 +58,7 @@ class Row:
     last: Attempted | None = None
     failed: list[Attempted] = field(default_factory=list)
     attempted: int = 0
+    changed: bool = False
 
     @property
     def cause(self) -> Cause | None:
@@ -74,14 +76,18 @@ def row_of(call: Accepted, key: int) -> Row:
 
 def fold_accepted(row: Row, call: Accepted) -> None:
     """Says nothing new of a call that is known, but for what was missing."""
-    row.changed_at = max(row.changed_at, call.at)
+    if call.at > row.changed_at:
+        row.changed_at, row.changed = call.at, True
     if row.bare and (call.headers or call.body):
-        row.call, row.bare = call, False
+        row.call, row.bare, row.changed = call, False, True
 
 
 def fold_attempted(row: Row, event: Attempted) -> None:
     """The newest one counts; that a call has succeeded counts for ever."""
     ended = event.at + event.seconds
+    if ended == row.changed_at and _is_known(row, event):
+        return
+    row.changed = True
     if event.decision != "done":
         row.failed.append(event)
     if not _counts(row, event, ended):
@@ -98,6 +104,12 @@ def fold_attempted(row: Row, event: Attempted) -> None:
     row.finished_at = None
     if row.state in FINISHED:
         row.due, row.finished_at = None, ended
+
+
+def _is_known(row: Row, event: Attempted) -> bool:
+    """Whether it is what made the row what it is."""
+    after = _STATE_AFTER[event.decision], event.number, event.status, event.error
+    return (row.state, row.attempts, row.status, row.error) == after
 
 
 def _counts(row: Row, event: Attempted, ended: float) -> bool:
@@ -122,12 +134,13 @@ def fold_decided(row: Row, event: Decided) -> None:
 
 
 def _end(row: Row, event: Decided, reason: str) -> None:
-    row.changed_at = max(row.changed_at, event.at)
+    row.changed_at, row.changed = max(row.changed_at, event.at), True
     row.state, row.due, row.finished_at = GONE, None, event.at
     row.reason = reason
 
 
 def _begin_again(row: Row, event: Decided) -> None:
     row.changed_at = row.due = event.at
+    row.changed = True
     if row.state == DEAD:
         row.state, row.attempts, row.finished_at, row.reason = QUEUED, 0, None, ""

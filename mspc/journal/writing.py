@@ -143,7 +143,7 @@ class Writer:
             if isinstance(event, Decided) and self._note_decision(event):
                 batch.changes.decided.append(event)
         self._insert(batch.new)
-        self._update(batch.known)
+        self._update(batch.changed)
         self._keep_failed(batch.rows)
         return batch
 
@@ -182,7 +182,7 @@ class Writer:
         return True
 
     def _insert(self, rows: Sequence[Row]) -> None:
-        if self._added(rows) < len(rows):
+        if rows and self._added(rows) < len(rows):
             # Two calls of a millisecond may have one key: the next one is free.
             for row in rows:
                 known = "SELECT 1 FROM calls WHERE id = ?"
@@ -191,10 +191,11 @@ class Writer:
                         row.key += 1
 
     def _added(self, rows: Iterable[Row]) -> int:
-        values = [
+        # Not a list: SQLite lets other threads run between one row and the next.
+        values = (
             sql.values_of_call(row, self._number(row.destination)) for row in rows
-        ]
-        return self._db.executemany(sql.INSERT, values).rowcount if values else 0
+        )
+        return self._db.executemany(sql.INSERT, values).rowcount
 
     def _number(self, destination: str) -> int:
         number = self._numbers.get(destination)

@@ -39,7 +39,7 @@ class Limit:
     def follows(self, before: "Limit", now: float) -> None:
         """Takes the place of another: what is spent stays spent."""
         if self.rate and before.rate:
-            spent = min(before._spent(now), float(self.rate))
+            spent = min(before.spent(now), float(self.rate))
             self._full_at = now + spent * self._each
             self._look()
 
@@ -62,7 +62,7 @@ class Limit:
         """How many more may begin in a second or so; infinite for no bound."""
         tokens = self._tokens(now)
         if self.rate:
-            ahead = self.rate - self._spent(now) + SOON_SECONDS / self._each
+            ahead = self.rate - self.spent(now) + SOON_SECONDS / self._each
             tokens = max(tokens, math.floor(ahead))
         return min(tokens, self._free(out, 2))
 
@@ -76,9 +76,9 @@ class Limit:
             return math.inf
         if now < self.next_at:
             return 0
-        return max(1, math.floor(self.rate - self._spent(now)))
+        return max(1, math.floor(self.rate - self.spent(now)))
 
-    def _spent(self, now: float) -> float:
+    def spent(self, now: float) -> float:
         """Tokens that have not come back."""
         left = self._full_at - _ROUNDED_SECONDS - now
         return max(0.0, left) / self._each if self._each else 0.0

@@ -35,6 +35,11 @@ class Log(logging.Handler):
         for writer in self._writers:
             writer.put(line)
 
+    @property
+    def dropped(self) -> int:
+        """Lines that were not written, of all who write."""
+        return sum(writer.dropped for writer in self._writers)
+
     def flush(self) -> None:
         for writer in self._writers:
             writer.flush()
@@ -98,6 +103,12 @@ def flush() -> None:
         if isinstance(handler, Log):
             handler.flush()
     _error.flush()
+
+
+def lines_dropped() -> int:
+    """Lines that were never written anywhere, since the start."""
+    handlers = logging.getLogger().handlers
+    return sum(one.dropped for one in handlers if isinstance(one, Log))
 
 
 def close() -> None:

@@ -60,6 +60,8 @@ class Writer:
         self._lines: deque[str] = deque()
         self._left_out = 0  # lines since the buffer is full
         self._lost = 0  # lines since the sink fails
+        # All of these since the start, each counted by one thread.
+        self._all_left_out = self._all_lost = 0
         self._started = False
         self._idle = False
         self._closing = False
@@ -70,6 +72,11 @@ class Writer:
         self._taken = 0
         self._done = 0
 
+    @property
+    def dropped(self) -> int:
+        """Lines that were never written, since the start."""
+        return self._all_left_out + self._all_lost
+
     def put(self, line: str) -> None:
         """Takes the line, or leaves it out; returns at once in either case."""
         size = len(line)
@@ -78,6 +85,7 @@ class Writer:
         room = self._room // 2 if self._left_out else self._room
         if self._put - self._taken + size > room:
             self._left_out += 1
+            self._all_left_out += 1
             if self._left_out == 1:
                 self._tell(f"{self._name} takes no more: lines are left out there")
             return
@@ -175,6 +183,7 @@ class Writer:
             if not self._lost:
                 self._tell(f"{self._name} cannot be written: {exc}")
             self._lost += len(lines)
+            self._all_lost += len(lines)
         else:
             self._lost = 0
         self._done += len(text)

@@ -133,6 +133,12 @@ class Queue(Protocol):
         cannot be looked up.
         """
 
+    def connected(self) -> bool | None:
+        """Whether the broker is there; None for a queue without one."""
+
+    def spooled(self) -> int | None:
+        """Calls that wait for the broker to take them; None where none can."""
+
     def problem(self) -> str | None:
         """Why calls cannot be stored or delivered at the moment; None when they can."""
 

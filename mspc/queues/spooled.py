@@ -84,6 +84,12 @@ class SpooledQueue:
         self._broker.close()
         self._spool.close()
 
+    def connected(self) -> bool | None:
+        return self._broker.connected()
+
+    def spooled(self) -> int:
+        return self._spool.size()
+
     def problem(self) -> str | None:
         problems = [self._broker.delivery_problem(), self._mover.problem()]
         if self._broker.problem():
@@ -97,10 +103,6 @@ class SpooledQueue:
         if self._spooling or self._spool.size():
             return f"Spooling is on, {self._spool.size()} calls are in the spool."
         return None
-
-    def spooled(self) -> int:
-        """Calls that wait in the spool for RabbitMQ."""
-        return self._spool.size()
 
     def _move(self, delivery: Delivery) -> None:
         if not self._spooling:  # a large spool was still being checked at the start

@@ -110,6 +110,7 @@ class AdminConfig:
         key_file: of the key that mspc makes itself.
         read_key: may look; empty: nobody has it.
         prefix: the path below which a proxy has it, `/mspc` for example; or empty.
+        metrics_destinations: those with a label of their own in /metrics.
     """
 
     on: bool = True
@@ -119,6 +120,7 @@ class AdminConfig:
     key_file: Path = Path("data/admin.key")
     read_key: str = field(default="", repr=False)
     prefix: str = ""
+    metrics_destinations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,10 @@ _NEEDED = {
     ),
     "ADMIN": (
         "ADMIN is 0",
-        ("ADMIN_HOST", "ADMIN_PORT", "ADMIN_KEY", "READ_KEY", "ADMIN_PREFIX"),
+        (
+            *("ADMIN_HOST", "ADMIN_PORT", "ADMIN_KEY", "READ_KEY", "ADMIN_PREFIX"),
+            "METRICS_DESTINATIONS",
+        ),
     ),
     "FILE_LOG_ENABLED": (
         "FILE_LOG_ENABLED is 0",

@@ -16,6 +16,8 @@ from mspc.calls.policy_text import read_status
 
 Check = Callable[[str], Any]
 
+MOST_DESTINATIONS = 50
+
 _TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
 _FALSE = frozenset(("0", "f", "false", "n", "no", "off"))
 _BROKER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:/@,]+))(?::([0-9]+))?")
@@ -117,6 +119,18 @@ def prefix(value: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
         raise Invalid(f"must be a path such as /mspc, not {quoted(value)}.")
     return path
+
+
+def destinations(value: str) -> tuple[str, ...]:
+    """Up to 50, as they are shown: each is a handful of series for Prometheus."""
+    parts = re.findall(r"[^\s,]+", value)
+    for part in parts:
+        if not re.fullmatch(r"https?://[^/\s]+:[0-9]{1,5}", part):
+            meaning = "destinations such as https://host:443"
+            raise Invalid(f"must be {meaning}, not {quoted(part)}.")
+    if len(parts) > MOST_DESTINATIONS:
+        raise Invalid(f"must be {MOST_DESTINATIONS} destinations at most.")
+    return tuple(parts)
 
 
 def statuses(value: str) -> frozenset[str]:

@@ -81,6 +81,7 @@ SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
     ("ADMIN_KEY", "", kinds.key, "admin.key"),
     ("READ_KEY", "", kinds.key, "admin.read_key"),
     ("ADMIN_PREFIX", "", kinds.if_any(kinds.prefix), ""),
+    ("METRICS_DESTINATIONS", "", kinds.destinations, "admin.metrics_destinations"),
     ("FILE_LOG_ENABLED", "1", kinds.boolean, ""),
     ("LOG_FILE", "logs/mspc.log", kinds.path, ""),
     ("LOG_FILE_MAX_BYTES", "67108864", kinds.number(0, 10**15), "log.max_bytes"),

@@ -86,6 +86,10 @@ class MemoryQueue:
         self.cancel()
         self._open = False
 
+    def connected(self) -> None: ...
+
+    def spooled(self) -> None: ...
+
     def problem(self) -> str | None:
         return self.refusing or self.delivery_problem()
 

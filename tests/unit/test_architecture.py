@@ -22,11 +22,13 @@ ROOMS: dict[str, frozenset[str]] = {
     "main": BASEMENT | {"service", "process", "settings"},
     "service": BASEMENT
     | {"operators", "serving", "api", "delivery", "forwarding", "queues", "lanes"}
-    | {"process", "settings"},
+    | {"journal", "process", "settings"},
     "operators": BASEMENT
-    | {"serving", "admin", "api", "steering", "queues", "journal", "process"}
-    | {"lanes", "settings"},
+    | {"serving", "pages", "metrics", "admin", "api", "steering", "queues"}
+    | {"lanes", "journal", "process", "settings"},
     "serving": frozenset({"api", "process", "settings", "errors"}),
+    "pages": BASEMENT | {"admin", "api", "steering", "journal", "process"},
+    "metrics": BASEMENT | {"admin", "journal", "process"},
     "admin": BASEMENT | {"api", "steering", "journal", "process", "settings"},
     "api": BASEMENT | {"steering", "queues", "journal", "process", "settings"},
     "steering": BASEMENT | {"queues", "lanes", "journal", "process"},
@@ -43,7 +45,10 @@ ROOMS: dict[str, frozenset[str]] = {
 }
 # A foreign library stays behind its adapter: where each may be imported.
 ADAPTERS = {
-    "falcon": ("api", "admin"),
+    "falcon": ("api", "admin", "pages", "metrics"),
+    "jinja2": ("pages",),
+    "markupsafe": ("pages",),
+    "prometheus_client": ("metrics",),
     "amqpstorm": ("queues.amqp",),
     "pamqp": ("queues.amqp",),
     "urllib3": ("forwarding",),

@@ -36,7 +36,27 @@ def _queue(compose: Any) -> Any:
 
 def test_compose_has_two_services_and_no_obsolete_version(compose: Any) -> None:
     assert set(compose) == {"services", "volumes"}
-    assert set(compose["services"]) == {"app", "queue"}
+    services = compose["services"]
+    usual = {name for name, one in services.items() if "profiles" not in one}
+    assert usual == {"app", "queue"}
+
+
+def test_monitoring_is_for_those_who_ask_for_it(compose: Any) -> None:
+    services = compose["services"]
+    asked = {n for n, one in services.items() if one.get("profiles") == ["monitoring"]}
+    assert asked == {"prometheus", "grafana"}
+    for name in asked:
+        for mount in services[name]["volumes"]:
+            source = mount.partition(":")[0]
+            assert source in compose["volumes"] or (PROJECT / source).exists()
+
+
+def test_prometheus_asks_the_operators_door(compose: Any) -> None:
+    config = yaml.safe_load((PROJECT / "deploy/prometheus/prometheus.yml").read_text())
+    port = load_config(None, {}, PROJECT / "nowhere").admin.port
+    (scrape,) = config["scrape_configs"]
+    assert scrape["static_configs"] == [{"targets": [f"127.0.0.1:{port}"]}]
+    assert compose["services"]["prometheus"]["network_mode"] == "service:app"
 
 
 def test_compose_keeps_both_running(app: Any, queue: Any) -> None:
@@ -56,7 +76,9 @@ def test_the_app_starts_alone(app: Any) -> None:
 def test_the_app_publishes_the_default_ports(app: Any) -> None:
     config = load_config(None, {}, PROJECT / "nowhere").http
 
-    assert app["ports"] == [f"{port}:{port}" for port in (config.port, 8009)]
+    *calls, door = app["ports"]
+    assert calls == [f"{port}:{port}" for port in (config.port, 8009)]
+    assert door == "127.0.0.1:8010:8010"
     assert config.https_port == 8009
 
 
@@ -81,7 +103,8 @@ def test_what_must_last_is_in_named_volumes(compose: Any, app: Any, queue: Any) 
 
     assert named == ["data:/app/data", "logs:/app/logs"]
     assert queue["volumes"] == ["queue:/var/lib/rabbitmq"]
-    assert set(compose["volumes"]) == {"data", "logs", "queue"}
+    kept = {"data", "logs", "queue", "grafana", "prometheus"}
+    assert set(compose["volumes"]) == kept
 
 
 def test_attempts_in_flight_may_end_before_docker_kills(app: Any) -> None:

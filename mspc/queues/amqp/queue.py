@@ -128,6 +128,11 @@ class AmqpQueue:
         self._publishing.stop()
         self._consuming.stop()
 
+    def connected(self) -> bool:
+        return self._publishing.up.is_set() and self._consuming.up.is_set()
+
+    def spooled(self) -> None: ...
+
     def problem(self) -> str | None:
         return self._publishing.problem() or self.delivery_problem()
 

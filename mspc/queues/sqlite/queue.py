@@ -174,6 +174,10 @@ class SqliteQueue:
         self._tidying.stop()
         self._store.close()
 
+    def connected(self) -> None: ...
+
+    def spooled(self) -> None: ...
+
     def problem(self) -> str | None:
         return self._store.problem() or self._loader.problem()
 

@@ -121,6 +121,18 @@ def test_what_is_known_at_the_next_start_is_what_was_written() -> None:
     assert (again.offset, again.last_at, again.states) == (17, NOW + 1, writer.states)
 
 
+@pytest.mark.parametrize("last", [succeeded(CALL, 2, 90), died(CALL, 2, 90)])
+def test_what_is_known_is_not_written_again(last: Attempted) -> None:
+    db = in_memory()
+    writer = Writer(db)
+    writer.write([CALL, failed(CALL), last])
+    changes = db.total_changes
+    writer.write([])
+    notes = db.total_changes - changes
+    writer.write([CALL, last])
+    assert db.total_changes - changes == 2 * notes
+
+
 def test_a_decision_is_new_only_once() -> None:
     db = in_memory()
     writer = Writer(db)

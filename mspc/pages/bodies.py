@@ -1,0 +1,33 @@
+"""The body of a call for people: text, made readable, within a limit."""
+
+import json
+
+from mspc.journal.base import Seen
+
+MOST_PRETTY_BYTES = 65_536
+
+
+def shown_body(seen: Seen) -> tuple[str, str]:
+    """What is shown of a body, empty for nothing; and what is to be said about it."""
+    if not seen.body_bytes:
+        return "", "It has no body."
+    size = f"{seen.body_bytes:,} bytes"
+    if not seen.body:
+        return "", f"Its body has {size}; JOURNAL_BODY_BYTES keeps nothing of it."
+    cut = len(seen.body) < seen.body_bytes
+    told = f"Body, the first {len(seen.body):,} of {size}" if cut else f"Body, {size}"
+    try:
+        text = seen.body.decode(errors="ignore" if cut else "strict")
+    except UnicodeDecodeError:
+        return seen.body.hex(" "), f"{told}, no text: in hexadecimal"
+    return (text if cut else _pretty(text)), told
+
+
+def _pretty(text: str) -> str:
+    """JSON with line breaks; anything else as it is."""
+    if len(text) > MOST_PRETTY_BYTES:
+        return text
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text

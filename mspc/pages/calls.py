@@ -1,0 +1,215 @@
+"""Calls: a list of them, one of them, and what can be done to one or many."""
+
+from dataclasses import replace
+from urllib.parse import unquote
+
+import falcon
+
+from mspc.admin.curl import curl_line
+from mspc.admin.cursor import read_cursor, write_cursor
+from mspc.admin.masks import masked_headers
+from mspc.admin.queries import CallFilter, CallsQuery
+from mspc.admin.reading import read_query
+from mspc.api.shown import Showing
+from mspc.calls.words import DEAD, ERRORS, REASONS, STATES, WAITING
+from mspc.errors import NoSuchCall
+from mspc.journal.base import Filter
+from mspc.pages.bodies import shown_body
+from mspc.pages.desk import Page
+from mspc.pages.forms import first, query_of, read_form
+from mspc.pages.looking import ShownCall, shown_call
+
+PAGE_CALLS = 50
+VERBS = {"retry": "Retry", "cancel": "Cancel", "delete": "Delete"}
+_MEANINGS = {
+    "retry": "Dead letters are made again from their first attempt, and calls that"
+    " wait as soon as they can.",
+    "cancel": "They are not made any more.",
+    "delete": "Dead letters are gone for good.",
+}
+_PAST = {"retry": "retried", "cancel": "cancelled", "delete": "deleted"}
+# Which calls each action is for, when nothing else was asked for.
+ACTS_ON = {
+    "retry": frozenset({DEAD, WAITING}),
+    "cancel": frozenset({"queued", "waiting"}),
+    "delete": frozenset({DEAD}),
+}
+
+
+class Calls(Page):
+    """GET /calls: a list. POST: what a job would do to those chosen."""
+
+    here = "calls"
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        query = read_query(CallsQuery, _given(req))
+        wanted = query.wanted()
+        after = read_cursor(query.cursor, query) if query.cursor else None
+        page = self.desk.view.calls(wanted, after, PAGE_CALLS)
+        showing = Showing(self.desk.steering, answers=True)
+        counts = self.desk.view.tally().states
+        more = ""
+        if page.next is not None:
+            more = query_of(wanted, cursor=write_cursor(page.next, query))
+        self.show(
+            req,
+            resp,
+            "calls.html",
+            "Calls",
+            calls=[shown_call(one, showing) for one in page.calls],
+            filter=wanted,
+            filtered=bool(query_of(wanted)),
+            query=query_of(wanted),
+            more=more,
+            newest=query_of(wanted) or "state=" if query.cursor else "",
+            tabs=_tabs(wanted, counts, self.desk.in_flight()),
+            errors=ERRORS,
+            reasons=REASONS,
+        )
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        form = read_form(req)
+        action = first(form, "all") or first(form, "action")
+        if action not in VERBS:
+            raise falcon.HTTPBadRequest(description="Nobody knows what is to be done.")
+        query = first(form, "query")
+        ids = [] if first(form, "all") else form.get("id", [])
+        wanted = fitting(action, read_query(CallFilter, query).wanted())
+        plan = self.desk.steering.plan(action, wanted)  # type: ignore[arg-type]
+        if ids:
+            plan = type(plan)(len(ids), False, ids[:5])
+        self.show(
+            req,
+            resp,
+            "plan.html",
+            VERBS[action],
+            verb=VERBS[action],
+            meaning=_MEANINGS[action],
+            past=_PAST[action],
+            action=action,
+            plan=plan,
+            ids=ids,
+            query=query,
+            what="" if ids else query_of(wanted),
+            limit=len(ids) or max(plan.matched, 1),
+        )
+
+
+class OneCall(Page):
+    """GET /calls/{id}; POST to show its secrets."""
+
+    here = "calls"
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, call_id: str) -> None:
+        self._show(req, resp, unquote(call_id), revealed=False)
+
+    def on_post_reveal(
+        self, req: falcon.Request, resp: falcon.Response, call_id: str
+    ) -> None:
+        call_id = unquote(call_id)
+        self.desk.steering.revealed(call_id, req.context.who)
+        self._show(req, resp, call_id, revealed=True)
+
+    def on_post_verb(
+        self, req: falcon.Request, resp: falcon.Response, call_id: str, verb: str
+    ) -> None:
+        steering, who = self.desk.steering, req.context.who
+        call_id = unquote(call_id)
+        match verb:
+            case "retry":
+                steering.retry(call_id, who)
+            case "cancel":
+                steering.cancel(call_id, who)
+            case "delete":
+                steering.begin("delete", [call_id], who)
+                self.go(req, resp, "dead")
+                return
+            case _:
+                raise falcon.HTTPNotFound
+        self.go(req, resp, f"calls/{falcon.uri.encode_value(call_id)}")
+
+    def _show(
+        self,
+        req: falcon.Request,
+        resp: falcon.Response,
+        call_id: str,
+        *,
+        revealed: bool,
+    ) -> None:
+        view = self.desk.view
+        seen = view.call(call_id)
+        if seen is None:
+            raise NoSuchCall(f"{call_id} is not known: it may be too old, or misspelt.")
+        showing = Showing(self.desk.steering, answers=True)
+        call = shown_call(seen, showing)
+        headers = seen.headers if revealed else masked_headers(seen.headers)
+        body, told = shown_body(seen)
+        self.show(
+            req,
+            resp,
+            "call.html",
+            f"{call.method} {call.url}",
+            call=call if not revealed else replace(call, url=seen.url),
+            why=why(call),
+            attempts=view.attempts(call_id),
+            headers=headers,
+            body=body,
+            body_told=told,
+            curl=curl_line(seen, seen.body, reveal=revealed),
+            revealed=revealed,
+        )
+
+
+def fitting(action: str, wanted: Filter) -> Filter:
+    """What of the calls that are wanted an action is for."""
+    states = ACTS_ON[action]
+    if wanted.states:
+        states &= wanted.states
+    values = {name: getattr(wanted, name) for name in wanted.__slots__}
+    return Filter(**values | {"states": states or frozenset({"none"})})
+
+
+def why(call: ShownCall) -> str:
+    """Why the next attempt comes when it does; empty when there is none to come."""
+    if call.held == "paused":
+        return "Its destination is paused: it goes on when somebody resumes it."
+    if call.held == "breaker":
+        return "Its destination does not answer; one call now and then asks again."
+    if call.held == "rate":
+        return "Its destination gets no more calls at once than its limits allow."
+    if call.state == "in_flight":
+        return "An attempt is being made now."
+    if call.state == "waiting" and call.last is None:
+        return "It was asked for no sooner."
+    if call.state == "waiting":
+        return f"Attempt {call.attempts} failed, and it waits for the next one."
+    if call.state == "queued":
+        return "It is made as soon as it has its turn."
+    return ""
+
+
+def _given(req: falcon.Request) -> str:
+    """The query, without the fields that a form sends though they are empty."""
+    pairs = req.query_string.split("&")
+    return "&".join(pair for pair in pairs if not pair.endswith("="))
+
+
+def _tabs(
+    wanted: Filter, counts: dict[str, int], in_flight: int
+) -> list[dict[str, object]]:
+    """A tab for each state, with how many there are, and one for all."""
+    values = {name: getattr(wanted, name) for name in wanted.__slots__}
+    tabs: list[dict[str, object]] = []
+    for state in ("", *STATES):
+        states = frozenset({state}) if state else frozenset()
+        query = query_of(Filter(**values | {"states": states}))
+        count = in_flight if state == "in_flight" else counts.get(state, 0)
+        tabs.append(
+            {
+                "name": state.replace("_", " ") or "all",
+                "query": query,
+                "here": wanted.states == states,
+                "count": count if state else None,
+            }
+        )
+    return tabs

@@ -1,0 +1,47 @@
+"""Small charts, drawn by the server: SVG without a script or a style of its own."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+WIDTH, HEIGHT = 360, 60
+GAP = 1
+
+
+def bars(name: str, layers: Sequence[tuple[str, str, Sequence[int]]]) -> Markup:
+    """Stacked bars, one a minute, the oldest on the left.
+
+    Args:
+        name: what is shown, for those who cannot see it.
+        layers: from the bottom: a class of the style sheet, what it is, and its values.
+    """
+    totals = [
+        sum(column) for column in zip(*(layer[2] for layer in layers), strict=True)
+    ]
+    most = max(totals, default=0)
+    width = WIDTH / max(1, len(totals))
+    drawn = []
+    for index, total in enumerate(totals):
+        if not total:
+            continue
+        top = float(HEIGHT)
+        ago = len(totals) - index
+        said = ", ".join(f"{values[index]:,} {what}" for _, what, values in layers)
+        parts = []
+        for kind, _, values in layers:
+            height = values[index] / most * HEIGHT
+            top -= height
+            parts.append(
+                f'<rect class="{kind}" x="{index * width:.1f}" y="{top:.1f}"'
+                f' width="{width - GAP:.1f}" height="{height:.1f}"/>'
+            )
+        title = f"<title>{ago} min ago: {said}</title>"
+        drawn.append(f"<g>{title}{''.join(parts)}</g>")
+    label = f"{name}: at most {most:,} a minute"
+    # The names are the program's own; nothing here comes from outside.
+    return Markup(  # noqa: S704
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none"'
+        f' role="img" aria-label="{label}">'
+        f'<line class="axis" x1="0" y1="{HEIGHT}" x2="{WIDTH}" y2="{HEIGHT}"/>'
+        f"{''.join(drawn)}</svg>"
+    )

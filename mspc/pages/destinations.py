@@ -1,0 +1,121 @@
+"""Destinations: how they stand, pauses and limits; dead letters by cause."""
+
+import time
+from urllib.parse import unquote
+
+import falcon
+
+from mspc.pages.desk import Page
+from mspc.pages.forms import Form, first, read_form, whole
+from mspc.pages.looking import (
+    ShownDestination,
+    causes,
+    shown_destination,
+    shown_destinations,
+)
+from mspc.pages.wording import utc
+from mspc.steering.base import Limits
+
+MINUTE = 60
+MOST_SHOWN = 500
+
+
+class Destinations(Page):
+    """GET /destinations."""
+
+    here = "destinations"
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        places = shown_destinations(
+            self.desk.view.destinations(), self.desk.steering.standings()
+        )
+        # The busiest first: with thousands of them nobody reads the rest.
+        places.sort(key=lambda one: (one.state == "ok", -one.waiting - one.queued))
+        self.show(
+            req,
+            resp,
+            "destinations.html",
+            "Destinations",
+            destinations=places[:MOST_SHOWN],
+        )
+
+
+class OneDestination(Page):
+    """GET /destinations/{key}; POST to pause, resume and limit it."""
+
+    here = "destinations"
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, key: str) -> None:
+        key = unquote(key)
+        one = shown_destination(key, self.desk.view.destinations(), self.desk.steering)
+        self.show(
+            req, resp, "destination.html", one.destination, one=one, why=_why(one)
+        )
+
+    def on_post_verb(
+        self, req: falcon.Request, resp: falcon.Response, key: str, verb: str
+    ) -> None:
+        form, key = read_form(req), unquote(key)
+        steering, who, reason = (
+            self.desk.steering,
+            req.context.who,
+            first(form, "reason"),
+        )
+        match verb:
+            case "pause":
+                minutes = whole(form, "minutes")
+                until = None if minutes is None else time.time() + minutes * MINUTE
+                steering.pause(key, who, until, reason)
+            case "resume":
+                steering.resume(key, who, reason)
+            case "limits":
+                steering.limit(key, who, _limits(form), reason)
+            case _:
+                raise falcon.HTTPNotFound
+        self.go(req, resp, f"destinations/{falcon.uri.encode_value(key)}")
+
+
+class Dead(Page):
+    """GET /dead: dead letters by cause."""
+
+    here = "dead"
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        groups = causes(self.desk.view.groups())[:MOST_SHOWN]
+        self.show(req, resp, "dead.html", "Dead letters", groups=groups)
+
+
+def _limits(form: Form) -> Limits | None:
+    """What a form asks for; None to take limits back.
+
+    Raises:
+        HTTPBadRequest: a number is none.
+    """
+    if first(form, "none"):
+        return None
+    rate, parallelism = whole(form, "rate"), whole(form, "parallelism")
+    if rate is None and parallelism is None:
+        return None
+    try:
+        period = float(first(form, "period") or 1)
+    except ValueError as exc:
+        raise falcon.HTTPBadRequest(description="period must be a number.") from exc
+    if not 0.001 <= period <= 86_400:
+        told = "period must be a number of seconds from 0.001 to 86400."
+        raise falcon.HTTPBadRequest(description=told)
+    return Limits(rate, period, parallelism)
+
+
+def _why(one: ShownDestination) -> str:
+    """What its state means, for people."""
+    if one.state == "paused":
+        until = (
+            f"until {utc(one.paused_until)}" if one.paused_until else "until resumed"
+        )
+        return f"Its calls are neither made nor aged, {until}."
+    if one.state == "held":
+        told = "It does not answer: its calls wait, and one now and then asks again"
+        return (
+            f"{told}, next at {utc(one.next_probe)}." if one.next_probe else f"{told}."
+        )
+    return ""

@@ -1,0 +1,62 @@
+"""What a browser sends: the fields of a form, the query of a list."""
+
+from dataclasses import fields
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import falcon
+
+from mspc.journal.base import Filter
+
+MOST_FORM_BYTES = 1_500_000
+MOST_FIELDS = 2_000
+
+Form = dict[str, list[str]]
+
+
+def read_form(req: falcon.Request) -> Form:
+    """The fields of a form, each with its values.
+
+    Raises:
+        HTTPBadRequest, HTTPContentTooLarge: it is none, or too large.
+    """
+    body: bytes = req.env["wsgi.input"].read(MOST_FORM_BYTES + 1)
+    if len(body) > MOST_FORM_BYTES:
+        raise falcon.HTTPContentTooLarge(description="The form is too large.")
+    try:
+        return parse_qs(
+            body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS
+        )
+    except ValueError as exc:
+        raise falcon.HTTPBadRequest(description="This is no form of ours.") from exc
+
+
+def first(form: Form, name: str) -> str:
+    """The value of a field; empty when it is missing."""
+    return form.get(name, [""])[0].strip()
+
+
+def whole(form: Form, name: str) -> int | None:
+    """A whole number of 1 or more; None when the field is empty.
+
+    Raises:
+        HTTPBadRequest: it is something else.
+    """
+    text = first(form, name)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= 1_000_000):
+        told = f"{name} must be a whole number from 1 to 1000000."
+        raise falcon.HTTPBadRequest(description=told)
+    return int(text)
+
+
+def query_of(wanted: Filter, **more: object) -> str:
+    """The query that asks for these calls again."""
+    pairs: list[tuple[str, Any]] = [("state", one) for one in sorted(wanted.states)]
+    for field in fields(wanted):
+        value = getattr(wanted, field.name)
+        if field.name != "states" and value not in ("", None, 0):
+            pairs.append((field.name, value))
+    pairs += [(name, value) for name, value in more.items() if value]
+    return urlencode(pairs, errors="replace")

@@ -1,0 +1,67 @@
+"""Jobs: what is being done to many calls; and what was decided, by whom."""
+
+import falcon
+
+from mspc.admin.queries import CallFilter
+from mspc.admin.reading import read_query
+from mspc.pages.calls import VERBS, fitting
+from mspc.pages.desk import Page
+from mspc.pages.forms import first, read_form, whole
+
+MOST_SHOWN = 200
+USUAL_PER_SECOND = 50
+
+
+class Jobs(Page):
+    """GET /bulk: all of them. POST: begins one."""
+
+    here = "bulk"
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        jobs = self.desk.steering.jobs()[:MOST_SHOWN]
+        self.show(req, resp, "jobs.html", "Jobs", jobs=jobs)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        form = read_form(req)
+        action = first(form, "action")
+        if action not in VERBS:
+            raise falcon.HTTPBadRequest(description="Nobody knows what is to be done.")
+        wanted = fitting(action, read_query(CallFilter, first(form, "query")).wanted())
+        job = self.desk.steering.begin(
+            action,  # type: ignore[arg-type]
+            form.get("id") or wanted,
+            req.context.who,
+            limit=whole(form, "limit") or 1000,
+            per_second=whole(form, "per_second") or USUAL_PER_SECOND,
+            reason=first(form, "reason"),
+        )
+        self.go(req, resp, f"bulk/{job.id}")
+
+
+class OneJob(Page):
+    """GET /bulk/{id}; POST to stop it."""
+
+    here = "bulk"
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
+        job = self.desk.steering.job(job_id)
+        if job is None:
+            raise falcon.HTTPNotFound
+        self.show(req, resp, "job.html", f"Job: {job.action}", job=job)
+
+    def on_post_stop(
+        self, req: falcon.Request, resp: falcon.Response, job_id: str
+    ) -> None:
+        if self.desk.steering.stop_job(job_id, req.context.who) is None:
+            raise falcon.HTTPNotFound
+        self.go(req, resp, f"bulk/{falcon.uri.encode_value(job_id)}")
+
+
+class Decisions(Page):
+    """GET /decisions: what was changed, by whom, and why."""
+
+    here = "decisions"
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        decisions = self.desk.view.decisions(limit=MOST_SHOWN)
+        self.show(req, resp, "decisions.html", "Decisions", decisions=decisions)

@@ -1,0 +1,88 @@
+"""Who looks at the pages: a key, once, and a cookie afterwards.
+
+The cookie says which right it has and until when, signed with the keys: nothing is kept
+here, a restart logs nobody out, and new keys log everybody out.
+"""
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable
+
+ADMIN, READ = "admin", "read"
+COOKIE = "mspc"
+COOKIE_SECONDS = 12 * 3600
+LINK_SECONDS = 60
+
+
+class Logins:
+    """Makes and checks cookies, and links that log in once."""
+
+    def __init__(
+        self, key: str, read_key: str, now: Callable[[], float] = time.time
+    ) -> None:
+        """
+        Args:
+            key: may do everything.
+            read_key: may look; empty: nobody has it.
+            now: Unix seconds.
+        """
+        self._keys = {ADMIN: key, READ: read_key}
+        secret = f"mspc pages:{key}:{read_key}"
+        self._secret = hashlib.sha256(secret.encode()).digest()
+        self._now = now
+        self._used: dict[str, float] = {}
+
+    def right_of(self, key: str) -> str | None:
+        """`admin` or `read`; None for a wrong key."""
+        given = key.encode(errors="replace")
+        for right, known in self._keys.items():
+            if known and hmac.compare_digest(given, known.encode()):
+                return right
+        return None
+
+    def cookie(self, right: str) -> str:
+        """The value for somebody who has this right."""
+        told = f"{right}.{int(self._now()) + COOKIE_SECONDS}"
+        return f"{told}.{self._sign(told)}"
+
+    def check(self, value: str) -> str | None:
+        """The right of a cookie; None when it is forged or too old."""
+        told, _, signature = value.rpartition(".")
+        right, _, until = told.partition(".")
+        # Bytes: compare_digest refuses text beyond ASCII.
+        given = signature.encode(errors="replace")
+        if not hmac.compare_digest(given, self._sign(told).encode()):
+            return None
+        return right if int(until) > self._now() else None
+
+    def use_link(self, token: str) -> bool:
+        """Whether a link of once() logs in now; it does not a second time."""
+        now = self._now()
+        self._used = {one: until for one, until in self._used.items() if until > now}
+        until = _until(token)
+        if until <= now or until > now + LINK_SECONDS or token in self._used:
+            return False
+        if not hmac.compare_digest(
+            token.encode(), once(self._keys[ADMIN], until).encode()
+        ):
+            return False
+        self._used[token] = until
+        return True
+
+    def _sign(self, text: str) -> str:
+        signed = hmac.new(self._secret, text.encode(errors="replace"), hashlib.sha256)
+        return signed.hexdigest()
+
+
+def once(key: str, until: int) -> str:
+    """What stands in a link that logs in with the admin key, until Unix seconds."""
+    signed = hmac.new(key.encode(), f"mspc link:{until}".encode(), hashlib.sha256)
+    return f"{until}.{signed.hexdigest()}"
+
+
+def _until(token: str) -> int:
+    until = token.partition(".")[0]
+    return (
+        int(until) if until.isdecimal() and len(until) <= 12 and until.isascii() else 0
+    )

@@ -1,0 +1,129 @@
+"""Calls, destinations and causes, as the templates show them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mspc.admin.masks import masked_url
+from mspc.api.shown import Showing
+from mspc.calls.words import DEAD, QUEUED, WAITING
+from mspc.journal.base import Filter, Group, Seen, Tally
+from mspc.journal.events import Attempted
+from mspc.pages.forms import query_of
+from mspc.pages.wording import words
+from mspc.steering.base import Limits, Standing, Steering
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCall:
+    """A call in a list: as Seen has it, with its state of this moment."""
+
+    id: str
+    state: str
+    held: str | None
+    method: str
+    url: str
+    destination: str
+    labels: tuple[str, ...]
+    created_at: float
+    next_at: float | None
+    attempts: int
+    max_attempts: int
+    finished_at: float | None
+    reason: str
+    last: Attempted | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownDestination:
+    """A destination: what waits for it, and how it stands."""
+
+    destination: str
+    state: str
+    breaker: str
+    in_flight: int
+    queued: int
+    waiting: int
+    dead: int
+    oldest_due: float | None
+    limits: Limits
+    paused_until: float | None
+    next_probe: float | None
+    last: Attempted | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Dead letters that have one cause, and the query that lists them."""
+
+    cause: str
+    query: str
+    destination: str
+    count: int
+    first_at: float
+    last_at: float
+    answer: str
+
+
+def shown_call(seen: Seen, showing: Showing) -> ShownCall:
+    state = showing.state(seen)
+    return ShownCall(
+        *(seen.id, state, showing.held(seen, state), seen.method),
+        *(masked_url(seen.url), seen.destination, seen.labels),
+        created_at=seen.created_at,
+        next_at=seen.next_at,
+        attempts=seen.attempts,
+        max_attempts=seen.max_attempts,
+        finished_at=seen.finished_at,
+        reason=seen.reason,
+        last=seen.last,
+    )
+
+
+def shown_destinations(
+    tallies: dict[str, Tally], standings: Iterable[Standing]
+) -> list[ShownDestination]:
+    """Those with calls, or of which somebody decided something; by name."""
+    stands = {one.destination: one for one in standings}
+    names = sorted(tallies.keys() | stands.keys())
+    return [
+        _destination(tallies.get(name, Tally()), stands.get(name, Standing(name)))
+        for name in names
+    ]
+
+
+def shown_destination(
+    name: str, tallies: dict[str, Tally], steering: Steering
+) -> ShownDestination:
+    return _destination(tallies.get(name, Tally()), steering.standing(name))
+
+
+def causes(groups: Sequence[Group]) -> list[Cause]:
+    return [_cause(group) for group in groups]
+
+
+def _destination(tally: Tally, standing: Standing) -> ShownDestination:
+    states = tally.states
+    return ShownDestination(
+        *(standing.destination, standing.state, standing.breaker, standing.in_flight),
+        *(states.get(QUEUED, 0), states.get(WAITING, 0), states.get(DEAD, 0)),
+        *(tally.oldest_due, standing.limits, standing.paused_until),
+        *(standing.next_probe, tally.last),
+    )
+
+
+def _cause(group: Group) -> Cause:
+    told = words(group.reason)
+    last = str(group.status) if group.status is not None else words(group.error)
+    wanted = Filter(
+        frozenset({DEAD}),
+        destination=group.destination,
+        reason=group.reason,
+        error="" if group.status is not None else group.error,
+        status="" if group.status is None else str(group.status),
+    )
+    return Cause(
+        f"{told}: {last}" if last else told,
+        query_of(wanted),
+        *(group.destination, group.count, group.first_at, group.last_at),
+        group.answer,
+    )

@@ -1,0 +1,79 @@
+"""The first page: is it well, what is stuck, why."""
+
+import time
+
+import falcon
+
+from mspc.pages.charts import bars
+from mspc.pages.desk import Page
+from mspc.pages.looking import ShownDestination, causes, shown_destinations
+
+MOST_SHOWN = 8
+HOUR = 3600
+MINUTE = 60
+
+
+class Overview(Page):
+    """GET /."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        desk, now = self.desk, time.time()
+        tally, rates = desk.view.tally(), desk.view.rates()
+        failed = [
+            made - good
+            for made, good in zip(rates.attempts, rates.succeeded, strict=True)
+        ]
+        places = shown_destinations(desk.view.destinations(), desk.steering.standings())
+        made = sum(rates.attempts)
+        self.show(
+            req,
+            resp,
+            "overview.html",
+            "Overview",
+            problem=desk.problem(),
+            remark=desk.remark(),
+            tally=tally,
+            in_flight=desk.in_flight(),
+            behind=_behind(tally.oldest_due, now),
+            dead_lately=self._dead_since(now - HOUR),
+            accepted_chart=bars("Calls accepted", [("in", "accepted", rates.accepted)]),
+            attempts_chart=bars(
+                "Attempts",
+                [("ok", "answered 2xx", rates.succeeded), ("fail", "failed", failed)],
+            ),
+            accepted_now=f"{_lately(rates.accepted):g}",
+            accepted_hour=sum(rates.accepted),
+            attempts_now=f"{_lately(rates.attempts):g}",
+            share=round(100 * sum(rates.succeeded) / made) if made else None,
+            troubled=_troubled(places, now)[:MOST_SHOWN],
+            groups=causes(desk.view.groups())[:MOST_SHOWN],
+        )
+
+    def _dead_since(self, since: float) -> int:
+        """How many groups' calls died lately, as far as the groups tell."""
+        return sum(
+            group.count if group.first_at >= since else 1
+            for group in self.desk.view.groups()
+            if group.last_at >= since
+        )
+
+
+def _behind(oldest_due: float | None, now: float) -> float | None:
+    """Seconds by which the oldest call is late; None when that is nothing to tell."""
+    late = 0.0 if oldest_due is None else now - oldest_due
+    return late if late > 1 else None
+
+
+def _lately(minutes: tuple[int, ...]) -> float:
+    """A second's share of the last whole minute."""
+    return round(minutes[-2] / MINUTE, 1) if len(minutes) > 1 else 0.0
+
+
+def _troubled(places: list[ShownDestination], now: float) -> list[ShownDestination]:
+    """Those that are not well, or far behind; the worst first."""
+    bad = [
+        place
+        for place in places
+        if place.state != "ok" or (place.oldest_due or now) < now - MINUTE
+    ]
+    return sorted(bad, key=lambda one: (-one.waiting - one.queued, one.destination))

@@ -1,0 +1,329 @@
+"""Each page and each action, without a browser."""
+
+from dataclasses import replace
+
+import pytest
+
+from mspc.errors import JournalUnavailable, NotPossible
+from mspc.journal.base import Filter, Group, Tally
+from mspc.journal.events import Decided
+from mspc.pages.login import READ
+from mspc.steering.base import Limits, Standing
+from tests.support.operators import (
+    ANSWER,
+    ATTEMPTED,
+    CALL_ID,
+    DESTINATION,
+    JOB_ID,
+    SEEN,
+    seen,
+)
+from tests.unit.pages.conftest import ADMIN_KEY, READ_KEY, Site, text
+
+KEY = "https%3A%2F%2Fservice.test%3A443"
+PAGES = (
+    *("/", "/calls", f"/calls/{CALL_ID}", "/dead", "/destinations"),
+    *(f"/destinations/{KEY}", "/bulk", "/decisions", "/send"),
+)
+ACTIONS = (
+    *("/calls", f"/calls/{CALL_ID}/retry", f"/calls/{CALL_ID}/cancel"),
+    *(f"/calls/{CALL_ID}/delete", f"/calls/{CALL_ID}/reveal", "/bulk"),
+    *(f"/bulk/{JOB_ID}/stop", f"/destinations/{KEY}/pause", "/send"),
+    *(f"/destinations/{KEY}/resume", f"/destinations/{KEY}/limits"),
+)
+HOSTILE = "<script>alert(1)</script>\u202e\x00\ud800"
+
+
+@pytest.mark.parametrize("path", PAGES)
+class TestEveryPage:
+    def test_is_shown(self, site: Site, path: str) -> None:
+        answer = site.get(path)
+        assert answer.status == 200
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+
+    def test_is_for_those_who_have_logged_in(self, site: Site, path: str) -> None:
+        site.right = None
+        answer = site.get(path)
+        assert answer.status == 303
+        assert "login" in answer.headers["location"]
+
+    def test_may_be_looked_at_with_the_read_key(self, site: Site, path: str) -> None:
+        site.right = READ
+        answer = site.get(path)
+        assert answer.status == 200
+        shown = answer.body.decode()
+        for form in shown.split("<form")[1:]:
+            if path == "/send":
+                continue
+            assert 'method="post"' not in form or "logout" in form, form[:80]
+
+    def test_says_why_there_is_nothing(self, site: Site, path: str) -> None:
+        site.view.failure = JournalUnavailable("The journal is off.", off=True)
+        answer = site.get(path)
+        if path in ("/bulk", "/send"):
+            assert answer.status == 200
+            return
+        assert answer.status == 501
+        assert "The journal is off." in text(answer)
+
+    def test_has_links_that_work_below_any_prefix(self, path: str) -> None:
+        site = Site("/ops")
+        for prefix in ("", "/ops"):
+            answer = site.get(prefix + path)
+            assert answer.status == 200
+            assert 'href="/' not in answer.body.decode()
+            assert 'action="/' not in answer.body.decode()
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+class TestEveryAction:
+    def test_is_not_for_the_read_key(self, site: Site, path: str) -> None:
+        site.right = READ
+        answer = site.post(path)
+        assert answer.status == 403
+        assert site.steering.done == []
+        assert site.sent == []
+
+    def test_nor_for_nobody(self, site: Site, path: str) -> None:
+        site.right = None
+        assert site.post(path).status == 303
+        assert site.steering.done == []
+
+    def test_nor_for_a_page_of_another_site(self, site: Site, path: str) -> None:
+        for headers in (
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Origin": "http://evil.test"},
+        ):
+            assert site.post(path, **headers).status == 403
+        assert site.steering.done == []
+        assert site.sent == []
+
+
+class TestLoggingIn:
+    @pytest.mark.parametrize(("key", "sees"), [(ADMIN_KEY, True), (READ_KEY, False)])
+    def test_with_a_key(self, site: Site, key: str, sees: bool) -> None:
+        site.right = None
+        answer = site.post("/login", {"key": key, "next": "calls?state=dead"})
+        assert (answer.status, answer.headers["location"]) == (
+            303,
+            "./calls?state=dead",
+        )
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        page = site.get("/", Cookie=cookie.partition(";")[0])
+        assert ("Send" in text(page)) is sees
+
+    def test_with_a_wrong_key(self, site: Site) -> None:
+        site.right = None
+        answer = site.post("/login", {"key": "wrong"})
+        assert answer.status == 403
+        assert "set-cookie" not in answer.headers
+        assert "neither ADMIN_KEY nor READ_KEY" in text(answer)
+
+    @pytest.mark.parametrize(
+        "elsewhere",
+        ["//evil.test", "https://evil.test", "\\\\evil.test", "javascript:x"],
+    )
+    def test_leads_to_no_other_site(self, site: Site, elsewhere: str) -> None:
+        answer = site.post("/login", {"key": ADMIN_KEY, "next": elsewhere})
+        assert answer.headers["location"] == "./"
+
+    def test_does_not_last(self, site: Site) -> None:
+        cookie = f"mspc={site.logins.cookie('admin')}"
+        site.now += 12 * 3600 - 1
+        assert site.get("/", Cookie=cookie).status == 200
+        site.now += 1
+        assert site.get("/", Cookie=cookie).status == 303
+
+    @pytest.mark.parametrize(
+        "cookie", ["", "admin", "admin.99999999999.00", "x.y.z", "admin.é.é", "." * 9]
+    )
+    def test_with_a_forged_cookie(self, site: Site, cookie: str) -> None:
+        assert site.get("/", Cookie=f"mspc={cookie}").status == 303
+
+    def test_out_again(self, site: Site) -> None:
+        answer = site.post("/logout")
+        assert answer.status == 303
+        assert answer.headers["set-cookie"].startswith('mspc=""; expires=')
+
+
+class TestCalls:
+    def test_are_listed(self, site: Site) -> None:
+        shown = text(site.get("/calls"))
+        assert "POST https://service.test/orders?token=***&amp;x=1" in shown
+        assert "order-1" in shown
+
+    def test_are_filtered_by_the_address(self, site: Site) -> None:
+        site.get("/calls?state=dead&label=a&status=&error=")
+        assert site.view.asked[-1] == Filter(frozenset({"dead"}), label="a")
+
+    def test_go_on_where_the_page_has_ended(self, site: Site) -> None:
+        site.view.known = [seen(number) for number in range(120)]
+        shown = site.get("/calls?state=waiting").body.decode()
+        more = shown.partition('rel="next"')[0].rpartition('href="')[2][:-2]
+        second = site.get(f"/calls{more.replace('&amp;', '&')}")
+        assert f"{seen(69).id[-12:]}" in text(second)
+        assert f"{seen(70).id[-12:]}" not in text(second)
+
+    def test_a_wrong_filter_is_named(self, site: Site) -> None:
+        answer = site.get("/calls?status=abc")
+        assert answer.status == 400
+        assert "status must be" in text(answer)
+
+    def test_one_call(self, site: Site) -> None:
+        shown = text(site.get(f"/calls/{CALL_ID}"))
+        assert ANSWER in shown
+        assert "s3cr3t" not in shown
+        assert "Attempt 1 failed, and it waits for the next one." in shown
+
+    def test_its_secrets_are_shown_when_somebody_asks(self, site: Site) -> None:
+        shown = text(site.post(f"/calls/{CALL_ID}/reveal"))
+        assert "s3cr3t-a" in shown
+        assert site.steering.done == [("revealed", CALL_ID, "admin")]
+
+    def test_nobody_knows_it(self, site: Site) -> None:
+        answer = site.get("/calls/none")
+        assert answer.status == 404
+        assert "none is not known" in text(answer)
+
+    @pytest.mark.parametrize("verb", ["retry", "cancel"])
+    def test_something_is_done_to_one(self, site: Site, verb: str) -> None:
+        answer = site.post(f"/calls/{CALL_ID}/{verb}")
+        assert answer.headers["location"] == f"../../calls/{CALL_ID}"
+        assert site.steering.done == [(verb, CALL_ID, "admin", "")]
+
+    def test_what_is_not_possible_is_said(self, site: Site) -> None:
+        site.steering.refusal = NotPossible("in_flight", "It is attempted now.")
+        answer = site.post(f"/calls/{CALL_ID}/cancel")
+        assert answer.status == 409
+        assert "It is attempted now." in text(answer)
+
+    def test_what_is_done_to_many_is_planned_first(self, site: Site) -> None:
+        answer = site.post("/calls", {"all": "retry", "query": "label=a"})
+        assert "Retry 1 calls?" in text(answer)
+        (planned,) = site.steering.done
+        assert planned[2] == Filter(frozenset({"dead", "waiting"}), label="a")
+
+    def test_and_begun_then(self, site: Site) -> None:
+        form = {"action": "delete", "query": "state=dead", "limit": "7", "reason": "x"}
+        answer = site.post("/bulk", form)
+        assert answer.headers["location"] == f"./bulk/{JOB_ID}"
+        wanted = Filter(frozenset({"dead"}))
+        assert site.steering.done == [("begin", "delete", wanted, "admin", 7, 50, "x")]
+        assert "delete" in text(site.get(f"/bulk/{JOB_ID}"))
+
+    def test_or_to_those_selected(self, site: Site) -> None:
+        form = [("action", "cancel"), ("id", "a"), ("id", "b"), ("query", "")]
+        assert "Cancel 2 calls?" in text(site.post("/calls", form))
+        site.post("/bulk", form)
+        assert site.steering.done[-1][2] == ["a", "b"]
+
+    def test_a_number_that_is_none(self, site: Site) -> None:
+        answer = site.post("/bulk", {"action": "retry", "limit": "many"})
+        assert answer.status == 400
+        assert "limit must be a whole number" in text(answer)
+
+
+class TestDestinations:
+    def test_are_listed_with_how_they_stand(self, site: Site) -> None:
+        site.view.tallies = {DESTINATION: Tally({"waiting": 1234}, 1.0, ATTEMPTED)}
+        limits = Limits(5, 1.0, 2)
+        site.steering.states = {
+            DESTINATION: Standing(DESTINATION, "paused", limits=limits)
+        }
+        for path in ("/", "/destinations", f"/destinations/{KEY}"):
+            shown = text(site.get(path))
+            assert "‖ paused" in shown
+            assert "1,234" in shown
+        assert "5 per second, 2 at once" in shown
+
+    def test_are_paused(self, site: Site) -> None:
+        answer = site.post(f"/destinations/{KEY}/pause", {"reason": "tests"})
+        assert answer.headers["location"] == f"../../destinations/{KEY}"
+        assert site.steering.done == [("pause", DESTINATION, "admin", None, "tests")]
+
+    def test_are_limited(self, site: Site) -> None:
+        path = f"/destinations/{KEY}/limits"
+        site.post(path, {"rate": "5", "period": "1"})
+        site.post(path, {"none": "1"})
+        assert [one[3] for one in site.steering.done] == [Limits(5, 1.0, None), None]
+
+    @pytest.mark.parametrize("period", ["nan", "inf", "0", "x", "1e9"])
+    def test_a_period_that_is_none(self, site: Site, period: str) -> None:
+        path = f"/destinations/{KEY}/limits"
+        assert site.post(path, {"rate": "5", "period": period}).status == 400
+
+
+class TestDead:
+    def test_by_cause(self, site: Site) -> None:
+        site.view.found = [
+            Group("permanent", 410, "bad_status", DESTINATION, 3, 1.0, 2.0, "x", ANSWER)
+        ]
+        shown = site.get("/dead")
+        assert "permanent: 410" in text(shown)
+        assert ANSWER in text(shown)
+        assert "reason=permanent" in shown.body.decode()
+
+
+class TestSending:
+    def test_a_call(self, site: Site) -> None:
+        form = {
+            "url": "http://a.test",
+            "method": "PUT",
+            "headers": "A: b\n",
+            "requeue": "1",
+        }
+        assert site.post("/send", form).headers["location"] == f"./calls/{CALL_ID}"
+        assert site.sent == [
+            b'{"url": "http://a.test", "method": "PUT", "headers": {"A": "b"}}'
+        ]
+
+    def test_what_is_wrong_is_said_and_nothing_lost(self, site: Site) -> None:
+        answer = site.post("/send", {"url": "bad", "body": "text"})
+        assert answer.status == 400
+        assert "url must be something else." in text(answer)
+        assert ">text</textarea>" in answer.body.decode()
+
+    def test_a_header_without_a_colon(self, site: Site) -> None:
+        answer = site.post("/send", {"url": "http://a.test", "headers": "nonsense"})
+        assert answer.status == 400
+        assert "has no colon" in text(answer)
+
+    def test_a_copy(self, site: Site) -> None:
+        shown = site.get(f"/send?copy={CALL_ID}").body.decode()
+        assert "https://service.test/orders?token=s3cr3t-c&amp;x=1" in shown
+
+
+def test_hostile_content_is_text(site: Site) -> None:
+    attempt = replace(ATTEMPTED, answer=HOSTILE, text=HOSTILE)
+    site.view.known = [
+        replace(
+            SEEN,
+            url=f"https://service.test/{HOSTILE}",
+            labels=(HOSTILE,),
+            headers=((HOSTILE, HOSTILE),),
+            body=HOSTILE.encode(errors="replace"),
+            body_bytes=100,
+            last=attempt,
+        )
+    ]
+    site.view.decided = [Decided("paused", 1.0, HOSTILE, (HOSTILE,), HOSTILE)]
+    site.view.found = [
+        Group(HOSTILE, None, HOSTILE, HOSTILE, 1, 1.0, 1.0, "x", HOSTILE)
+    ]
+    site.view.tallies = {HOSTILE: Tally({"waiting": 1}, 1.0, attempt)}
+    for path in (*PAGES, f"/send?copy={CALL_ID}"):
+        shown = site.get(path)
+        assert shown.status == 200
+        assert b"<script>alert" not in shown.body
+        assert shown.body.decode()
+
+
+def test_static_files_are_those_that_there_are(site: Site) -> None:
+    site.right = None
+    assert site.get("/static/mspc.css").headers["content-type"].startswith("text/css")
+    assert site.get("/static/..%2frendering.py").status == 404
+    assert site.get("/static/none").status == 404
