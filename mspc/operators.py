@@ -1,5 +1,6 @@
 """Builds what operators need: the journal, the steering, their door."""
 
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -115,6 +116,7 @@ def open_door(
         acceptance.take,
         Health(_engine(config), condition.problem, condition.remark, queue.spooled),
         config.http.max_request_bytes,
+        names=[socket.gethostname()],
     )
     sources = Sources(
         config.consumers,

@@ -1,6 +1,5 @@
 """The routes of destinations: how they stand; pause, resume, limits."""
 
-import re
 import time
 from collections.abc import Callable, Iterator
 
@@ -20,15 +19,15 @@ from mspc.admin.shapes import (
 )
 from mspc.api.errors import Missing
 from mspc.api.shown import Showing, rfc3339
+from mspc.calls.destination import read_destination
 from mspc.calls.sentences import shown
-from mspc.errors import InvalidProperties
+from mspc.errors import InvalidProperties, NotPossible
 from mspc.journal.base import Tally, View
 from mspc.steering.base import Standing, Steering
 
 JOURNAL = (501, 503)
 BODY = (404, 413, 422, 503)
 
-_NAME = re.compile(r"https?://[^/?#\s@]+:[0-9]{1,5}")
 _NOBODY = Tally()
 
 
@@ -171,17 +170,12 @@ class DestinationRoutes:
 
 
 def _name(asked: Asked) -> str:
-    """The destination in the path.
+    """The destination in the path, as the lanes spell it.
 
     Raises:
         InvalidProperties: it is none.
     """
-    name = asked.path["key"]
-    if not _NAME.fullmatch(name):
-        raise InvalidProperties(
-            [
-                "key must be a destination with its port, percent-encoded:"
-                f" https%3A%2F%2Fname%3A443; it is {shown(name)}."
-            ]
-        )
-    return name
+    try:
+        return read_destination(asked.path["key"])
+    except NotPossible as exc:
+        raise InvalidProperties([f"key must be percent-encoded: {exc}"]) from exc

@@ -1,93 +1,10 @@
 """The operators' door with fakes behind it."""
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 
-from mspc.admin.app import AdminApp, create_admin_app
-from mspc.admin.stats import Health
-from mspc.api.accepting import Acceptance
-from mspc.calls.accepted import Accepted
-from mspc.calls.networks import NetworkRules
-from mspc.queues.base import unread
-from mspc.settings.config import AdminConfig
-from tests.support.memory import MemoryQueue
-from tests.support.operators import AT, CALL_ID, SEEN, FakeSteering, FakeView
-from tests.support.recorded import Recorded
-from tests.support.wsgi import Answer, ask
-
-ADMIN = "an-admin-key-of-a-good-length"
-READ = "a-read-key-of-a-good-length"
-MAX_BYTES = 100_000
-
-
-class Door:
-    """Asks the app; with ADMIN_KEY and a Host of its own unless told otherwise.
-
-    Attributes:
-        now: what its clock says, Unix seconds.
-    """
-
-    def __init__(self, **config: Any) -> None:
-        self.view = FakeView(SEEN)
-        self.steering = FakeSteering()
-        self.queue = MemoryQueue()
-        self.queue.start(lambda failure: None)
-        self.problem: str | None = None
-        self.now = AT + 10
-        acceptance = Acceptance(
-            self.queue, NetworkRules(), Accepted(), unread, Recorded()
-        )
-        health = Health("sqlite", lambda: self.problem, lambda: None, lambda: None)
-        self.app: AdminApp = create_admin_app(
-            AdminConfig(read_key=READ, **config),
-            ADMIN,
-            self.view,
-            self.steering,
-            acceptance.take,
-            health,
-            MAX_BYTES,
-            lambda: self.now,
-        )
-
-    def ask(
-        self,
-        method: str,
-        target: str,
-        body: object = None,
-        key: str | None = ADMIN,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """The answer; `body` is bytes, or becomes JSON."""
-        sent = {"Host": "127.0.0.1:8010", **(headers or {})}
-        if key is not None:
-            sent["Authorization"] = f"Bearer {key}"
-        content = b"" if body is None else body
-        if not isinstance(content, bytes):
-            content = json.dumps(content).encode()
-        return ask(self.app, method, target, content, sent)
-
-    def get(self, target: str, key: str | None = ADMIN) -> Any:
-        answer = self.ask("GET", target, key=key)
-        assert answer.status == 200, answer.body
-        return answer.json
-
-    def refused(
-        self, method: str, target: str, body: object = None, status: int = 400
-    ) -> Any:
-        """What is said of something that is wrong."""
-        answer = self.ask(method, target, body)
-        assert answer.status == status, answer.body
-        assert answer.json["error"] is True
-        return answer.json
+from tests.support.door import Door
 
 
 @pytest.fixture
 def door() -> Door:
     return Door()
-
-
-ONE = f"/v1/calls/{CALL_ID}"
-HOST = "/v1/destinations/https%3A%2F%2Fservice.test%3A443"

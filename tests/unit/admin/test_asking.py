@@ -1,7 +1,7 @@
 """What can be asked at the operators' door, and what is said of mistakes."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -17,6 +17,7 @@ from mspc.journal import events
 from mspc.journal.base import Filter, Group, Tally
 from mspc.journal.events import Decided
 from mspc.steering.base import Limits, Standing
+from tests.support.door import HOST, MAX_BYTES, ONE, READ, Door
 from tests.support.operators import (
     ANSWER,
     AT,
@@ -28,7 +29,6 @@ from tests.support.operators import (
     SHOWN_AT,
     seen,
 )
-from tests.unit.admin.conftest import HOST, MAX_BYTES, ONE, READ, Door
 
 ATTEMPT = {
     "number": 1,
@@ -62,10 +62,10 @@ CALL = {
 
 
 def test_the_words_are_those_of_the_vocabulary() -> None:
-    assert State.__args__ == STATES
-    assert Error.__args__ == ERRORS
-    assert Death.__args__ == REASONS
-    assert Kind.__args__ == events.Kind.__args__
+    assert get_args(State) == STATES
+    assert get_args(Error) == ERRORS
+    assert get_args(Death) == REASONS
+    assert get_args(Kind) == get_args(events.Kind)
 
 
 class TestList:
@@ -309,7 +309,7 @@ class TestMistakes:
         "key",
         [
             "x",
-            "https%3A%2F%2Fservice.test",
+            "https%3A%2F%2Fservice.test%2Fpath",
             "service.test%3A443",
             "https%3A%2F%2F%3A1x",
         ],
@@ -499,6 +499,14 @@ class TestDestinations:
     def test_nobody_knows_it(self, door: Door) -> None:
         path = "/v1/destinations/http%3A%2F%2Fc.test%3A80"
         assert door.refused("GET", path, status=404)["code"] == "no_such_destination"
+
+    @pytest.mark.parametrize(
+        "spelling", ["https://Service.test", "HTTPS://service.test/"]
+    )
+    def test_in_another_spelling(self, door: Door, spelling: str) -> None:
+        path = f"/v1/destinations/{quote(spelling, safe='')}"
+        assert door.get(path) == SHOWN
+        assert door.ask("POST", f"{path}/pause").json["destination"] == DESTINATION
 
     def test_pause_and_resume(self, door: Door) -> None:
         until = "2027-01-15T08:00:11Z"

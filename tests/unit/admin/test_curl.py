@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mspc.admin.curl import curl_line
 from mspc.admin.masks import is_secret, masked_headers, masked_url
+from tests.support.door import ONE, READ, Door
 from tests.support.operators import CALL_ID, SEEN
-from tests.unit.admin.conftest import ONE, READ, Door
 
 
 def words(line: str) -> list[str]:

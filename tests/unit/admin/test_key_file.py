@@ -1,11 +1,11 @@
 """The key that mspc makes itself."""
 
+import secrets
 import stat
 from pathlib import Path
 
 import pytest
 
-from mspc.admin import keys
 from mspc.admin.keys import admin_key
 from mspc.errors import ConfigError
 from mspc.settings.config import AdminConfig
@@ -39,7 +39,7 @@ def test_what_another_instance_made_meanwhile_stays(
         file.write_text("the-key-of-the-other-one\n")
         return "f" * 2 * size
 
-    monkeypatch.setattr(keys.secrets, "token_hex", token)
+    monkeypatch.setattr(secrets, "token_hex", token)
     assert admin_key(at(file)) == "the-key-of-the-other-one"
 
 

@@ -10,8 +10,8 @@ from mspc.admin.app import admin_routes
 from mspc.admin.keys import Keys, Right
 from mspc.admin.routes import Route
 from mspc.admin.stats import Health
+from tests.support.door import ADMIN, HOST, ONE, READ, Door
 from tests.support.operators import AT, CALL_ID, JOB_ID, FakeSteering, FakeView
-from tests.unit.admin.conftest import ADMIN, HOST, ONE, READ, Door
 
 HEALTH = Health("sqlite", lambda: None, lambda: None, lambda: None)
 ROUTES = admin_routes(FakeView(), FakeSteering(), str, HEALTH)
@@ -177,6 +177,13 @@ class TestHost:
     def test_of_somebody_else(self, door: Door, host: str, path: str) -> None:
         answer = door.ask("GET", path, headers={"Host": host})
         assert (answer.status, answer.json["code"]) == (403, "foreign_host")
+
+    def test_of_the_machine(self) -> None:
+        host = {"Host": "Ops1.internal:8010"}
+        assert Door().ask("GET", "/v1/stats", headers=host).status == 403
+        assert (
+            Door(["ops1.internal"]).ask("GET", "/v1/stats", headers=host).status == 200
+        )
 
     def test_a_name_that_a_proxy_forwards_is_not_one(self, door: Door) -> None:
         headers = {"Host": "evil.test", "X-Forwarded-Host": "localhost"}

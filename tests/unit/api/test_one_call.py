@@ -19,6 +19,7 @@ from mspc.api.problems import subject
 from mspc.api.shown import rfc3339
 from mspc.calls.accepted import Accepted
 from mspc.calls.batch import split
+from mspc.calls.call import Call
 from mspc.calls.networks import NetworkRules
 from mspc.errors import BadRequest, JournalUnavailable, NotPossible, QueueUnavailable
 from mspc.queues.base import unread
@@ -232,12 +233,12 @@ class TestBatch:
         together = most = 0
         put = port.queue.put
 
-        def slow(*arguments: Any) -> None:
+        def slow(call: Call, delay: float = 0.0) -> None:
             nonlocal together, most
             together += 1
             most = max(most, together)
             gevent.sleep(0)
-            put(*arguments)
+            put(call, delay)
             together -= 1
 
         port.queue.put = slow  # type: ignore[method-assign]
