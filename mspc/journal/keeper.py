@@ -212,7 +212,7 @@ class Keeper:
         if isinstance(batch, Exception):
             log.warning("%d events were not published: %s", len(events), batch)
         else:
-            self._shared.feed.publish(batch)
+            self._shared.publish(batch)
 
     def _write_arrived(self) -> None:
         if self._shared is None:
@@ -237,7 +237,7 @@ class Keeper:
                 self._back()
         if isinstance(changes, Exception):
             self.dropped += len(events)
-            self._missed = self._missed or offset is not None
+            self._missed = True  # of our own, too: it is not read when it comes back
             # A pause holds on all instances, also on one whose disk is full.
             self._tell([event for event in events if isinstance(event, Decided)])
             return
