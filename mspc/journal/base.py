@@ -170,8 +170,11 @@ class View(Protocol):
         dropped: how many events were dropped since the start.
     """
 
-    scope: str
-    dropped: int
+    @property
+    def scope(self) -> str: ...
+
+    @property
+    def dropped(self) -> int: ...
 
     def call(self, call_id: str) -> Seen | None:
         """One call, with headers and body; None when the journal does not know it."""
