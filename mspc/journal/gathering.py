@@ -1,5 +1,6 @@
 """What waits to be written, and is bounded: events of our own, and what arrives."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from mspc.journal.base import Feed
@@ -10,6 +11,8 @@ MOST_BYTES = 32 * 2**20
 # One transaction, and one message in the stream.
 CHUNK_EVENTS = 500
 CHUNK_BYTES = 2**20
+# Published ones that are remembered: some have not come back yet.
+OWN_BATCHES = 256
 # What an event takes besides its body, roughly.
 _EVENT_BYTES = 1024
 
@@ -71,14 +74,22 @@ class Shared:
         self.feed = feed
         self.encode = encode
         self.decode = decode
+        self._own: deque[int] = deque(maxlen=OWN_BATCHES)
         self._batches: list[tuple[bytes, int]] = []
         self._bytes = 0
 
     def __bool__(self) -> bool:
         return bool(self._batches)
 
+    def publish(self, batch: bytes) -> None:
+        """Tells the others; what comes back of it is not read again."""
+        self._own.append(hash(batch))
+        self.feed.publish(batch)
+
     def add(self, batch: bytes, offset: int) -> bool:
         """Whether there is room for it."""
+        if hash(batch) in self._own:
+            batch = b""
         if len(self._batches) >= MOST_EVENTS or self._bytes >= MOST_BYTES:
             return False
         self._batches.append((batch, offset))
@@ -86,7 +97,7 @@ class Shared:
         return True
 
     def decoded(self, batches: Sequence[bytes]) -> list[Event]:
-        return [event for batch in batches for event in self.decode(batch)]
+        return [event for batch in batches if batch for event in self.decode(batch)]
 
     def take(self) -> Iterator[tuple[list[bytes], int]]:
         """Batches that are written together, and the offset of the last one."""

@@ -39,6 +39,8 @@ IDLE_SECONDS = 1.0
 TIDY_STEPS = 8
 TIDY_REST_SECONDS = 0.05
 
+_Question = tuple[Callable[[sqlite3.Connection], Any], "AsyncResult[Any]"]
+
 _DAMAGED = "%s was damaged: %s. It is %s now, and a new one is begun"
 
 
@@ -74,9 +76,7 @@ class Keeper:
         self._store = Store(config, clock, timer)
         self._thread = ThreadPool(1)
         self._gathered = Gathered()
-        self._questions: list[
-            tuple[Callable[[sqlite3.Connection], Any], AsyncResult[Any]]
-        ] = []
+        self._questions: list[_Question] = []
         self._listeners: list[Callable[[Decided], None]] = []
         self._work = Flag()
         self._asked = Flag()
@@ -162,6 +162,8 @@ class Keeper:
     def _turn(self) -> None:
         self._work.clear()
         self._asked.clear()
+        # Whoever asks from now on may have recorded something that is not taken here.
+        questions, self._questions = self._questions, []
         if not self._is_open and self._timer() >= self._retry_at:
             self._open()
         elif self._problem is not None:
@@ -170,7 +172,7 @@ class Keeper:
             self._publish(events)
             self._write(events)
         self._write_arrived()
-        self._answer()
+        self._answer(questions)
         self._tidying = self._tidy()
 
     def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T | Exception:
@@ -210,7 +212,7 @@ class Keeper:
         if isinstance(batch, Exception):
             log.warning("%d events were not published: %s", len(events), batch)
         else:
-            self._shared.feed.publish(batch)
+            self._shared.publish(batch)
 
     def _write_arrived(self) -> None:
         if self._shared is None:
@@ -235,7 +237,7 @@ class Keeper:
                 self._back()
         if isinstance(changes, Exception):
             self.dropped += len(events)
-            self._missed = self._missed or offset is not None
+            self._missed = True  # of our own, too: it is not read when it comes back
             # A pause holds on all instances, also on one whose disk is full.
             self._tell([event for event in events if isinstance(event, Decided)])
             return
@@ -271,8 +273,7 @@ class Keeper:
             log.info("The journal is written again; %d events dropped", self.dropped)
             self._problem = None
 
-    def _answer(self) -> None:
-        questions, self._questions = self._questions, []
+    def _answer(self, questions: list[_Question]) -> None:
         for question, answer in questions:
             result: Any = JournalUnavailable(f"{self._problem}")
             if self._is_open:

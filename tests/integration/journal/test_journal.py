@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gevent import Greenlet
 
 from mspc.errors import JournalUnavailable
 from mspc.journal import gathering, reading
 from mspc.journal.base import Filter, Seen
-from mspc.journal.events import Event
+from mspc.journal.events import Decided, Event
 from mspc.journal.file import open_file
 from mspc.journal.journal import Journal
 from mspc.journal.keeper import RETRY_SECONDS
@@ -70,6 +71,26 @@ def test_each_answer_has_what_was_recorded_before(
     journals.clock.now = NOW + 60
     assert sum(journal.rates().attempts) == 2
     assert (journal.scope, journal.dropped, journal.problem()) == ("instance", 0, None)
+
+
+def test_an_answer_has_what_was_recorded_while_others_were_written(
+    journals: Journals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "CHUNK_EVENTS", 1)
+    journal = journals(tmp_path / "journal.db")
+    call = accepted()
+    asked: list[Greenlet[..., Seen | None]] = []
+
+    def between_two_transactions(event: Decided) -> None:
+        if event.kind == "paused":
+            journal.record(call)
+            asked.append(Greenlet.spawn(journal.call, call.id))
+
+    journal.listen(between_two_transactions)
+    record(journal, decided("paused", DESTINATION), decided("resumed", DESTINATION))
+    journal.tally()
+    (answer,) = asked
+    assert answer.get() is not None
 
 
 def test_only_the_owner_can_read_the_file(journals: Journals, tmp_path: Path) -> None:

@@ -69,3 +69,19 @@ def test_batches_are_written_together_up_to_the_last_offset() -> None:
         pass
     kept = sum(len(batch) for batches, _ in shared.take() for batch in batches)
     assert kept == gathering.MOST_BYTES
+
+
+def test_what_comes_back_is_not_read_again_but_has_its_place() -> None:
+    read: list[bytes] = []
+
+    def decode(batch: bytes) -> list[Event]:
+        read.append(batch)
+        return []
+
+    shared = Shared(NoFeed(), lambda _: b"", decode)
+    shared.publish(b"own")
+    shared.add(b"other", 4)
+    shared.add(b"own", 5)
+    ((batches, offset),) = shared.take()
+    shared.decoded(batches)
+    assert (read, offset) == ([b"other"], 5)
