@@ -5,7 +5,7 @@ of to a target. Broker first, then the spool's copy is let go.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -41,6 +41,8 @@ class Spool(Queue, Protocol):
 
 class SpooledQueue:
     """A broker that is never away, as far as put() is concerned."""
+
+    looks_up = False
 
     def __init__(self, broker: Broker, spool: Spool) -> None:
         self._broker = broker
@@ -83,6 +85,22 @@ class SpooledQueue:
         self._movers.kill()
         self._broker.close()
         self._spool.close()
+
+    def withdraw(self, ids: Sequence[str]) -> list[str]:
+        self._spool.withdraw(ids)
+        return self._broker.withdraw(ids)
+
+    def hurry(self, ids: Sequence[str]) -> list[str]:
+        return self._broker.hurry(ids)
+
+    def revive(self, ids: Sequence[str]) -> list[str]:
+        return self._broker.revive(ids)
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        return self._broker.forget(ids)
+
+    def payload(self, call_id: str) -> bytes | None:
+        return self._spool.payload(call_id)
 
     def connected(self) -> bool | None:
         return self._broker.connected()

@@ -1,7 +1,7 @@
 """The queue contract in memory: the double that unit tests use."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -30,6 +30,11 @@ class MemoryStore:
         self.dead.append((call, reason))
         self.died_at.append(time.time())
 
+    def unbury(self, calls: Sequence[Call]) -> None:
+        left = [place for place, (call, _) in enumerate(self.dead) if call not in calls]
+        self.dead = [self.dead[place] for place in left]
+        self.died_at = [self.died_at[place] for place in left]
+
     def add(self, call: Call, due: float = 0.0) -> int:
         self._last += 1
         self.rows[self._last] = (call, due)
@@ -39,10 +44,14 @@ class MemoryStore:
 class MemoryQueue:
     """Keeps the contract as long as the process lives.
 
+    It looks calls up, as the embedded queue does.
+
     Attributes:
         broken: why nothing works at the moment; empty when all does.
         refusing: why no calls are taken, though those stored are delivered.
     """
+
+    looks_up = True
 
     def __init__(
         self, store: MemoryStore | None = None, lanes: Lanes | None = None
@@ -52,8 +61,9 @@ class MemoryQueue:
         self.refusing = ""
         self._lanes = OneLane() if lanes is None else lanes
         self._waiting: WaitingWindow[MemoryDelivery] = WaitingWindow(
-            self._lanes.offer, time.monotonic
+            self._due, time.monotonic
         )
+        self._kept: dict[int, MemoryDelivery] = {}  # what was not lent
         self._open = False
         self._cancelled = Event()
 
@@ -75,6 +85,7 @@ class MemoryQueue:
             if delivery is None:
                 self._lanes.wait()
             elif not self._cancelled.is_set():
+                self._kept.pop(delivery.row, None)
                 yield delivery
 
     def cancel(self) -> None:
@@ -90,6 +101,29 @@ class MemoryQueue:
 
     def spooled(self) -> None: ...
 
+    def withdraw(self, ids: Sequence[str]) -> list[str]:
+        self._check()
+        return [self._take_back(row).id for row in self._rows(ids)]
+
+    def hurry(self, ids: Sequence[str]) -> list[str]:
+        self._check()
+        waiting = [row for row in self._rows(ids) if self.store.rows[row][1]]
+        return [self._put_again(self._take_back(row)) for row in waiting]
+
+    def revive(self, ids: Sequence[str]) -> list[str]:
+        return [
+            self._put_again(Call(call.payload, call.id, lane=call.lane))
+            for call in self._exhume(ids)
+        ]
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        return [call.id for call in self._exhume(ids)]
+
+    def payload(self, call_id: str) -> bytes | None:
+        self._check()
+        calls = [call for call, _ in (*self.store.rows.values(), *self.store.dead)]
+        return next((one.payload for one in calls if one.id == call_id), None)
+
     def problem(self) -> str | None:
         return self.refusing or self.delivery_problem()
 
@@ -103,16 +137,49 @@ class MemoryQueue:
         call, due = self.store.rows[row]
         call = replace(call, waited=bool(due))
         delivery = MemoryDelivery(self, row, call, self._lanes.of(call.lane))
+        self._kept[row] = delivery
         if due > time.time():
             self._waiting.hold(delivery, time.monotonic() + due - time.time())
         else:
             self._lanes.offer(delivery)
+
+    def _put_again(self, call: Call) -> str:
+        """Stores what is due now, however long it was to wait; its id."""
+        self.lend(self.store.add(call, time.time()))
+        return call.id
+
+    def _due(self, delivery: "MemoryDelivery") -> None:
+        if delivery.row in self._kept:  # it was not taken back
+            self._lanes.offer(delivery)
+
+    def _check(self) -> None:
+        problem = self.delivery_problem()
+        if problem is not None:
+            raise QueueUnavailable(problem)
+
+    def _rows(self, ids: Sequence[str]) -> list[int]:
+        """Those of open calls that are not lent."""
+        return [row for row in self._kept if self.store.rows[row][0].id in ids]
+
+    def _take_back(self, row: int) -> Call:
+        """Takes a call out of the store and the lanes."""
+        delivery = self._kept.pop(row)
+        if delivery in delivery.lane.ready:
+            delivery.lane.ready.remove(delivery)
+        return self.store.rows.pop(row)[0]
+
+    def _exhume(self, ids: Sequence[str]) -> list[Call]:
+        self._check()
+        found = [call for call, _ in self.store.dead if call.id in ids]
+        self.store.unbury(found)
+        return found
 
 
 class MemoryDelivery:
     """A row, lent out.
 
     Attributes:
+        row: in the store.
         alive: set it to False for a delivery whose channel is gone.
     """
 
@@ -120,7 +187,7 @@ class MemoryDelivery:
         self.call = call
         self.lane = lane
         self._queue = queue
-        self._row = row
+        self.row = row
         self._settled = False
         self.alive = True
 
@@ -149,4 +216,4 @@ class MemoryDelivery:
         if not self._settled:
             self._settled = True
             store()
-            self._queue.store.rows.pop(self._row, None)
+            self._queue.store.rows.pop(self.row, None)

@@ -18,7 +18,7 @@ from mspc.queues.amqp.consuming import Consuming
 from mspc.queues.amqp.delivery import AmqpDelivery
 from mspc.queues.amqp.moving import Moving
 from mspc.queues.amqp.sources import Source
-from mspc.queues.amqp.stock import MOST_OF_A_SUSPECT, Stock, Write, ours
+from mspc.queues.amqp.stock import MOST_OF_A_SUSPECT, Gone, Stock, Write, ours
 from mspc.queues.amqp.unmixing import Unmixing
 
 STOP_SECONDS = 2.0
@@ -27,16 +27,19 @@ STOP_SECONDS = 2.0
 class Aside:
     """The keeper of the calls of one AmqpQueue that are not ready."""
 
-    def __init__(self, write: Write, lanes: Lanes, names: Sequence[str]) -> None:
+    def __init__(
+        self, write: Write, lanes: Lanes, names: Sequence[str], gone: Gone
+    ) -> None:
         """
         Args:
             write: stores a call in the queue of that name, with its lane; returns when
                 it is confirmed, and raises QueueUnavailable when it is not.
             lanes: whose turn it is.
             names: of the buckets.
+            gone: whether a delivery was withdrawn, and is acknowledged.
         """
         self._lanes = lanes
-        self._stock = Stock(write, lanes, names)
+        self._stock = Stock(write, lanes, names, gone)
         self._unmixing = Unmixing(self._stock, lanes)
         self._parking = Moving("set aside")
         self._shut: set[Lane] = set()
@@ -106,6 +109,10 @@ class Aside:
             failed: called when it could not be stored: it is lent still.
         """
         self._parking.do(partial(self._park, delivery, failed))
+
+    def let_withdrawn_go(self) -> None:
+        """What is held of calls that were withdrawn."""
+        self._stock.let_withdrawn_go()
 
     def arrived(self, delivery: AmqpDelivery) -> None:
         """Something has come of a bucket. Never waits."""

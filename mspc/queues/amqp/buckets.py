@@ -8,7 +8,7 @@ a restart, has to look. So every number here is what we know; there may be more.
 import hashlib
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -112,6 +112,22 @@ class Bucket:
             del self.held[lane]
         lane.aside -= 1
         return delivery
+
+    def let_some_go(
+        self, unwanted: Callable[[AmqpDelivery], bool]
+    ) -> list[AmqpDelivery]:
+        """Those held that are, which are not held any more."""
+        gone = []
+        for lane, held in list(self.held.items()):
+            some = [one for one in held if unwanted(one)]
+            gone += some
+            lane.aside -= len(some)
+            left = deque(one for one in held if one not in some)
+            if left:
+                self.held[lane] = left
+            else:
+                del self.held[lane]
+        return gone
 
     def let_all_go(self) -> list[AmqpDelivery]:
         """All that is held; it is given back, and comes again."""

@@ -7,7 +7,7 @@ due next are held here, unacknowledged, until their time has come.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,12 +25,15 @@ from mspc.queues.amqp.aside import Aside
 from mspc.queues.amqp.channel import Message, PipelinedChannel
 from mspc.queues.amqp.confirms import Unroutable
 from mspc.queues.amqp.consuming import Consuming
+from mspc.queues.amqp.dead import DeadLetters
 from mspc.queues.amqp.delivery import AmqpDelivery
 from mspc.queues.amqp.diagnosis import PRECONDITION_FAILED
 from mspc.queues.amqp.ladder import HOLD_SECONDS, Ladder
 from mspc.queues.amqp.link import PATIENCE_SECONDS, Link
 from mspc.queues.amqp.sources import Consumer, Limits, Source
+from mspc.queues.amqp.stock import ours
 from mspc.queues.amqp.topology import Topology
+from mspc.queues.amqp.withdrawn import Withdrawn
 from mspc.queues.base import Delivery, unread
 from mspc.settings.config import AmqpConfig
 
@@ -50,6 +53,8 @@ PUBLISH_LINK_SECONDS = 20.0
 
 class AmqpQueue:
     """The queue contract on one or several RabbitMQ nodes."""
+
+    looks_up = False
 
     def __init__(
         self,
@@ -74,7 +79,14 @@ class AmqpQueue:
         self._consuming = Link("consume", config, self._set_up_consuming, self._arrived)
         self._lanes = OneLane() if lanes is None else lanes
         self._lane_of = lane_of
-        self._aside = Aside(self._set_aside, self._lanes, self._topology.asides)
+        self._withdrawn = Withdrawn()
+        self._aside = Aside(
+            self._set_aside,
+            self._lanes,
+            self._topology.asides,
+            self._withdrawn.let_go,
+        )
+        self._dead = DeadLetters(self._topology.dead, self._consuming, self._publishing)
         self._lanes.keeper = self._aside
         self._ladder = Ladder(self._topology, self.publish, self._make_ready)
         self._session: Consuming | None = None
@@ -128,6 +140,23 @@ class AmqpQueue:
         self._publishing.stop()
         self._consuming.stop()
 
+    def withdraw(self, ids: Sequence[str]) -> list[str]:
+        self._withdrawn.add(ids)
+        self._aside.let_withdrawn_go()
+        self._lanes.forget(lambda item: not self._withdrawn.let_go(ours(item)))
+        return list(ids)
+
+    def hurry(self, ids: Sequence[str]) -> list[str]:
+        return []
+
+    def revive(self, ids: Sequence[str]) -> list[str]:
+        return self._dead.settle(ids, self._revive)
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        return self._dead.settle(ids, lambda call: None)
+
+    def payload(self, call_id: str) -> None: ...
+
     def connected(self) -> bool:
         return self._publishing.up.is_set() and self._consuming.up.is_set()
 
@@ -177,6 +206,11 @@ class AmqpQueue:
     def give_back_later(self, delivery: "AmqpDelivery", delay: float) -> None:
         """Holds a delivery whose new copy could not be stored; then it comes again."""
         self._ladder.hold(delivery.give_back, min(delay, HOLD_SECONDS))
+
+    def _revive(self, call: Call) -> None:
+        self._withdrawn.discard(call.id)
+        # As one that has waited: a delay that it asks for is over.
+        self._ladder.put(Call(call.payload, call.id), 0.0)
 
     def _put(self, lane: Lane, call: Call, delay: float) -> None:
         if delay > 0:
@@ -274,6 +308,8 @@ class AmqpQueue:
 
     def _make_ready(self, delivery: AmqpDelivery) -> None:
         """It is due: it can be taken, or is set aside. Never waits."""
+        if self._withdrawn.let_go(delivery):
+            return
         # One place is its own already.
         if self._aside.fits(delivery.lane, delivery.source, -1):
             self._lanes.offer(delivery)

@@ -23,6 +23,7 @@ KEEP_A_PROBE_SECONDS = 60.0
 QUIET_SECONDS = 1.0
 
 Write = Callable[[str, Call, str], None]
+Gone = Callable[[AmqpDelivery], bool]
 
 
 class Stock:
@@ -36,14 +37,18 @@ class Stock:
         news: set when there is something to look at.
     """
 
-    def __init__(self, write: Write, lanes: Lanes, names: Sequence[str]) -> None:
+    def __init__(
+        self, write: Write, lanes: Lanes, names: Sequence[str], gone: Gone
+    ) -> None:
         """
         Args:
             write: stores a call in the queue of that name, with its lane; returns when
                 it is confirmed, and raises QueueUnavailable when it is not.
             lanes: whose turn it is.
             names: of the buckets.
+            gone: whether a delivery was withdrawn, and is acknowledged.
         """
+        self._gone = gone
         self.buckets = Buckets(names)
         self.consuming: Consuming | None = None
         self.to_look_at: set[Bucket] = set()
@@ -101,6 +106,8 @@ class Stock:
         bucket = self._bucket_of[source]
         bucket.came_at = time.monotonic()
         bucket.came(lane)
+        if self._gone(delivery):
+            return
         if self.room(lane) > 0:
             self._lanes.offer(delivery)
         else:
@@ -135,6 +142,12 @@ class Stock:
     def let_go(self, bucket: Bucket, lane: Lane) -> AmqpDelivery:
         """The first call of `lane` that is held, for whatever comes next."""
         return self._waited(bucket.let_go(lane))
+
+    def let_withdrawn_go(self) -> None:
+        """Those held that were withdrawn."""
+        for bucket in self.buckets:
+            for delivery in bucket.let_some_go(self._gone):
+                self._waited(delivery)
 
     def fetch(self, bucket: Bucket) -> None:
         """Something that is in it is wanted."""

@@ -24,7 +24,14 @@ from mspc.process.greenlets import Watched
 from mspc.process.lookout import Lookout
 from mspc.queues.sqlite.bulk import Bulk, Row
 from mspc.queues.sqlite.file import close_file, open_file, prepare
-from mspc.queues.sqlite.jobs import Job, caught, in_one_transaction, refusals, work
+from mspc.queues.sqlite.jobs import (
+    Job,
+    caught,
+    failure_of,
+    in_one_transaction,
+    refusals,
+    work,
+)
 from mspc.queues.sqlite.space import (
     disk_problem,
     free_in,
@@ -132,6 +139,7 @@ class Store:
         statements: Callable[[sqlite3.Connection], T],
         grows: int = 0,
         adds: int = 0,
+        counted: Callable[[T], int] | None = None,
     ) -> T:
         """Runs `statements` in a transaction; returns what they return, committed.
 
@@ -139,12 +147,13 @@ class Store:
             statements: called in the store's thread, with others in one transaction.
             grows: as for run_for().
             adds: the same.
+            counted: tells `adds` of what the statements return.
 
         Raises:
             QueueUnavailable: the transaction was rolled back.
             QueueFailed: the file cannot be trusted any more.
         """
-        return self._done(Job(statements, (), grows, adds))  # type: ignore[no-any-return]
+        return self._done(Job(statements, (), grows, adds, counted))  # type: ignore[no-any-return]
 
     def run_for(
         self,
@@ -299,19 +308,9 @@ class Store:
         return refusals(jobs, space.for_calls, nearly_full(self.path, space))
 
     def _rolled_back(self, db: sqlite3.Connection, exc: Exception) -> MspcError:
-        error: MspcError
-        code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in (
-            sqlite3.SQLITE_IOERR,
-            sqlite3.SQLITE_CORRUPT,
-            sqlite3.SQLITE_NOTADB,
-        ):
-            # After a failed fsync the kernel drops the dirty pages: what a later
-            # commit says of them would be a guess. A restart reads what is there.
-            error = self._failure = QueueFailed(f"{self.path} failed: {exc}")
-        else:
-            error = QueueUnavailable(f"{self.path}: {exc}")
-        error.__cause__ = exc
+        error = failure_of(self.path, exc)
+        if isinstance(error, QueueFailed):
+            self._failure = error
         try:
             if db.in_transaction:
                 db.execute("ROLLBACK")

@@ -60,6 +60,9 @@ class Owner(Protocol):
     def new_body(self) -> int:
         """A number that no body has had."""
 
+    def new_wait(self) -> int:
+        """A number that no row of `waiting` has had while we run."""
+
 
 class SqliteDelivery:
     """A row, lent out."""
@@ -105,7 +108,7 @@ class SqliteDelivery:
             if self.place.table == "waiting":
                 db.execute(sql.WAIT_AGAIN, row)
             else:
-                db.execute(sql.WAIT, row)
+                db.execute(sql.WAIT, (self._owner.new_wait(), *row))
                 self._delete_row(db)
             return due
 

@@ -10,7 +10,7 @@ from mspc.errors import ConfigError
 from mspc.queues.sqlite.space import PAGE_BYTES, wal_pages
 
 APPLICATION_ID = 0x6D737063  # "mspc"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 LOCK_WAIT_SECONDS = 1.0
 
 # What every table has of a call. CRC: NULL when nobody took one. LANE: whom it goes to,
@@ -32,6 +32,13 @@ CREATE TABLE IF NOT EXISTS bodies (
     payload BLOB NOT NULL CHECK (typeof(payload) = 'blob')
 )
 """
+# Whoever cancels or retries a call knows its id. New ids grow with time, so that these
+# are written at one end; with random ones each insert would touch a page of its own.
+_BY_ID = """
+CREATE INDEX IF NOT EXISTS calls_id ON calls (id);
+CREATE INDEX IF NOT EXISTS waiting_id ON waiting (id);
+CREATE INDEX IF NOT EXISTS dead_id ON dead (id)
+"""
 SCHEMA = f"""
 CREATE TABLE calls (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -51,6 +58,7 @@ CREATE TABLE dead (
     {_CALL}
 );
 {_BODIES};
+{_BY_ID};
 """
 
 
@@ -164,6 +172,8 @@ def _upgrade(db: sqlite3.Connection) -> list[str]:
             f"ALTER TABLE {table} ADD COLUMN lane TEXT"
             for table in ("calls", "waiting", "dead")
         ]
+    if version < 5:  # some seconds for a million calls
+        statements += _BY_ID.split(";")
     return statements
 
 

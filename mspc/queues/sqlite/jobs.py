@@ -3,11 +3,12 @@
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gevent.event import AsyncResult
 
-from mspc.errors import QueueUnavailable
+from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.queues.sqlite.bulk import Bulk, Row
 
 Statements = Callable[[sqlite3.Connection], Any]
@@ -22,12 +23,14 @@ class Job:
         also: rows for other bulks.
         grows: bytes that it adds; 0 for what is done on a full disk, too.
         adds: by how much it changes the number of calls.
+        counted: tells that of what its statements gave, when nobody knows before.
     """
 
     work: Statements | tuple[Bulk, Row]
     also: tuple[tuple[Bulk, Row], ...] = ()
     grows: int = 0
     adds: int = 0
+    counted: Callable[[Any], int] | None = None
     done: "AsyncResult[Any]" = field(default_factory=AsyncResult)
 
     def tell(self, stored: Callable[[int], None]) -> None:
@@ -84,12 +87,28 @@ def work(
                 bulks.setdefault(other, {})[~place] = row  # nobody asks its number
         else:
             results[place] = job.work(db)
+            if job.counted is not None:
+                job.adds = job.counted(results[place])
     for bulk, rows in bulks.items():
         numbers = bulk.run(db, list(rows.values()))
         for place, number in zip(rows, numbers, strict=True):
             if place >= 0:
                 results[place] = number
     return results
+
+
+def failure_of(path: Path, exc: Exception) -> MspcError:
+    """What a transaction that was not committed says of the file."""
+    error: MspcError
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        # After a failed fsync the kernel drops the dirty pages: what a later commit
+        # says of them would be a guess. A restart reads what is there.
+        error = QueueFailed(f"{path} failed: {exc}")
+    else:
+        error = QueueUnavailable(f"{path}: {exc}")
+    error.__cause__ = exc
+    return error
 
 
 def caught(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -7,14 +7,15 @@ and none of them is written anew to get there. Payloads beyond LARGEST_UNCOUNTED
 read when there is room for them; smaller ones pass them meanwhile.
 """
 
-from array import array
 from collections import deque
+from collections.abc import Set
 
 from gevent.event import Event
 
 from mspc.lanes.lane import Item, Lane
 from mspc.lanes.lanes import Lanes
 from mspc.queues.sqlite.delivery import Place, SqliteDelivery
+from mspc.queues.sqlite.keys import Keys
 from mspc.queues.sqlite.statements import LARGEST_UNCOUNTED
 
 # One call that is attempted takes some three times its payload: the payload itself, the
@@ -26,35 +27,6 @@ LARGE_PLACES = 1000
 READ_BYTES = 4 * 1024 * 1024  # in one transaction
 LANES_AT_ONCE = 16
 ROWS_AT_ONCE = 200
-
-
-class Keys:
-    """The rows of one lane that are not in memory, in the order of their turns."""
-
-    def __init__(self) -> None:
-        self._first: list[int] = []  # what was given back, in reverse
-        self._rest = array("q")
-        self._taken = 0  # of the rest
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._rest) - self._taken
-
-    def add(self, keys: list[int]) -> None:
-        self._rest.extend(keys)
-
-    def take(self, most: int) -> list[int]:
-        taken = [self._first.pop() for _ in range(min(most, len(self._first)))]
-        end = self._taken + most - len(taken)
-        taken += self._rest[self._taken : end]
-        self._taken = min(end, len(self._rest))
-        if self._taken * 2 > len(self._rest):
-            del self._rest[: self._taken]
-            self._taken = 0
-        return taken
-
-    def give_back(self, keys: list[int]) -> None:
-        """They were taken, and come first again."""
-        self._first.extend(reversed(keys))
 
 
 class Stock:
@@ -85,6 +57,7 @@ class Lending:
         self._hungry: dict[Lane, None] = {}
         self._starved: dict[Lane, None] = {}  # for want of room
         self._large: dict[Lane, None] = {}  # with large calls that are not read
+        self._held: dict[int, SqliteDelivery] = {}  # ready or lent, by Place.key
         self._small_held = 0
         self._large_held = 0
         lanes.keeper = self
@@ -174,6 +147,14 @@ class Lending:
         self._large_held -= place.size
         stock.large_held -= place.size
 
+    def large_gone(self, lane: Lane, place: Place) -> None:
+        """Its row was not there: what next_large() has counted does not count."""
+        stock = self._stock(lane)
+        self._large_held -= place.size
+        stock.large_held -= place.size
+        self._count(lane, stock)
+        self.hungry(lane)
+
     def read(self, lane: Lane, rows: list[SqliteDelivery | Place]) -> None:
         """What next_rows() gave: calls, or the places of those that are large."""
         stock = self._stock(lane)
@@ -192,6 +173,7 @@ class Lending:
     def read_large(self, delivery: SqliteDelivery) -> None:
         """What next_large() gave."""
         lane = delivery.lane
+        self._held[delivery.place.key] = delivery
         self._lanes.offer(delivery)
         self._count(lane, self._stock(lane))
 
@@ -204,6 +186,36 @@ class Lending:
                 self.hungry(lane)
         elif delivery.place.size > LARGEST_UNCOUNTED:
             self.news.set()
+
+    def lent(self, key: int) -> bool:
+        """Whether somebody has it who will settle it."""
+        delivery = self._held.get(key)
+        return delivery is not None and delivery not in delivery.lane.ready
+
+    def take_out(self, key: int) -> SqliteDelivery | None:
+        """What is ready and was not lent, which nobody gets now; None for no such.
+
+        It counts as held until it is settled() or put_back().
+        """
+        delivery = self._held.get(key)
+        if delivery is not None:
+            delivery.lane.ready.remove(delivery)
+        return delivery
+
+    def put_back(self, delivery: SqliteDelivery) -> None:
+        """What take_out() gave is ready again."""
+        self._lanes.offer(delivery)
+
+    def gone(self, lane: Lane, keys: Set[int]) -> None:
+        """Rows that were found() are not in the file any more."""
+        stock = self._stocks.get(lane)
+        if stock is not None:
+            large = {place.key for place in stock.large} & keys
+            if large:
+                stock.large = deque(one for one in stock.large if one.key not in large)
+            stock.keys.remove(keys - large)
+            self._count(lane, stock)
+        self.hungry(lane)  # what was ready may be gone, too
 
     def _probing(self, lane: Lane) -> bool:
         return not lane.paused and len(lane.ready) <= 1
@@ -230,6 +242,7 @@ class Lending:
         return held + size <= left or (not held and size <= left) or left == LARGE_BYTES
 
     def _hold(self, delivery: SqliteDelivery) -> None:
+        self._held[delivery.place.key] = delivery
         size = delivery.place.size
         if size <= LARGEST_UNCOUNTED:
             self._small_held += size
@@ -240,6 +253,8 @@ class Lending:
     def _let_go(self, item: Item) -> Place:
         assert isinstance(item, SqliteDelivery)  # noqa: S101 - nothing else is offered
         place = item.place
+        if self._held.get(place.key) is item:
+            del self._held[place.key]
         if place.size <= LARGEST_UNCOUNTED:
             self._small_held -= place.size
             return place

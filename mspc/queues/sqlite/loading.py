@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import gevent
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 
 from mspc.calls.call import Call
 from mspc.errors import QueueFailed, QueueUnavailable
@@ -21,7 +22,8 @@ from mspc.lanes.lanes import Lanes
 from mspc.queues.sqlite import statements as sql
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.delivery import Owner, Place, SqliteDelivery, table_of
-from mspc.queues.sqlite.lending import Keys, Lending
+from mspc.queues.sqlite.keys import Keys
+from mspc.queues.sqlite.lending import Lending
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,11 @@ Row = tuple[
 
 
 class Loading:
-    """What is found in the file, and read when its lane asks for it."""
+    """What is found in the file, and read when its lane asks for it.
+
+    Attributes:
+        still: whoever has it knows that nothing is being found or read.
+    """
 
     def __init__(
         self,
@@ -66,6 +72,7 @@ class Loading:
         self._lane_of = lane_of
         self._now = now
         self._wake_at = wake_at
+        self.still = BoundedSemaphore(1)
         self._stopping = Event()
         # Rows are found in key order, so a key is all that tells what was found. New
         # ones are told by who puts them; the others were there at the start.
@@ -84,6 +91,18 @@ class Loading:
         self._due = True
         self._lending.news.set()
 
+    def has_found(self, table: str, seq: int, due: int) -> bool:
+        """Whether a row was found already, or told by whoever put it.
+
+        Args:
+            table: `calls` or `waiting`.
+            seq: its row there.
+            due: when it is due, Unix milliseconds; of those that wait.
+        """
+        if table == "waiting":
+            return (due, seq) <= self._found_due
+        return seq <= self._found_new or seq > self._last_new
+
     def stop(self) -> None:
         self._stopping.set()
         self._lending.news.set()
@@ -94,8 +113,9 @@ class Loading:
         while not self._stopping.is_set():
             self._lending.news.clear()  # before the look: what comes after rings again
             try:
-                if self._look():
-                    self._lending.news.set()  # there may be more
+                with self.still:
+                    if self._look():
+                        self._lending.news.set()  # there may be more
             except QueueFailed:
                 return  # the store has said so; the service stops
             except QueueUnavailable as exc:
@@ -206,7 +226,9 @@ class Loading:
                 self._lending.large_not_read(lane, place)
             raise
         for (lane, place), row in zip(wanted, rows, strict=True):
-            if row is not None:
+            if row is None:
+                self._lending.large_gone(lane, place)
+            else:
                 self._lending.read_large(self._delivery(place, row, lane))
         return True
 

@@ -11,7 +11,7 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,7 @@ from mspc.queues.sqlite.delivery import (
     fields,
     lane_of_row,
 )
+from mspc.queues.sqlite.finding import Finding
 from mspc.queues.sqlite.lending import Lending
 from mspc.queues.sqlite.loading import Loading
 from mspc.queues.sqlite.tidying import Tidying
@@ -43,10 +44,14 @@ from mspc.settings.config import SqliteConfig
 log = logging.getLogger(__name__)
 
 SETTLE_AGAIN_SECONDS = 1.0
+# Longer than what is made due now is from being due.
+AT_ONCE_SECONDS = 0.005
 
 
 class SqliteQueue:
     """The queue contract on one file."""
+
+    looks_up = True
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class SqliteQueue:
         self._lane_of = lane_of
         self._lending = Lending(self._lanes)
         self._bodies = itertools.count(1)
+        self._waits = itertools.count(1)
         self._orphans: list[int] = []
         self._cancelled = False
         self._closing = Event()
@@ -81,6 +87,9 @@ class SqliteQueue:
             lambda due: self._alarm.set(due),
         )
         self._alarm = Alarm(self._loading.look_for_due, self._now)
+        self._finding = Finding(
+            self._store, self, self._loading, self._lending, self._lanes.of
+        )
         self._loader = Watched(f"reading of {config.path}", self._loading.run)
 
     def start(self, on_failure: Callable[[MspcError], None]) -> None:
@@ -94,6 +103,7 @@ class SqliteQueue:
         new, waiting, dead = db.execute(sql.COUNTS).fetchone()
         self._store.calls = new + waiting
         self._loading.start_at(db.execute(sql.LAST_NEW).fetchone()[0])
+        self._waits = itertools.count(db.execute(sql.LAST_WAITING).fetchone()[0] + 1)
         last = db.execute(sql.LAST_BODY).fetchone()
         if last is not None:
             self._bodies = itertools.count(last[0] + 1)
@@ -121,11 +131,12 @@ class SqliteQueue:
         def found(seq: int) -> None:
             self._lending.found(lane, [seq])
 
-        grown = {"grows": size, "adds": 1}
         if delay > 0:
-            self._put_waiting(row, also, grown, delay)
+            self._put_waiting(row, also, size, delay)
             return
-        seq = self._store.run_for(sql.PUT, row, *also, **grown, if_left=found)
+        seq = self._store.run_for(
+            sql.PUT, row, *also, grows=size, adds=1, if_left=found
+        )
         place = Place("calls", seq, size, body)
         self._lending.add(SqliteDelivery(self, place, call, lane))
 
@@ -133,7 +144,7 @@ class SqliteQueue:
         self,
         row: Row,
         also: tuple[tuple[Bulk, Row], ...],
-        grown: dict[str, int],
+        size: int,
         delay: float,
     ) -> None:
         milliseconds = math.ceil(delay * 1000)
@@ -142,11 +153,11 @@ class SqliteQueue:
             for statement, body in also:
                 statement.run(db, [body])
             due = self.due_in(milliseconds)
-            db.execute(sql.PUT_WAITING, (due, milliseconds, *row))
+            sql.PUT_WAITING.run(db, [(self.new_wait(), due, milliseconds, *row)])
             return due
 
         try:
-            self._store.run(store, **grown)
+            self._store.run(store, grows=size, adds=1)
         finally:  # also when whoever waits for the commit was ended meanwhile
             if not self._cancelled:
                 self._alarm.set(self._now() + delay)
@@ -178,6 +189,27 @@ class SqliteQueue:
 
     def spooled(self) -> None: ...
 
+    def withdraw(self, ids: Sequence[str]) -> list[str]:
+        return self._finding.withdraw(ids)
+
+    def hurry(self, ids: Sequence[str]) -> list[str]:
+        try:
+            return self._finding.hurry(ids)
+        finally:  # also when whoever waits for the commit was ended meanwhile
+            self._look_soon()
+
+    def revive(self, ids: Sequence[str]) -> list[str]:
+        try:
+            return self._finding.revive(ids)
+        finally:
+            self._look_soon()
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        return self._finding.forget(ids)
+
+    def payload(self, call_id: str) -> bytes | None:
+        return self._finding.payload(call_id)
+
     def problem(self) -> str | None:
         return self._store.problem() or self._loader.problem()
 
@@ -187,6 +219,11 @@ class SqliteQueue:
     def size(self) -> int:
         """Calls stored and not settled yet, the waiting ones included."""
         return self._store.calls
+
+    def _look_soon(self) -> None:
+        """What has just become due is found then."""
+        if not self._cancelled:
+            self._alarm.set(self._now() + AT_ONCE_SECONDS)
 
     def _now(self) -> float:
         return self._started + time.monotonic()
@@ -226,6 +263,9 @@ class SqliteQueue:
 
     def new_body(self) -> int:
         return next(self._bodies)
+
+    def new_wait(self) -> int:
+        return next(self._waits)
 
     def _settle(self, delivery: SqliteDelivery, store: Callable[[], Any]) -> Any:
         try:

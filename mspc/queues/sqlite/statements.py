@@ -18,13 +18,16 @@ _LONGEST_REFERENCE = len(_MARK) + 19  # digits of the largest number
 
 CALL = "id, accepted_at, attempts, last_error, payload, crc, lane"
 PUT = Bulk(f"INSERT INTO calls ({CALL}) VALUES ", "(?, ?, ?, ?, ?, ?, ?)")
-PUT_WAITING = (
-    f"INSERT INTO waiting (due, delay, {CALL}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# `seq` is told, for SQLite gives a number again when its row is gone: whoever knows a
+# row of `waiting` that was taken out meanwhile must not find another one there.
+PUT_WAITING = Bulk(
+    f"INSERT INTO waiting (seq, due, delay, {CALL}) VALUES ",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 )
 PUT_BODY = Bulk("INSERT INTO bodies (body, payload) VALUES ", "(?, ?)")
 DELETE = {
     table: Bulk(f"DELETE FROM {table} WHERE seq IN (", "?", ")")
-    for table in ("calls", "waiting")
+    for table in ("calls", "waiting", "dead")
 }
 DELETE_BODY = Bulk("DELETE FROM bodies WHERE body IN (", "?", ")")
 
@@ -67,10 +70,39 @@ LOAD_ONE = {
     " WHERE r.seq = ?"
     for table in ("calls", "waiting")
 }
+# Rows by the ids of their calls; the last two are when it is due and why it died.
+FIND = {
+    table: Bulk(
+        f"SELECT r.seq, r.id, b.body, {_SIZE}, r.lane, {more} FROM {table} {_WITH_BODY}"
+        " WHERE r.id IN (",
+        "?",
+        ")",
+    )
+    for table, more in {
+        "calls": "0, ''",
+        "waiting": "r.due, ''",
+        "dead": "0, r.reason",
+    }.items()
+}
+# All of some rows, whatever their size.
+LOAD_ALL = {
+    table: Bulk(
+        f"SELECT {_ROW}, coalesce(b.payload, r.payload) FROM {table} {_WITH_BODY}"
+        " WHERE r.seq IN (",
+        "?",
+        ")",
+    )
+    for table in ("calls", "waiting", "dead")
+}
+STILL_THERE = {
+    table: Bulk(f"SELECT seq FROM {table} WHERE seq IN (", "?", ")")
+    for table in ("calls", "waiting", "dead")
+}
+LAST_WAITING = "SELECT coalesce(max(seq), 0) FROM waiting"
 NEXT_DUE = "SELECT min(due) FROM waiting WHERE due > ?"
 WAIT = (
-    f"INSERT INTO waiting (due, delay, {CALL})"
-    " SELECT ?, ?, id, accepted_at, ?, ?, payload, ?, ? FROM calls WHERE seq = ?"
+    f"INSERT INTO waiting (seq, due, delay, {CALL})"
+    " SELECT ?, ?, ?, id, accepted_at, ?, ?, payload, ?, ? FROM calls WHERE seq = ?"
 )
 WAIT_AGAIN = (
     "UPDATE waiting SET due = ?, delay = ?, attempts = ?, last_error = ?, crc = ?,"
@@ -113,6 +145,15 @@ ORPHANS = (
 def reference(body: int) -> bytes:
     """What the row of a call has whose payload is the body of this number."""
     return _MARK + str(body).encode()
+
+
+def hurry(due: int, delay: int) -> Bulk:
+    """Lets rows of `waiting` be due then, that are due later; `delay` as they have it.
+
+    Both in milliseconds.
+    """
+    head = f"UPDATE waiting SET due = {due}, delay = {delay} WHERE due > {due}"
+    return Bulk(f"{head} AND seq IN (", "?", ")")
 
 
 def needs_body(payload: bytes) -> bool:

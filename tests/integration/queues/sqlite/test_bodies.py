@@ -78,7 +78,7 @@ def test_a_file_of_an_older_layout_is_brought_up_to_date(
         opened = open_at(path)
         opened.close()
         assert path.stat().st_size < size + 10 * PAGE_BYTES
-        assert rows(path, "PRAGMA user_version") == [(4,)]
+        assert rows(path, "PRAGMA user_version") == [(5,)]
         assert rows(path, "PRAGMA quick_check") == [("ok",)]
     opened = open_at(path)
     amounts = []

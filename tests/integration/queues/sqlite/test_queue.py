@@ -274,7 +274,7 @@ def test_a_file_of_the_first_layout_is_brought_up_to_date(path: Path) -> None:
         lent = {opened.take().call.payload for _ in range(2)}
         assert lent == {b"failed", b"new"}
         opened.close()
-    assert _run(path, "PRAGMA user_version") == [(4,)]
+    assert _run(path, "PRAGMA user_version") == [(5,)]
 
 
 def test_a_write_error_ends_the_process_and_loses_nothing(
