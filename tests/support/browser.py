@@ -134,7 +134,8 @@ class Browser:
         """What axe-core finds serious about the page."""
         self.driver.execute_script(AXE.read_text())
         found = self.driver.execute_async_script(
-            "const done = arguments[0]; axe.run().then((found) => done(found.violations))"
+            "const done = arguments[0];"
+            "axe.run().then((found) => done(found.violations))"
         )
         return [
             f"{one['id']}: {one['help']} ({one['nodes'][0]['html']})"
