@@ -167,6 +167,8 @@ _ONE_SERVICE = ("exec", "run")
 def compose_services(command: str) -> set[str]:
     """The services that a `docker compose` command names."""
     words = command.split()[2:]
+    if words[0] == "--profile":
+        words = words[2:]
     verb, rest = words[0], words[1:]
     names: list[str] = []
     while rest:
@@ -183,6 +185,7 @@ def compose_services(command: str) -> set[str]:
 def test_the_services_of_a_command_are_found() -> None:
     for command, services in {
         "docker compose up -d --build": set[str](),
+        "docker compose --profile monitoring up -d": set[str](),
         "docker compose logs -f app": {"app"},
         "docker compose exec -T queue rabbitmqctl purge_queue x": {"queue"},
         "docker compose run --rm -T --entrypoint sh queue -c 'a b'": {"queue"},
