@@ -217,8 +217,9 @@ class Feed(Protocol):
         """Begins to read; connects again by itself.
 
         Args:
-            arrived: is told each batch and its offset, in a reader greenlet; does not
-                wait. A batch may come twice.
+            arrived: is told each batch and its offset, in a reader greenlet of its own;
+                may wait, and then what follows stays where it is. A batch may come
+                twice.
             after: the last offset that was applied; None for from the first.
         """
 

@@ -7,6 +7,7 @@ forgotten. Whoever asks waits for an answer, and only so long; nobody else waits
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import gevent
@@ -81,6 +82,7 @@ class Keeper:
         self._work = Flag()
         self._asked = Flag()
         self._tried = Flag()  # to open the file
+        self._room = Flag()  # for what the feed brings
         self._stopping = False
         self._closed = False
         self._is_open = False
@@ -103,6 +105,7 @@ class Keeper:
         self._stopping = True
         self._work.set()
         self._asked.set()
+        self._room.set()
         if not self._tried.is_set():
             self._store.interrupt()
         self._watched.stop(PATIENCE_SECONDS)
@@ -193,17 +196,21 @@ class Keeper:
         self.counters, self.last_at = opened.counters, opened.last_at
         if self._shared is not None and not self._reading:
             self._reading = True
-            self._shared.feed.start(self._arrived, opened.offset)
+            arrived = partial(self._arrived, self._shared)
+            self._shared.feed.start(arrived, opened.offset)
         elif opened.offset is None:
             self._missed = True
         self._write(())
 
-    def _arrived(self, batch: bytes, offset: int) -> None:
-        if self._shared is not None and self._shared.add(batch, offset):
-            self._work.set()
-        else:
-            self.dropped += 1
-            self._missed = True
+    def _arrived(self, shared: Shared, batch: bytes, offset: int) -> None:
+        """Waits for room, and RabbitMQ keeps what follows: a new instance reads all."""
+        while not self._stopping and not shared.add(batch, offset):
+            self._room.clear()
+            if not self._room.wait(PATIENCE_SECONDS):
+                self.dropped += 1
+                self._missed = True
+                return
+        self._work.set()
 
     def _publish(self, events: list[Event]) -> None:
         if self._shared is None:
@@ -218,6 +225,7 @@ class Keeper:
         if self._shared is None:
             return
         for batches, offset in self._shared.take():
+            self._room.set()
             events = self._in_thread(self._shared.decoded, batches)
             if isinstance(events, Exception):
                 self.dropped += len(batches)

@@ -4,12 +4,17 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import gevent
+import pytest
+
+from mspc.journal import gathering
 from mspc.journal.events import Decided
 from mspc.journal.gathering import Shared
 from mspc.journal.journal import Journal
 from mspc.journal.keeper import RETRY_SECONDS
 from tests.integration.journal.conftest import Journals
 from tests.support.happened import DESTINATION, NOW, accepted, decided, died, failed
+from tests.support.waiting import eventually
 
 
 class Stream:
@@ -196,3 +201,24 @@ def test_a_pause_is_heard_although_nothing_can_be_written(
     other.stop()
     one.tally()
     assert heard == [paused, paused]
+
+
+def test_a_new_instance_reads_all_however_much_it_is(
+    journals: Journals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than there is room for at once: the reader waits, nothing is left out."""
+    monkeypatch.setattr(gathering, "MOST_EVENTS", 3)
+    stream = Stream()
+    calls = [accepted(number, NOW + number) for number in range(20)]
+    stream.batches = [pickle.dumps([call]) for call in calls]
+
+    class InItsOwnGreenlet(Reader):
+        def start(
+            self, arrived: Callable[[bytes, int], None], after: int | None
+        ) -> None:
+            gevent.spawn(super().start, arrived, after)
+
+    reader = InItsOwnGreenlet(stream)
+    new = journals(tmp_path / "new.db", Shared(reader, pickle.dumps, pickle.loads))
+    eventually(lambda: new.tally().states == {"queued": len(calls)})
+    assert new.dropped == 0
