@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mspc.api.accepting import Acceptance
+from mspc.calls.requests import Requests
 from mspc.journal.base import Recorder
 from mspc.journal.gathering import Shared
 from mspc.journal.journal import Journal
@@ -19,6 +20,7 @@ from mspc.queues.base import Queue
 from mspc.serving.server import Server
 from mspc.settings.config import Config, HttpConfig, SqliteConfig
 from mspc.steering.base import Standing, Steering
+from mspc.steering.missed import Missed
 from mspc.steering.operator import Operator
 
 if TYPE_CHECKING:
@@ -47,6 +49,13 @@ def open_steering(
 ) -> Operator:
     instance = identity_of(config.journal.path.parent)
     return Operator(queue, lanes, journal, journal, journal.listen, in_flight, instance)
+
+
+def open_missed(
+    queue: Queue, journal: Journal | NoJournal, requests: Requests
+) -> Missed:
+    """What tells the journal of calls that it lost in a crash."""
+    return Missed(queue, journal, journal.last_at, requests.read)
 
 
 @dataclass(frozen=True, slots=True)

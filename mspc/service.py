@@ -22,6 +22,7 @@ from mspc.operators import (
     open_counting,
     open_door,
     open_journal,
+    open_missed,
     open_steering,
     recorder_of,
 )
@@ -70,6 +71,7 @@ class Service:
         self._steering = open_steering(
             config, self._queue, self._lanes, self._journal, self._consumers.in_flight
         )
+        self._missed = open_missed(self._queue, self._journal, requests)
         acceptance = Acceptance(
             self._queue,
             config.forward.networks,
@@ -149,6 +151,7 @@ class Service:
         self._journal.start()
         self._queue.start(self._fail)
         self._steering.start()  # what is paused is so before a call is made
+        self._missed.start()
         self._forwarder.start()
         self._consumers.start()
         if self._counting is not None:
@@ -167,6 +170,7 @@ class Service:
             self._door.stop(DOOR_STOP_SECONDS)
         if self._counting is not None:
             self._counting.stop()
+        self._missed.stop()
         self._steering.stop()
         self._consumers.stop(max(0.0, deadline - time.monotonic()))
         self._forwarder.close()

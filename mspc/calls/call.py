@@ -30,6 +30,11 @@ def new_call_id() -> str:
     return f"{number | 2 << 62 | (chance & (1 << 62) - 1):032x}"
 
 
+def first_call_id(at: float) -> str:
+    """The lowest of the ids that new_call_id() makes at that moment, Unix seconds."""
+    return f"{int(at * 1000) << 80:032x}"
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A call as the queues store it.

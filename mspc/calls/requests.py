@@ -28,7 +28,7 @@ class Requests:
         Raises:
             BadRequest: it is no call.
         """
-        return self._accepted.take(call) or self._read(call)
+        return self._accepted.take(call) or self.read(call)
 
     def lane_of(self, call: Call) -> str:
         """Whom `call` goes to; what had to be read for it is remembered."""
@@ -36,13 +36,18 @@ class Requests:
         if known is not None:
             return known.lane
         try:
-            request = self._read(call)
+            request = self.read(call)
         except BadRequest:
             return UNREADABLE
         self._accepted.remember(call, request)
         return request.lane
 
-    def _read(self, call: Call) -> Request:
+    def read(self, call: Call) -> Request:
+        """What `call` asks for, read from its payload.
+
+        Raises:
+            BadRequest: it is no call.
+        """
         try:
             return validation.parse(call.payload, self._networks)
         except BadRequest as refused:

@@ -11,6 +11,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mspc.calls.call import Call
 from mspc.queues.base import Delivery
@@ -64,14 +65,38 @@ class Attempt:
         return [copy for copy in left if copy.alive]  # the others come again
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What is known of a call that was attempted.
+
+    Attributes:
+        below: copies that have failed less often are done with.
+        since: when that was, by the clock.
+        accepted_at: the call's.
+    """
+
+    below: float
+    since: float
+    accepted_at: float
+
+    def covers(self, call: Call) -> bool:
+        """Whether `call` is such a copy.
+
+        A dead letter that is made again begins anew, under its old id: it has waited,
+        and was accepted later. Whether it has waited counts too, since messages of
+        other producers do not say when they were accepted: each copy was just now.
+        """
+        begins_anew = call.waited and call.accepted_at > self.accepted_at
+        return call.attempts < self.below and not begins_anew
+
+
 class InFlight:
     """Tells repeated deliveries from new ones."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._attempts: dict[Key, Attempt] = {}
-        # Copies that have failed less often are done with, and since when.
-        self._done: OrderedDict[Key, tuple[float, float]] = OrderedDict()
+        self._done: OrderedDict[Key, _Done] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._attempts)
@@ -83,7 +108,8 @@ class InFlight:
     def begin(self, delivery: Delivery) -> Attempt | None:
         """A new attempt; None when `delivery` repeats a call and is taken care of."""
         key = _key(delivery.call)
-        if delivery.call.attempts < self._done_below(key):
+        done = self._known(key)
+        if done is not None and done.covers(delivery.call):
             delivery.ack()
             return None
         running = self._attempts.get(key)
@@ -95,7 +121,7 @@ class InFlight:
 
     def succeeded(self, attempt: Attempt) -> None:
         """Remembers that the call was answered 2xx, before its ack is on its way."""
-        self._remember(attempt.key, math.inf)
+        self._remember(attempt, math.inf)
 
     def stored(self, attempt: Attempt) -> None:
         """Remembers that a copy waits that has failed once more: others are too many.
@@ -103,23 +129,24 @@ class InFlight:
         Of a call that was moved just before a crash there are two, and the second one
         would be made without waiting for the delay that the first one has earned.
         """
-        self._remember(attempt.key, attempt.failed_before + 1)
+        self._remember(attempt, attempt.failed_before + 1)
 
     def end(self, attempt: Attempt) -> None:
         """From here on another delivery of the call is a new attempt."""
         self._attempts.pop(attempt.key, None)
 
-    def _remember(self, key: Key, below: float) -> None:
-        self._done[key] = below, self._clock()
-        self._done.move_to_end(key)
+    def _remember(self, attempt: Attempt, below: float) -> None:
+        accepted_at = attempt.delivery.call.accepted_at
+        self._done[attempt.key] = _Done(below, self._clock(), accepted_at)
+        self._done.move_to_end(attempt.key)
         if len(self._done) > REMEMBERED_CALLS:
             self._done.popitem(last=False)
 
-    def _done_below(self, key: Key) -> float:
+    def _known(self, key: Key) -> _Done | None:
         found = self._done.get(key)
-        if found is None or self._clock() - found[1] > REMEMBERED_SECONDS:
-            return 0
-        return found[0]
+        if found is None or self._clock() - found.since > REMEMBERED_SECONDS:
+            return None
+        return found
 
 
 def _key(call: Call) -> Key:

@@ -133,6 +133,17 @@ class Queue(Protocol):
         cannot be looked up.
         """
 
+    def recent(self, since: float) -> Iterator[list[Call]]:
+        """Open calls that were accepted since then, some at a time; read as they are
+        asked for. None where none can be looked up.
+
+        Args:
+            since: Unix seconds, as their ids tell it; 0 for all of them.
+
+        Raises:
+            QueueUnavailable: they cannot be read.
+        """
+
     def connected(self) -> bool | None:
         """Whether the broker is there; None for a queue without one."""
 

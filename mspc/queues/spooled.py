@@ -102,6 +102,9 @@ class SpooledQueue:
     def payload(self, call_id: str) -> bytes | None:
         return self._spool.payload(call_id)
 
+    def recent(self, since: float) -> Iterator[list[Call]]:
+        return self._broker.recent(since)
+
     def connected(self) -> bool | None:
         return self._broker.connected()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gevent.pool import Pool
 
-from mspc.calls.call import Call
+from mspc.calls.call import Call, first_call_id
 from mspc.errors import QueueUnavailable
 from mspc.lanes.lanes import Lanes
 from mspc.queues.base import Queue
@@ -353,3 +353,25 @@ def test_a_closed_queue_says_so(make: Make, lanes: Lanes) -> None:
     for verb in verbs:
         with pytest.raises(QueueUnavailable):
             verb([NOBODY])
+
+
+# ---- recent
+
+
+@SIZES
+def test_recent_calls_are_those_that_are_open(
+    opened: Opened, queue: Queue, lanes: Lanes, size: int
+) -> None:
+    dead = buried(opened, 1, size)
+    late = waiting(opened, 60, size)
+    lanes.pause(LANE)
+    calls = stored(opened, 60, size)
+    old = Call(b"x" * size, first_call_id(time.time() - 60), lane=LANE)
+    queue.put(old)
+    expected = {late.id, *(call.id for call in calls)} if queue.looks_up else set()
+    found = [call for some in queue.recent(time.time() - 30) for call in some]
+    assert {call.id for call in found} == expected
+    assert {len(call.payload) for call in found} <= {size}
+    assert dead[0].id not in expected
+    everything = {call.id for some in queue.recent(0.0) for call in some}
+    assert everything == (expected | {old.id} if queue.looks_up else set())

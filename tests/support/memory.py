@@ -8,7 +8,7 @@ from typing import Any
 
 from gevent.event import Event
 
-from mspc.calls.call import Call
+from mspc.calls.call import Call, first_call_id
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
@@ -123,6 +123,12 @@ class MemoryQueue:
         self._check()
         calls = [call for call, _ in (*self.store.rows.values(), *self.store.dead)]
         return next((one.payload for one in calls if one.id == call_id), None)
+
+    def recent(self, since: float) -> Iterator[list[Call]]:
+        self._check()
+        first = first_call_id(since) if since > 0 else ""
+        calls = [call for call, _ in self.store.rows.values() if call.id > first]
+        yield from ([call] for call in calls)
 
     def problem(self) -> str | None:
         return self.refusing or self.delivery_problem()

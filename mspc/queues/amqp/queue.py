@@ -81,10 +81,7 @@ class AmqpQueue:
         self._lane_of = lane_of
         self._withdrawn = Withdrawn()
         self._aside = Aside(
-            self._set_aside,
-            self._lanes,
-            self._topology.asides,
-            self._withdrawn.let_go,
+            self._set_aside, self._lanes, self._topology.asides, self._withdrawn.let_go
         )
         self._dead = DeadLetters(self._topology.dead, self._consuming, self._publishing)
         self._lanes.keeper = self._aside
@@ -156,6 +153,9 @@ class AmqpQueue:
         return self._dead.settle(ids, lambda call: None)
 
     def payload(self, call_id: str) -> None: ...
+
+    def recent(self, since: float) -> Iterator[list[Call]]:
+        return iter(())
 
     def connected(self) -> bool:
         return self._publishing.up.is_set() and self._consuming.up.is_set()

@@ -14,7 +14,7 @@ from functools import partial
 
 import gevent
 
-from mspc.calls.call import Call
+from mspc.calls.call import Call, first_call_id
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.queues.sqlite import statements as sql
@@ -31,6 +31,9 @@ AT_ONCE = 200
 BYTES_AT_ONCE = 1024 * 1024  # of payloads; one alone may be larger
 # Between now and when it is due what is made due now.
 DELAY_MILLISECONDS = 1
+# Ids of other producers tell no time: most of them are from long after now.
+FUTURE_SECONDS = 3600.0
+LAST_ID = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,16 @@ class Finding:
             for _, call in self._store.run(partial(_intact, [row])):
                 return call.payload
         return None
+
+    def recent(self, since: float) -> Iterator[list[Call]]:
+        last = first_call_id(time.time() + FUTURE_SECONDS) if since > 0 else LAST_ID
+        for table in ("calls", "waiting"):
+            after = first_call_id(since) if since > 0 else ""
+            while rows := self._store.run(partial(_recent, table, after, last)):
+                for some in _in_steps(rows):
+                    intact = self._store.run(partial(_intact, some))
+                    yield [call for _, call in intact]
+                after = rows[-1].id
 
     def _find(self, ids: Sequence[str], *tables: str) -> list[Found]:
         return self._store.run(partial(_find, ids, tables))
@@ -228,6 +241,12 @@ def _find(
         for table in tables
         for row in sql.FIND[table].fetch(db, wanted)
     ]
+
+
+def _recent(table: str, after: str, last: str, db: sqlite3.Connection) -> list[Found]:
+    """The next ones by their ids, both ends exclusive."""
+    rows = db.execute(sql.RECENT[table], (after, last))
+    return [Found(table, *row) for row in rows]
 
 
 def _intact(rows: Sequence[Found], db: sqlite3.Connection) -> list[tuple[Found, Call]]:

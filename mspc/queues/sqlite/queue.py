@@ -210,6 +210,9 @@ class SqliteQueue:
     def payload(self, call_id: str) -> bytes | None:
         return self._finding.payload(call_id)
 
+    def recent(self, since: float) -> Iterator[list[Call]]:
+        return self._finding.recent(since)
+
     def problem(self) -> str | None:
         return self._store.problem() or self._loader.problem()
 

@@ -84,6 +84,13 @@ FIND = {
         "dead": "0, r.reason",
     }.items()
 }
+# Rows in the order of their ids, as FIND has them.
+RECENT_ROWS = 50
+RECENT = {
+    table: f"SELECT r.seq, r.id, b.body, {_SIZE}, r.lane, {due}, '' FROM {table}"
+    f" {_WITH_BODY} WHERE r.id > ? AND r.id < ? ORDER BY r.id LIMIT {RECENT_ROWS}"
+    for table, due in {"calls": "0", "waiting": "r.due"}.items()
+}
 # All of some rows, whatever their size.
 LOAD_ALL = {
     table: Bulk(

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import gevent
 import pytest
@@ -152,6 +153,37 @@ class TestMemory:
         assert again.acked
         assert in_flight.begin(waiting) is not None
         assert not waiting.acked
+
+    def test_a_dead_letter_that_is_made_again_begins_anew(
+        self, in_flight: InFlight
+    ) -> None:
+        """It has its old id, and no attempts."""
+        call = Call(PAYLOAD, accepted_at=100.0)
+        for attempts in range(3):
+            delivered = replace(call, attempts=attempts, waited=attempts > 0)
+            attempt = in_flight.begin(Lent(delivered))
+            assert attempt is not None
+            if attempts < 2:  # the last one made it a dead letter
+                in_flight.stored(attempt)
+            in_flight.end(attempt)
+        revived = Lent(replace(call, accepted_at=100.001, waited=True))
+        attempt = in_flight.begin(revived)
+        assert attempt is not None
+        assert not revived.acked
+        in_flight.stored(attempt)
+        in_flight.end(attempt)
+        again = Lent(revived.call)
+        assert in_flight.begin(again) is None
+        assert again.acked
+
+    def test_a_copy_that_does_not_say_when_it_was_accepted_is_too_many(
+        self, in_flight: InFlight
+    ) -> None:
+        call = Call(PAYLOAD, accepted_at=100.0)
+        self.succeed(in_flight, call)
+        again = Lent(replace(call, accepted_at=101.0))
+        assert in_flight.begin(again) is None
+        assert again.acked
 
     def test_another_payload_has_not_succeeded(self, in_flight: InFlight) -> None:
         self.succeed(in_flight, Call(b"one", id="same"))

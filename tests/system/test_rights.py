@@ -1,0 +1,135 @@
+"""Who may do what: every route of both doors, with every key, for real."""
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import StartMspc
+from tests.support.process import MspcProcess
+from tests.system.conftest import StartOnQueue
+
+CALLS = "a-key-of-those-who-send-calls"
+READ = "a-key-that-may-only-look"
+ADMIN = "a-key-that-may-do-everything"
+HEALTH = ("/health/live", "/health/ready")
+ON_THE_CALLS_PORT = (
+    ("POST", "/"),
+    ("POST", "/v1/calls"),
+    ("POST", "/v1/calls:batch"),
+    ("GET", "/v1/calls/x"),
+    ("HEAD", "/v1/calls/x"),
+    ("DELETE", "/v1/calls/x"),
+)
+
+
+@pytest.fixture(name="mspc")
+def _mspc(start: StartOnQueue) -> MspcProcess:
+    return start(AUTHORIZATION_KEY=CALLS, READ_KEY=READ, ADMIN_KEY=ADMIN)
+
+
+def routes(mspc: MspcProcess) -> Iterator[tuple[str, str]]:
+    """Every method and path of the operators' door, names in paths filled in."""
+    document = mspc.admin("GET", "/v1/openapi.json", key=READ).json
+    for path, methods in document["paths"].items():
+        for method in methods:
+            yield method.upper(), re.sub(r"{\w+}", "x", path)
+
+
+def status(
+    mspc: MspcProcess, method: str, path: str, headers: dict[str, str], port: int
+) -> int:
+    """Of an answer to a body that can do no harm."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        body = None if method in ("GET", "HEAD") else "[]"
+        connection.request(method, path, body, headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_the_operators_door(mspc: MspcProcess) -> None:
+    table = list(routes(mspc))
+    assert len(table) > 20
+    wrong = []
+    for method, path in table:
+        expected = {
+            None: {401},
+            CALLS: {401},
+            READ: {200, 400, 404} if method == "GET" else {403},
+            ADMIN: {200, 202, 400, 404, 409, 422},
+        }
+        for key, allowed in expected.items():
+            for scheme in ("Bearer ", "") if key == CALLS else ("Bearer ",):
+                sent = {} if key is None else {"Authorization": f"{scheme}{key}"}
+                if key == CALLS:
+                    sent["X-Authorization"] = key
+                got = status(mspc, method, path, sent, mspc.admin_port)
+                if got not in allowed:
+                    wrong.append((method, path, key, got))
+    assert wrong == []
+
+
+def test_secrets_are_shown_to_one_key_only(mspc: MspcProcess) -> None:
+    call = {
+        "url": "http://127.0.0.1:9/",
+        "delay": "1h",
+        "headers": {"X-Auth": "s3cr3t"},
+    }
+    answer = mspc.post(call, {"X-Authorization": CALLS})
+    path = f"/v1/calls/{answer.json['id']}"
+    assert mspc.admin("GET", f"{path}/curl?reveal=1", key=READ).status == 403
+    for asked in (path, f"{path}/curl", f"{path}?include=body", "/v1/calls"):
+        shown = mspc.admin("GET", asked, key=ADMIN)
+        assert shown.status == 200
+        assert b"s3cr3t" not in shown.body
+    assert b"s3cr3t" in mspc.admin("GET", f"{path}/curl?reveal=1", key=ADMIN).body
+    (decided,) = mspc.admin("GET", "/v1/decisions", key=READ).json["decisions"]
+    assert (decided["kind"], decided["who"]) == ("revealed", "admin")
+    assert "s3cr3t" not in mspc.output
+
+
+def test_the_calls_port(mspc: MspcProcess) -> None:
+    wrong = []
+    for method, path in ON_THE_CALLS_PORT:
+        for key in ("", READ, ADMIN):
+            for name in ("X-Authorization", "Authorization"):
+                sent = {name: f"Bearer {key}" if name == "Authorization" else key}
+                got = status(mspc, method, path, sent, mspc.http_port)
+                if got != 401:
+                    wrong.append((method, path, key, got))
+        sent = {"X-Authorization": CALLS}
+        got = status(mspc, method, path, sent, mspc.http_port)
+        if got not in (202, 400, 404, 422):
+            wrong.append((method, path, CALLS, got))
+    assert wrong == []
+    for path in HEALTH:
+        assert status(mspc, "GET", path, {}, mspc.http_port) == 200
+    for path in ("/v1/stats", "/v1/openapi.json", "/v1/bulk", "/metrics", "/calls"):
+        sent = {"X-Authorization": CALLS, "Authorization": f"Bearer {ADMIN}"}
+        assert status(mspc, "GET", path, sent, mspc.http_port) == 404
+
+
+def test_what_a_service_answers_is_not_told_to_callers(
+    start: StartOnQueue, mspc_process: StartMspc
+) -> None:
+    """A call to the calls' port of another mspc, or of any service in its network."""
+    inner = mspc_process()
+    mspc = start()
+    url = f"http://127.0.0.1:{inner.http_port}/nothing-here?secret"
+    answer = mspc.post({"url": url, "requeue": False})
+    path = f"/v1/calls/{answer.json['id']}"
+    mspc.wait_for_log("a dead letter")
+    for method in ("GET", "HEAD"):
+        told = mspc.request(method, path)
+        assert told.status == 200
+        assert b"message" not in told.body
+        if told.body:
+            last = json.loads(told.body)["last_attempt"]
+            assert (last["status"], last["error"]) == (404, "bad_status")
+            assert not {"text", "answer"} & set(last)
+    seen = mspc.admin("GET", path).json["last_attempt"]
+    assert "message" in seen["answer"]

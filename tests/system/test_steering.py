@@ -1,0 +1,92 @@
+"""What operators decide about calls and destinations, with time passing for real."""
+
+from collections.abc import Iterator
+from functools import partial
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.process import MspcProcess
+from tests.support.target import Target
+from tests.support.waiting import eventually
+from tests.system.conftest import StartOnQueue
+
+RATE = 5  # a second
+AT_ONCE_SECONDS = 3.0  # on a busy machine
+
+
+@pytest.fixture(name="other")
+def _other() -> Iterator[Target]:
+    """Another destination."""
+    target = Target()
+    target.start()
+    yield target
+    target.stop()
+
+
+def destination(target: Target, verb: str) -> str:
+    place = quote(f"http://127.0.0.1:{target.port}", safe="")
+    return f"/v1/destinations/{place}/{verb}"
+
+
+def is_in(mspc: MspcProcess, call_id: str, state: str) -> bool:
+    answer = mspc.admin("GET", f"/v1/calls/{call_id}")
+    return answer.status == 200 and answer.json["state"] == state
+
+
+def accepted(mspc: MspcProcess, call: object) -> str:
+    answer = mspc.post(call)
+    assert answer.status == 202, answer.body
+    return str(answer.json["id"])
+
+
+def test_a_revived_call_is_made_at_once_and_ages_anew(
+    start: StartOnQueue, target: Target
+) -> None:
+    target.answer(status=500)
+    mspc = start(BREAKER_FAILURES="0")
+    url = target.url
+    delayed = accepted(mspc, {"url": url("/delayed"), "delay": "4s", "requeue": False})
+    aged = accepted(mspc, {"url": url("/aged"), "max_age": "2s"})
+    for call_id in (delayed, aged):
+        eventually(partial(is_in, mspc, call_id, "dead"))
+    assert mspc.admin("GET", f"/v1/calls/{aged}").json["reason"] == "max_age"
+    for call_id, path in ((delayed, "/delayed"), (aged, "/aged")):
+        before = len(target.hits_of(path))
+        assert mspc.admin("POST", f"/v1/calls/{call_id}/retry").status == 200
+        target.wait_for(before + 1, path, timeout=AT_ONCE_SECONDS)
+        assert target.hits_of(path)[-1].headers["idempotency-key"] == call_id
+    first_life = len(target.hits_of("/aged")) - 1
+    target.wait_for(first_life + 2, "/aged")  # it may fail once more
+    eventually(partial(is_in, mspc, aged, "dead"))
+
+
+def test_paused_calls_do_not_age(
+    start: StartOnQueue, target: Target, other: Target
+) -> None:
+    mspc = start()
+    assert mspc.admin("POST", destination(target, "pause"), {}).status == 200
+    call_id = accepted(mspc, {"url": target.url("/x"), "max_age": "1s"})
+    accepted(mspc, {"url": other.url("/clock"), "delay": "2s"})
+    other.wait_for(1)
+    assert mspc.admin("GET", f"/v1/calls/{call_id}").json["held"] == "paused"
+    assert not target.hits
+    assert mspc.admin("POST", destination(target, "resume"), {}).status == 200
+    target.wait_for(1)
+    eventually(partial(is_in, mspc, call_id, "succeeded"))
+
+
+def test_a_rate_is_kept(start: StartOnQueue, target: Target) -> None:
+    mspc = start()
+    limits = {"rate": RATE, "period": "1s"}
+    assert mspc.admin("PUT", destination(target, "limits"), limits).status == 200
+    calls = [{"url": target.url(f"/{number}")} for number in range(6 * RATE)]
+    assert mspc.post({"calls": calls}, path="/v1/calls:batch").status == 202
+    hits = target.wait_for(5 * RATE)
+    # The first second's may come at once.
+    begin, end = hits[RATE], hits[5 * RATE - 1]
+    rate = (4 * RATE - 1) / (end.at - begin.at)
+    assert 0.8 * RATE <= rate <= 1.2 * RATE
+    print(f"{rate:.2f} a second")
+    assert mspc.admin("DELETE", destination(target, "limits")).status == 200
+    target.wait_for(len(calls))

@@ -1,0 +1,105 @@
+"""What the journal lost in a crash is told again."""
+
+from collections.abc import Callable, Iterator
+
+from gevent.event import Event
+
+from mspc.calls.accepted import Accepted as Remembered
+from mspc.calls.call import Call, first_call_id
+from mspc.calls.networks import NetworkRules
+from mspc.calls.requests import Requests
+from mspc.errors import JournalUnavailable, QueueUnavailable
+from mspc.journal.events import Accepted
+from mspc.steering.missed import AGAIN_SECONDS, REST_SECONDS, Missed
+from tests.support.memory import MemoryQueue
+from tests.support.recorded import Recorded
+
+NOW = 1_800_000_000.0
+PAYLOAD = b'{"url": "http://service.test/x", "body": "12345"}'
+
+
+def call(at: float, payload: bytes = PAYLOAD) -> Call:
+    return Call(payload, f"{first_call_id(at)[:-1]}1", at)
+
+
+class World:
+    """Attributes: waited: for how many seconds, each time."""
+
+    def __init__(self, *calls: Call, last_at: float = NOW) -> None:
+        self.queue = MemoryQueue()
+        self.queue.start(lambda failure: None)
+        for one in calls:
+            self.queue.put(one)
+        self.journal = Recorded(body_bytes=3)
+        self.waited: list[float] = []
+        self.last_at: Callable[[], float] = lambda: last_at
+        self.missed = Missed(
+            self.queue,
+            self.journal,
+            lambda: self.last_at(),
+            Requests(NetworkRules(), Remembered()).read,
+            self.wait,
+        )
+
+    def wait(self, event: Event, seconds: float) -> None:
+        self.waited.append(seconds)
+
+    @property
+    def told(self) -> list[str]:
+        return [event.id for event in self.journal.events if hasattr(event, "url")]
+
+
+def test_what_came_after_the_last_event_is_told() -> None:
+    old, recent = call(NOW - 60), call(NOW - 0.5)
+    world = World(old, recent)
+    world.missed.run()
+    (event,) = world.journal.events
+    assert isinstance(event, Accepted)
+    assert (event.id, event.at) == (recent.id, recent.accepted_at)
+    assert event.destination == "http://service.test:80"
+    assert (event.body, event.body_bytes) == (b"123", 5)
+    assert world.waited == [REST_SECONDS]
+
+
+def test_a_new_journal_is_told_all() -> None:
+    calls = [call(NOW - 1000 * number) for number in range(3)]
+    world = World(*calls, last_at=0.0)
+    world.missed.run()
+    assert set(world.told) == {one.id for one in calls}
+
+
+def test_what_is_no_call_is_left_to_its_attempt() -> None:
+    broken, good = call(NOW, b"none"), call(NOW + 1)
+    world = World(broken, good)
+    world.missed.run()
+    assert world.told == [good.id]
+
+
+def test_it_comes_again_when_something_is_away() -> None:
+    world = World(call(NOW))
+    failures = iter([JournalUnavailable("it is away"), QueueUnavailable("it is too")])
+
+    def last_at() -> float:
+        for failure in failures:
+            raise failure
+        return NOW
+
+    world.last_at = last_at
+    world.missed.run()
+    assert len(world.told) == 1
+    assert world.waited == [AGAIN_SECONDS, AGAIN_SECONDS, REST_SECONDS]
+
+
+def test_a_stop_ends_it() -> None:
+    world = World(call(NOW), call(NOW + 1))
+    read: list[int] = []
+
+    def recent(since: float) -> Iterator[list[Call]]:
+        for number in range(3):
+            read.append(number)
+            world.missed.stop()
+            yield [call(NOW)]
+
+    world.queue.recent = recent  # type: ignore[method-assign]
+    world.missed.run()
+    assert read == [0]
