@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -9,6 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from mspc import __version__
+from mspc.admin.calls_port import calls_routes
+from mspc.admin.keys import Right
+from mspc.admin.queries import DocumentQuery
 from mspc.admin.routes import ALWAYS, Asked, Reply, Route
 from mspc.admin.shapes import Refusal
 from mspc.api.answers import MEDIA_TYPE
@@ -20,42 +24,85 @@ _REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"{(\w+)}")
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the documents of two doors differ in.
+
+    Attributes:
+        title: of the document.
+        keys: which key a right stands for.
+        open: rights that anybody has.
+        scheme: how a key is sent.
+        always: what any route may answer, besides those of its own.
+    """
+
+    title: str
+    keys: Mapping[Right, str]
+    open: frozenset[Right]
+    scheme: Schema
+    always: tuple[int, ...]
+
+
+ADMIN = Door(
+    "mspc, the operators' door",
+    {"read": "READ_KEY or ADMIN_KEY", "admin": "ADMIN_KEY"},
+    frozenset(),
+    {"type": "http", "scheme": "bearer"},
+    ALWAYS,
+)
+CALLS = Door(
+    "mspc, the calls' port",
+    {"read": "no key", "admin": "what AUTHORIZATION_KEY asks for"},
+    frozenset({"read"}),
+    {"type": "apiKey", "in": "header", "name": "X-Authorization"},
+    (400, 401, 414, 431),
+)
+
+
 class OpenApiRoute:
-    """Handles /v1/openapi.json: of the routes that it is given, and its own."""
+    """Handles /v1/openapi.json: of the routes that it is given, and its own; and of the
+    calls' port.
+    """
 
     def __init__(self, routes: Iterable[Route], prefix: str) -> None:
         self._routes = [*routes, *self.routes()]
         self._prefix = prefix
 
     def routes(self) -> Iterator[Route]:
-        summary = "This document."
-        yield Route("GET", PATH, summary, MEDIA_TYPE, self.get, "read")
+        summary = "This document, or that of the calls' port."
+        yield Route("GET", PATH, summary, MEDIA_TYPE, self.get, "read", DocumentQuery)
 
     def get(self, asked: Asked) -> Reply:
-        return Reply(msgspec.json.encode(document(self._routes, self._prefix)).decode())
+        query: DocumentQuery = asked.query
+        if query.door == "calls":
+            made = document(calls_routes(), CALLS)
+        else:
+            made = document(self._routes, ADMIN, self._prefix)
+        return Reply(msgspec.json.encode(made).decode())
 
 
-def document(routes: Iterable[Route], prefix: str = "") -> Schema:
+def document(routes: Iterable[Route], door: Door = ADMIN, prefix: str = "") -> Schema:
     """The document.
 
     Args:
         routes: what there is.
+        door: where.
         prefix: the path below which a proxy has it all; or empty.
     """
     routes = tuple(routes)
     schemas, components = _schemas(routes)
     paths: dict[str, Schema] = {}
     for route in routes:
-        operation = _operation(route, schemas, components)
+        operation = _operation(route, door, schemas, components)
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
-        "info": {"title": "mspc, the operators' door", "version": __version__},
+        "info": {"title": door.title, "version": __version__},
         "servers": [{"url": prefix or "/"}],
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {"key": door.scheme},
         },
         "security": [{"key": []}],
     }
@@ -74,14 +121,19 @@ def _schemas(
 
 
 def _operation(
-    route: Route, schemas: Mapping[type[Struct], Schema], components: Schema
+    route: Route,
+    door: Door,
+    schemas: Mapping[type[Struct], Schema],
+    components: Schema,
 ) -> Schema:
     operation: Schema = {
         "summary": route.summary,
-        "description": f"Needs {_KEYS[route.right]}.",
+        "description": f"Needs {door.keys[route.right]}.",
         "operationId": _operation_id(route),
-        "responses": dict(_responses(route, schemas)),
+        "responses": dict(_responses(route, door, schemas)),
     }
+    if route.right in door.open:
+        operation["security"] = []
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": _PARTS[name]}
         for name in _PARAMETER.findall(route.path)
@@ -116,14 +168,14 @@ def _query(schema: Schema) -> Iterator[Schema]:
 
 
 def _responses(
-    route: Route, schemas: Mapping[type[Struct], Schema]
+    route: Route, door: Door, schemas: Mapping[type[Struct], Schema]
 ) -> Iterator[tuple[str, Schema]]:
     if isinstance(route.answer, str):
         kind, schema = route.answer.partition(";")[0], _TEXTS.get(route.answer, {})
     else:
         kind, schema = "application/json", schemas[route.answer]
     yield _response(route.status, kind, schema)
-    for status in sorted({*ALWAYS, *route.errors}):
+    for status in sorted({*door.always, *route.errors}):
         yield _response(status, "application/json", schemas[Refusal])
 
 
@@ -138,7 +190,6 @@ _PARTS = {
     "job_id": _ID,
     "key": {**_ID, "description": "scheme://host:port, percent-encoded"},
 }
-_KEYS = {"read": "READ_KEY or ADMIN_KEY", "admin": "ADMIN_KEY"}
 _TEXTS: dict[str, Schema] = {
     "text/plain": {"type": "string"},
     "application/x-ndjson": {"type": "string"},

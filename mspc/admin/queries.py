@@ -243,6 +243,14 @@ class BulkBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     reason: _Reason = None
 
 
+class DocumentQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which document."""
+
+    door: Annotated[
+        Literal["admin", "calls"], Meta(description="admin or calls: whose routes")
+    ] = "admin"
+
+
 class DecisionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which decisions."""
 

@@ -10,7 +10,7 @@ from mspc.admin.keys import Right
 from mspc.admin.queries import Nothing
 
 # Besides those of its own, what any route may answer.
-ALWAYS = (400, 401, 403)
+ALWAYS = (400, 401, 403, 414, 431)
 
 
 @dataclass(frozen=True, slots=True)

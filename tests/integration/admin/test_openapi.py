@@ -11,6 +11,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from mspc.admin.app import admin_routes
+from mspc.api.paths import ALLOWED
 from mspc.journal.base import Group, Seen, Tally
 from mspc.journal.events import Decided
 from mspc.steering.base import Job, Limits, Standing
@@ -98,6 +99,14 @@ def test_every_answer_is_as_the_document_says(label: str, mode: GenerationMode) 
         and operation.method != "get"
     ):
         assert door.steering.done[-1][1] == DESTINATION
+
+
+def test_every_route_of_the_calls_port_is_in_its_own() -> None:
+    described = door.get("/v1/openapi.json?door=calls")["paths"]
+    assert {path: {*methods} for path, methods in described.items()} == {
+        path.replace(":path}", "}"): {one.lower() for one in methods} - {"head"}
+        for path, methods in ALLOWED.items()
+    }
 
 
 def test_every_route_is_in_it() -> None:
