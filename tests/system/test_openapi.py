@@ -19,7 +19,7 @@ from tests.support.target import Target
 from tests.support.waiting import eventually
 from tests.system.conftest import StartOnQueue
 
-EXAMPLES = 6  # of each route, for what is right and for what is wrong
+EXAMPLES = 4  # of each route, for what is right and for what is wrong
 # That a cursor is ours, that a date is yet to come, ...: no schema can say it.
 INEXPRESSIBLE: list[Any] = [positive_data_acceptance]
 KEY = "a-key-that-may-do-everything"
@@ -45,7 +45,9 @@ def test_every_answer_is_as_the_document_says(
     for found in schema.get_all_operations():
         assert isinstance(found, Ok)
         for mode in GenerationMode:
-            asking.ask(found.ok(), mode)
+            # With nothing that could be wrong with it.
+            if mode is GenerationMode.POSITIVE or "/health/" not in found.ok().path:
+                asking.ask(found.ok(), mode)
     assert asking.statuses >= {200, 202, 400, 404}
     assert mspc.get("/health/live").status == 200
 

@@ -10,7 +10,6 @@ import pytest
 from tests.conftest import StartMspc
 from tests.support.authorizing import authorization
 from tests.support.process import MspcProcess
-from tests.system.conftest import StartOnQueue
 
 CALLS = "a-key-of-those-who-send-calls"
 READ = "a-key-that-may-only-look"
@@ -30,8 +29,9 @@ CALLER = {"X-Authorization": authorization(CALLS)}
 
 
 @pytest.fixture(name="mspc")
-def _mspc(start: StartOnQueue) -> MspcProcess:
-    return start(AUTHORIZATION_KEY=CALLS, READ_KEY=READ, ADMIN_KEY=ADMIN)
+def _mspc(mspc_process: StartMspc) -> MspcProcess:
+    keys = {"AUTHORIZATION_KEY": CALLS, "READ_KEY": READ, "ADMIN_KEY": ADMIN}
+    return mspc_process(keys)
 
 
 def routes(mspc: MspcProcess) -> Iterator[tuple[str, str]]:
@@ -123,11 +123,11 @@ def test_the_calls_port(mspc: MspcProcess) -> None:
 
 
 def test_what_a_service_answers_is_not_told_to_callers(
-    start: StartOnQueue, mspc_process: StartMspc
+    mspc_process: StartMspc,
 ) -> None:
     """A call to the calls' port of another mspc, or of any service in its network."""
     inner = mspc_process()
-    mspc = start()
+    mspc = mspc_process()
     url = f"http://127.0.0.1:{inner.http_port}/nothing-here?secret"
     answer = mspc.post({"url": url, "requeue": False})
     path = f"/v1/calls/{answer.json['id']}"

@@ -1,8 +1,8 @@
 """Instances on one RabbitMQ: what one is told, all know and obey."""
 
+import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -51,14 +51,44 @@ def steer(mspc: MspcProcess, target: Target, verb: str) -> int:
 
 def test_a_call_is_told_by_both(start: Start, target: Target) -> None:
     one, other = start(), start()
-    ids = [one.post({"url": target.url("/x")}).json["id"] for _ in range(20)]
-    target.wait_for(len(ids))
+    ids: set[str] = set()
+    made: dict[MspcProcess, int] = {}
+    # Until each has made one that the other knows too.
+    while not all(made.get(mspc) for mspc in (one, other)):
+        call_id = one.post({"url": target.url("/x")}).json["id"]
+        ids.add(call_id)
+        target.wait_for(len(ids))
+        begun = time.monotonic()
+        for mspc in (one, other):
+            eventually(partial(is_in, mspc, call_id, "succeeded"), timeout=5)
+        print(f"told by both after {time.monotonic() - begun:.2f} s")
+        made = {mspc: mspc.output.count(": done") for mspc in (one, other)}
+        assert len(ids) < 50, f"one of them made none: {made}"
     for mspc in (one, other):
-        for call_id in ids:
-            eventually(partial(is_in, mspc, call_id, "succeeded"))
         assert mspc.admin("GET", "/v1/stats").json["scope"] == "all"
-    made = [mspc.output.count("done") for mspc in (one, other)]
-    assert all(made), f"one of them made none: {made}"
+
+
+def test_limits_hold_on_both_also_after_both_restart(
+    start: Start, target: Target
+) -> None:
+    one, other = start(), start()
+    path = f"/v1/destinations/{quote(destination_of(target), safe='')}"
+    limits = {"rate": 5, "period": "1s", "parallelism": 2}
+    assert one.admin("PUT", f"{path}/limits", limits).status == 200
+
+    def limited(mspc: MspcProcess) -> bool:
+        answer = mspc.admin("GET", path)
+        return answer.status == 200 and answer.json["limits"] == limits
+
+    eventually(partial(limited, other))
+    for mspc in (one, other):
+        mspc.terminate()
+        assert mspc.wait() == 0
+        mspc.restart()
+    assert limited(one)
+    assert limited(other)
+    assert other.admin("DELETE", f"{path}/limits").status == 200
+    eventually(lambda: not limited(one))
 
 
 def test_a_pause_holds_on_both_also_after_both_restart(
@@ -112,11 +142,10 @@ def test_both_list_what_was_decided(start: Start, target: Target) -> None:
         eventually(partial(agrees, mspc))
 
 
-def test_a_new_instance_knows_what_was_before(
-    start: Start, target: Target, tmp_path: Path
-) -> None:
+def test_a_new_instance_knows_what_was_before(start: Start, target: Target) -> None:
     one = start()
     call_id = one.post({"url": target.url("/x")}).json["id"]
     target.wait_for(1)
+    eventually(lambda: is_in(one, call_id, "succeeded"))
     other = start()
     eventually(lambda: state_of(other, call_id) == "succeeded")
