@@ -57,6 +57,11 @@ class Reach:
         self._view = view
         self._in_flight = in_flight
 
+    @property
+    def looks_up(self) -> bool:
+        """Whether the queue finds a call without looking at all of them."""
+        return self._queue.looks_up
+
     def fitting(self, action: Action, wanted: Filter) -> Filter | None:
         """Of the wanted calls those that `action` is for; None for no call at all.
 

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -17,6 +18,7 @@ CONSUMERS = 20
 # Of those that were in flight when it was killed, as always.
 MOST_TWICE = CONSUMERS
 BATCH = 500
+PORTION = 500  # of a job, at most
 
 
 @pytest.fixture
@@ -48,9 +50,9 @@ def made_again(target: Target) -> Counter[str]:
     return Counter(hit.headers["idempotency-key"] for hit in target.hits[WANTED:])
 
 
-def job(mspc: MspcProcess, job_id: str) -> dict[str, object]:
+def job(mspc: MspcProcess, job_id: str) -> dict[str, Any]:
     answer = mspc.admin("GET", f"/v1/bulk/{job_id}")
-    found: dict[str, object] = answer.json if answer.status == 200 else {}
+    found: dict[str, Any] = answer.json if answer.status == 200 else {}
     return found
 
 
@@ -84,7 +86,9 @@ def test_dead_letters_of_one_destination_go_again_each_once(
     assert sum(made.values()) <= WANTED + MOST_TWICE
     assert len(second_target.hits) == DEAD - WANTED
     told = job(mspc, job_id)
-    assert (told["matched"], told["done"], told["failed"]) == (WANTED, WANTED, 0)
+    # What was done of the portion that was cut short is not counted.
+    assert WANTED - PORTION <= told["done"] <= WANTED
+    assert (told["matched"], told["failed"]) == (told["done"], 0)
 
 
 def test_calls_sent_by_mistake_are_cancelled(

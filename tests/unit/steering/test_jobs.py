@@ -11,7 +11,7 @@ from mspc.calls.words import DEAD, GONE, QUEUED, SUCCEEDED, WAITING
 from mspc.errors import JournalUnavailable, NotPossible
 from mspc.journal.base import EVERYTHING, Filter
 from mspc.steering.base import Action, Job, Plan
-from mspc.steering.chunks import CHUNK
+from mspc.steering.chunks import CHUNK, PASS_CHUNK, PASS_SECONDS
 from mspc.steering.jobs import KEPT_JOBS
 from mspc.steering.operator import Operator
 from tests.unit.steering.world import NOW, URL, World
@@ -111,6 +111,19 @@ def test_a_retry_is_as_fast_as_it_may_be(world: World) -> None:
         slow = operator.begin("retry", EVERYTHING, "admin", limit=3, per_second=0.5)
         ended(operator, slow)
         assert world.waits == [2.0, 2.0]
+
+
+def test_what_is_not_looked_up_goes_in_large_portions(world: World) -> None:
+    """Each of them is a pass through all dead letters."""
+    world.add(*ids(PASS_CHUNK + 100), state=DEAD)
+    world.queue.looks_up = False
+    with world.steered() as operator:
+        ended(operator, operator.begin("retry", EVERYTHING, "admin", per_second=50))
+        assert world.waits == [PASS_SECONDS, PASS_SECONDS]
+        world.waits.clear()
+        world.add(*ids(PASS_CHUNK + 100, "more"), state=DEAD)
+        ended(operator, operator.begin("retry", EVERYTHING, "admin", per_second=500))
+        assert world.waits == [1.0]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,9 @@ class World:
 
     @property
     def told(self) -> list[str]:
-        return [event.id for event in self.journal.events if hasattr(event, "url")]
+        return [
+            event.id for event in self.journal.events if isinstance(event, Accepted)
+        ]
 
 
 def test_what_came_after_the_last_event_is_told() -> None:
