@@ -244,6 +244,38 @@ class MspcProcess:
         finally:
             connection.close()
 
+    def admin(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> Response:
+        """An answer of the operators' door, on a connection of its own.
+
+        Args:
+            method: the method.
+            path: path and query.
+            body: is sent as JSON; None for none.
+            headers: more of them.
+            key: that which mspc has made unless told otherwise; empty for none.
+        """
+        if key is None:
+            key = (self.data_dir / "admin.key").read_text().strip()
+        sent = {"Authorization": f"Bearer {key}"} if key else {}
+        content = None if body is None else json.dumps(body)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.admin_port, timeout=30
+        )
+        try:
+            connection.request(method, path, content, sent | dict(headers or {}))
+            answer = connection.getresponse()
+            fields = {name.lower(): value for name, value in answer.getheaders()}
+            return Response(answer.status, fields, answer.read())
+        finally:
+            connection.close()
+
     def connect(
         self, *, tls: bool | None = None, timeout: float = 30
     ) -> http.client.HTTPConnection:

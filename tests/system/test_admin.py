@@ -1,6 +1,5 @@
 """The operators' door of the real service."""
 
-import http.client
 import json
 import socket
 import stat
@@ -30,18 +29,7 @@ def ask(
     key: str | None = None,
 ) -> Response:
     """An answer of the door; with the key that mspc has made unless told otherwise."""
-    if key is None:
-        key = (mspc.data_dir / "admin.key").read_text().strip()
-    sent = {"Authorization": f"Bearer {key}", **(headers or {})}
-    content = None if body is None else json.dumps(body)
-    connection = http.client.HTTPConnection("127.0.0.1", mspc.admin_port, timeout=30)
-    try:
-        connection.request(method, path, content, sent)
-        answer = connection.getresponse()
-        fields = {name.lower(): value for name, value in answer.getheaders()}
-        return Response(answer.status, fields, answer.read())
-    finally:
-        connection.close()
+    return mspc.admin(method, path, body, headers, key)
 
 
 def state_of(mspc: MspcProcess, call_id: str) -> str:
