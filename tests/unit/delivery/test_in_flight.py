@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import gevent
 import pytest
@@ -20,6 +21,7 @@ from mspc.delivery.retry import RetryPolicy
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.lanes.one import OneLane
+from mspc.queues.base import Queue
 from tests.support.clock import Clock
 from tests.support.recorded import Recorded
 
@@ -299,7 +301,7 @@ def test_no_interleaving_loses_the_call(seed: int) -> None:
     policy = RetryPolicy(Delays(1.0))
     consumers = Consumers(
         5,
-        broker,
+        cast(Queue, broker),  # as far as consumers need one
         OneLane(),
         broker.attempt,
         policy,
