@@ -126,7 +126,7 @@ class Browser:
         """What the console has said since the last question: errors, violations."""
         return [
             entry["message"]
-            for entry in self.driver.get_log("browser")
+            for entry in self.driver.get_log("browser")  # type: ignore[no-untyped-call]
             if entry["level"] == "SEVERE"
         ]
 

@@ -30,6 +30,8 @@ SHARED = (
     "deploy/haproxy.cfg",
     "deploy/nginx.conf",
     "deploy/mspc.service",
+    "deploy/prometheus/rules.yml",
+    "deploy/grafana/mspc.json",
 )
 
 
@@ -111,7 +113,7 @@ def environment(
 
 def test_the_package_has_what_an_operator_copies(environment: Path) -> None:
     for name in SHARED:
-        installed = environment / "share/mspc" / Path(name).name
+        installed = environment / "share/mspc" / name.removeprefix("deploy/")
         assert installed.read_bytes() == (PROJECT / name).read_bytes()
 
 
@@ -130,11 +132,11 @@ def test_an_empty_folder_is_enough(
     environment: Path, command: tuple[str, ...], target: Target, tmp_path: Path
 ) -> None:
     """It serves on the embedded queue, with its data below the working folder."""
-    port = free_port()
+    port, door = free_port(), free_port()
     process = subprocess.Popen(
         [environment / "bin" / command[0], *command[1:]],
         cwd=tmp_path,
-        env=clean_environment() | {"HTTP_PORT": str(port)},
+        env=clean_environment() | {"HTTP_PORT": str(port), "ADMIN_PORT": str(door)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -152,6 +154,12 @@ def test_an_empty_folder_is_enough(
         with urllib.request.urlopen(request, timeout=20) as response:
             assert response.status == 202
         eventually(lambda: len(target.hits) == 1)
+        page = f"http://127.0.0.1:{door}/login"
+        with urllib.request.urlopen(page, timeout=20) as response:
+            assert b"Log in" in response.read()
+        style = f"http://127.0.0.1:{door}/static/mspc.css"
+        with urllib.request.urlopen(style, timeout=20) as response:
+            assert response.status == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(40) == 0
     finally:
@@ -160,5 +168,6 @@ def test_an_empty_folder_is_enough(
         process.stdout.close()
 
     made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
-    assert made == {"data", "data/queue.db", "logs", "logs/mspc.log"}
+    kept = {"queue.db", "journal.db", "admin.key", "instance.id"}
+    assert made == {"data", *(f"data/{name}" for name in kept), "logs", "logs/mspc.log"}
     assert target.hits[0].headers["user-agent"].startswith("mspc/")

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import cast
 
 import gevent
 import pytest
@@ -21,6 +22,7 @@ from mspc.delivery.retry import RetryPolicy
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.lanes.one import OneLane
+from mspc.queues.base import Queue
 from tests.support.clock import Clock
 from tests.support.recorded import Recorded
 
@@ -331,7 +333,7 @@ def test_no_interleaving_loses_the_call(seed: int) -> None:
     policy = RetryPolicy(Delays(1.0))
     consumers = Consumers(
         5,
-        broker,
+        cast(Queue, broker),  # as far as consumers need one
         OneLane(),
         broker.attempt,
         policy,
