@@ -19,7 +19,7 @@ from tests.support.target import Target
 from tests.support.waiting import eventually
 from tests.system.conftest import StartOnQueue
 
-EXAMPLES = 4  # of each route, for what is right and for what is wrong
+EXAMPLES = 6  # of each route, for what is right and for what is wrong
 # That a cursor is ours, that a date is yet to come, ...: no schema can say it.
 INEXPRESSIBLE: list[Any] = [positive_data_acceptance]
 KEY = "a-key-that-may-do-everything"
