@@ -81,7 +81,7 @@ class Dead(Page):
     here = "dead"
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        groups = causes(self.desk.view.groups())[:MOST_SHOWN]
+        groups = causes(self.desk.view.groups()[:MOST_SHOWN])
         self.show(req, resp, "dead.html", "Dead letters", groups=groups)
 
 

@@ -28,7 +28,7 @@ _GONE = (StaleElementReferenceException, NoSuchElementException)
 
 
 def missing() -> str | None:
-    """What there is not of a browser; None when all is there."""
+    """What there is not of a browser and of axe-core; None when all is there."""
     programs = ("chromium", "chromedriver")
     absent = [one for one in programs if shutil.which(one) is None]
     if not AXE.exists():
@@ -43,6 +43,7 @@ class Browser:
         """`script`: whether pages may run theirs."""
         options = webdriver.ChromeOptions()
         arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage"]
+        arguments.append("--hide-scrollbars")
         if os.geteuid() == 0:
             arguments.append("--no-sandbox")
         for argument in arguments:
@@ -72,6 +73,13 @@ class Browser:
         feature = {"name": "prefers-color-scheme", "value": name}
         self.driver.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [feature]}
+        )
+
+    def place(self, locale: str, timezone: str) -> None:
+        """Where its user sits: `en-GB`, `Europe/Zurich`."""
+        self.driver.execute_cdp_cmd("Emulation.setLocaleOverride", {"locale": locale})
+        self.driver.execute_cdp_cmd(
+            "Emulation.setTimezoneOverride", {"timezoneId": timezone}
         )
 
     def open(self, url: str) -> None:
@@ -118,9 +126,13 @@ class Browser:
         def says(_: Any) -> bool:
             return text in self.text
 
-        WebDriverWait(self.driver, seconds, ignored_exceptions=_GONE).until(
+        WebDriverWait(self.driver, seconds, 0.05, ignored_exceptions=_GONE).until(
             says, f"no {text!r} on {self.driver.current_url}"
         )
+
+    def look_again(self) -> None:
+        """As when its user comes back to the window: what is live is fetched."""
+        self.driver.execute_script("dispatchEvent(new Event('focus'))")
 
     def complaints(self) -> list[str]:
         """What the console has said since the last question: errors, violations."""
@@ -130,11 +142,14 @@ class Browser:
             if entry["level"] == "SEVERE"
         ]
 
-    def findings(self) -> list[str]:
-        """What axe-core finds serious about the page."""
+    def findings(self, *rules: str) -> list[str]:
+        """What axe-core finds serious about the page, by all rules or by these."""
         self.driver.execute_script(AXE.read_text())
+        only = {"runOnly": {"type": "rule", "values": rules}} if rules else {}
         found = self.driver.execute_async_script(
-            "const done = arguments[0]; axe.run().then((found) => done(found.violations))"
+            "const [only, done] = arguments;"
+            " axe.run(document, only).then((found) => done(found.violations))",
+            only,
         )
         return [
             f"{one['id']}: {one['help']} ({one['nodes'][0]['html']})"

@@ -116,6 +116,11 @@ class TestLoggingIn:
         page = site.get("/", Cookie=cookie.partition(";")[0])
         assert ("Send" in text(page)) is sees
 
+    def test_leads_back_to_what_was_asked_for(self, site: Site) -> None:
+        site.right = None
+        to = site.get("/calls?state=dead&label=a").headers["location"]
+        assert to == "./login?next=calls%3Fstate%3Ddead%26label%3Da"
+
     def test_with_a_wrong_key(self, site: Site) -> None:
         site.right = None
         answer = site.post("/login", {"key": "wrong"})
@@ -203,7 +208,7 @@ class TestCalls:
 
     def test_what_is_done_to_many_is_planned_first(self, site: Site) -> None:
         answer = site.post("/calls", {"all": "retry", "query": "label=a"})
-        assert "Retry 1 calls?" in text(answer)
+        assert "Retry 1 call?" in text(answer)
         (planned,) = site.steering.done
         assert planned[2] == Filter(frozenset({"dead", "waiting"}), label="a")
 
