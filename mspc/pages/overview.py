@@ -8,9 +8,10 @@ import falcon
 from mspc.journal.base import Group
 from mspc.pages.charts import bars
 from mspc.pages.desk import Page
-from mspc.pages.looking import ShownDestination, causes, shown_destinations
+from mspc.pages.looking import ShownDestination, busiest, causes
 
 MOST_SHOWN = 8
+MOST_LOOKED_AT = 100
 HOUR = 3600
 MINUTE = 60
 
@@ -25,7 +26,7 @@ class Overview(Page):
             made - good
             for made, good in zip(rates.attempts, rates.succeeded, strict=True)
         ]
-        places = shown_destinations(desk.view.destinations(), desk.steering.standings())
+        places = busiest(desk.view, desk.steering, MOST_LOOKED_AT)
         made, groups = sum(rates.attempts), desk.view.groups()
         self.show(
             req,
