@@ -17,7 +17,7 @@ from mspc.pages.wording import utc
 from mspc.steering.base import Limits
 
 MINUTE = 60
-MOST_SHOWN = 200
+MOST_SHOWN = 100
 
 
 class Destinations(Page):

@@ -71,11 +71,10 @@ DESK = (1180, 900)
 PICTURES = (
     ("overview-light", "", "light", DESK),
     ("overview-dark", "", "dark", DESK),
-    ("calls", "calls", "light", DESK),
+    ("calls", "calls", "light", (DESK[0], 620)),
     ("call", "calls?error=bad_status&state=waiting", "light", DESK),
     ("dead", "dead", "light", DESK),
     ("destinations", "destinations", "dark", DESK),
-    ("job", "bulk", "dark", DESK),
     ("phone-overview", "", "light", PHONE),
     ("phone-calls", "calls", "dark", PHONE),
 )

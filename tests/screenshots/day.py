@@ -87,7 +87,11 @@ def calls() -> Iterator[dict[str, object]]:
         if number < 30:
             yield {**call, "url": f"{place('mail')}/slow", "labels": ["newsletter"]}
         if number < 10:
-            yield {**call, "url": f"{place('reports')}/daily", "delay": f"{number + 1}h"}
+            yield {
+                **call,
+                "url": f"{place('reports')}/daily",
+                "delay": f"{number + 1}h",
+            }
 
 
 def play(mspc: MspcProcess, target: Target) -> None:

@@ -16,10 +16,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(sys.argv[2]).parent))
 
-import mspc.starting  # patches, before all else
+import mspc.starting  # noqa: F401 - patches, before all else
 from mspc import operators, service
 from mspc.forwarding import names
 from mspc.journal.events import Accepted, Attempted, Event
+from mspc.journal.journal import Journal
+from mspc.journal.nothing import NoJournal
 from mspc.settings.config import Config
 
 MINUTES = 60
@@ -27,7 +29,7 @@ PLACES = ("orders", "mail", "search")
 
 
 def events(now: float, chance: random.Random) -> Iterator[Event]:
-    """Calls of the last hour that are done; a service was away for ten minutes of it."""
+    """Calls of the last hour, all done; a service was away for ten minutes of it."""
     for minute in range(MINUTES, 0, -1):
         start = now - minute * 60
         count = int(110 + 45 * math.sin(minute / 9) + chance.uniform(-12, 12))
@@ -36,24 +38,30 @@ def events(now: float, chance: random.Random) -> Iterator[Event]:
             call = _accepted(at, chance)
             yield call
             failed = 24 <= minute < 34 and "mail" in call.destination
-            if failed or chance.random() < 0.01:
-                again = (now - 22 * 60 if failed else at + 5) + chance.uniform(0, 300)
+            if failed:
+                again = now - 22 * 60 + chance.uniform(0, 300)
                 yield Attempted(
-                    *(call, 1, at, 0.04, 503, "bad_status", "answered 503", ""),
-                    *("retry", again),
+                    call,
+                    1,
+                    at,
+                    0.04,
+                    503,
+                    "bad_status",
+                    decision="retry",
+                    next_at=again,
                 )
                 at = again
             yield Attempted(call, 1 + failed, at, chance.uniform(0.01, 0.2), 200)
 
 
 def _accepted(at: float, chance: random.Random) -> Accepted:
-    call_id = f"{int(at * 1000) << 80 | 7 << 76 | 2 << 62 | chance.getrandbits(60):032x}"
+    made = int(at * 1000) << 80 | 7 << 76 | 2 << 62 | chance.getrandbits(60)
     place = f"http://{chance.choice(PLACES)}.internal:8080"
     url = f"{place}/v1/{chance.randrange(10_000)}"
-    return Accepted(call_id, at, "POST", url, place, ("shop:eu",), at, body_bytes=120)
+    return Accepted(f"{made:032x}", at, "POST", url, place, ("shop:eu",), at)
 
 
-def open_journal(config: Config) -> operators.Journal | operators.NoJournal:
+def open_journal(config: Config) -> Journal | NoJournal:
     journal = _open_journal(config)
     for event in sorted(events(time.time(), random.Random(4)), key=lambda one: one.at):
         journal.record(event)
@@ -66,7 +74,7 @@ def look_up(host: str) -> tuple[names.Place, ...] | Exception:
 
 if __name__ == "__main__":
     _open_journal = operators.open_journal
-    service.open_journal = open_journal
+    service.open_journal = open_journal  # type: ignore[attr-defined]
     names._getaddrinfo = look_up
     sys.argv[:] = sys.argv[2:]
     runpy.run_path(sys.argv[0], run_name="__main__")

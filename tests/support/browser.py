@@ -136,11 +136,8 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the console has said since the last question: errors, violations."""
-        return [
-            entry["message"]
-            for entry in self.driver.get_log("browser")
-            if entry["level"] == "SEVERE"
-        ]
+        said: list[dict[str, Any]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in said if entry["level"] == "SEVERE"]
 
     def findings(self, *rules: str) -> list[str]:
         """What axe-core finds serious about the page, by all rules or by these."""

@@ -1,8 +1,7 @@
 """The pages, in a real browser, on both queues."""
 
-import http.client
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -11,6 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.support.browser import DESKTOP, PHONE, Browser, browsing, missing
 from tests.support.process import MspcProcess
+from tests.support.proxies import PagesProxy
 from tests.support.target import Target
 from tests.support.waiting import eventually
 from tests.system.conftest import QueueUnderTest, StartOnQueue
@@ -27,17 +27,24 @@ MANY = 60  # more than a page shows
 HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
 BACKWARDS = "\u202e\u2066gnp.exe"
 
+StartNginx = Callable[[int], int]
+
 sqlite_only = pytest.mark.parametrize("queue_kind", ["sqlite"], scope="module")
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def installed() -> None:
+    """All that these tests need, or they are skipped; or fail, with CI set."""
     absent = missing()
     if absent is not None:
         reason = f"not installed: {absent}"
         if os.environ.get("CI"):
             pytest.fail(f"{reason}, and with CI set that is a failure", pytrace=False)
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser(installed: None) -> Iterator[Browser]:
     with browsing() as browser:
         yield browser
 
@@ -55,6 +62,21 @@ def service(
         yield process
     finally:
         process.kill()
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[StartNginx]:
+    """Puts nginx in front of an operators' door, as docs/pages.md says; its port."""
+    started: list[PagesProxy] = []
+
+    def start(admin_port: int) -> int:
+        started.append(PagesProxy(tmp_path / "nginx", admin_port))
+        started[-1].start()
+        return started[-1].port
+
+    yield start
+    for each in started:
+        each.stop()
 
 
 class Visit:
@@ -103,6 +125,9 @@ class Visit:
             return len(self.browser.all("tbody tr")) >= min(count, 50)
 
         eventually(listed)
+
+    def wait_for_path(self, path: str) -> None:
+        eventually(lambda: self.browser.path == path)
 
     def calls(self, **wanted: str) -> str:
         """The list of this test's calls."""
@@ -387,7 +412,7 @@ class TestTheScript:
         ids = [visit.call(delay="1h") for _ in range(2)]
         for key, title in zip("cdsjeno", PATHS[1:], strict=False):
             browser.keys("g", key)
-            eventually(lambda title=title: browser.path == f"/{title}")
+            visit.wait_for_path(f"/{title}")
         browser.keys("?")
         browser.wait_for("next and previous row")
         browser.keys(Keys.ESCAPE)
@@ -397,7 +422,7 @@ class TestTheScript:
         assert browser.one(f"[value='{ids[0]}']").is_selected()
         browser.driver.switch_to.active_element.send_keys("k")
         browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
-        eventually(lambda: browser.path == f"/calls/{ids[1]}")
+        visit.wait_for_path(f"/calls/{ids[1]}")
         visit.open("calls")
         browser.keys("/")
         assert browser.driver.switch_to.active_element.get_attribute("id") == "search"
@@ -419,10 +444,9 @@ class TestTheScript:
         assert browser.one("#search").get_attribute("value") == call_id
 
     @sqlite_only
-    def test_all_of_it_works_without(self, service: MspcProcess, target: Target) -> None:
-        missing_here = missing()
-        if missing_here is not None:
-            pytest.skip(f"not installed: {missing_here}")
+    def test_all_of_it_works_without(
+        self, service: MspcProcess, target: Target
+    ) -> None:
         with browsing(script=False) as browser:
             visit = Visit(browser, service, target)
             visit.log_in()
@@ -434,6 +458,31 @@ class TestTheScript:
             browser.wait_for("Retry 2 calls?")
             browser.button("Retry").click()
             target.wait_for(4, "/dead")
+
+
+@sqlite_only
+def test_they_are_found_below_a_prefix(
+    start: StartOnQueue, browser: Browser, target: Target, nginx: StartNginx
+) -> None:
+    mspc = start(**SETTINGS, ADMIN_PREFIX="/mspc")
+    visit = Visit(browser, mspc, target)
+    browser.driver.delete_all_cookies()
+    visit.root = f"http://localhost:{nginx(mspc.admin_port)}/mspc/"
+    visit.open("calls?state=queued")
+    browser.fill("key", ADMIN_KEY)
+    browser.button("Log in").click()
+    browser.wait_for("No call is like that")
+    assert browser.driver.current_url == f"{visit.root}calls?state=queued"
+    call_id = visit.call(delay="1h")
+    browser.wait_for(call_id[-12:])
+    browser.one("tbody a").click()
+    browser.wait_for("made as soon as it has its turn")
+    browser.button("Cancel").click()
+    browser.wait_for("cancelled")
+    browser.link("Overview").click()
+    browser.wait_for("Accepted")
+    assert browser.driver.current_url == visit.root
+    assert browser.complaints() == []
 
 
 @sqlite_only
