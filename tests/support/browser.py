@@ -42,12 +42,18 @@ class Browser:
     def __init__(self, *, script: bool = True) -> None:
         """`script`: whether pages may run theirs."""
         options = webdriver.ChromeOptions()
-        arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage"]
-        arguments.append("--hide-scrollbars")
+        arguments = [
+            *("--headless=new", "--disable-gpu", "--disable-dev-shm-usage"),
+            *("--hide-scrollbars", "--disable-extensions", "--disable-sync"),
+            *("--disable-background-networking", "--disable-component-update"),
+        ]
         if os.geteuid() == 0:
             arguments.append("--no-sandbox")
         for argument in arguments:
             options.add_argument(argument)
+        options.page_load_strategy = (
+            "eager"  # scripts have run, pictures may be missing
+        )
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         if not script:
             preferences = {"profile.managed_default_content_settings.javascript": 2}
@@ -70,9 +76,13 @@ class Browser:
 
     def scheme(self, name: str) -> None:
         """`light` or `dark`, as the system would say."""
-        feature = {"name": "prefers-color-scheme", "value": name}
+        features = [
+            {"name": "prefers-color-scheme", "value": name},
+            # What fades in has other colours for a moment.
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         self.driver.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia", {"features": [feature]}
+            "Emulation.setEmulatedMedia", {"features": features}
         )
 
     def place(self, locale: str, timezone: str) -> None:
@@ -126,7 +136,7 @@ class Browser:
         def says(_: Any) -> bool:
             return text in self.text
 
-        WebDriverWait(self.driver, seconds, 0.05, ignored_exceptions=_GONE).until(
+        WebDriverWait(self.driver, seconds, 0.1, ignored_exceptions=_GONE).until(
             says, f"no {text!r} on {self.driver.current_url}"
         )
 
@@ -141,7 +151,8 @@ class Browser:
 
     def findings(self, *rules: str) -> list[str]:
         """What axe-core finds serious about the page, by all rules or by these."""
-        self.driver.execute_script(AXE.read_text())
+        if not self.driver.execute_script("return 'axe' in window"):
+            self.driver.execute_script(AXE.read_text())
         only = {"runOnly": {"type": "rule", "values": rules}} if rules else {}
         found = self.driver.execute_async_script(
             "const [only, done] = arguments;"

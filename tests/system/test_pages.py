@@ -1,8 +1,11 @@
 """The pages, in a real browser, on both queues."""
 
+import http.client
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -118,13 +121,22 @@ class Visit:
         return ids
 
     def wait_for_state(self, state: str, count: int) -> None:
-        """Until the list has so many calls of this test in that state."""
+        """Until so many calls of this test are in that state."""
+        path = f"/v1/{self.calls(state=state)}"
 
-        def listed() -> bool:
-            self.open(self.calls(state=state))
-            return len(self.browser.all("tbody tr")) >= min(count, 50)
+        def reached() -> bool:
+            return len(self.ask(path)["calls"]) >= count
 
-        eventually(listed)
+        eventually(reached)
+
+    def ask(self, path: str) -> Any:
+        """What the operators' door tells programs."""
+        door = http.client.HTTPConnection("127.0.0.1", self.mspc.admin_port, timeout=30)
+        try:
+            door.request("GET", path, headers={"Authorization": f"Bearer {ADMIN_KEY}"})
+            return json.loads(door.getresponse().read())
+        finally:
+            door.close()
 
     def wait_for_path(self, path: str) -> None:
         eventually(lambda: self.browser.path == path)
@@ -171,10 +183,9 @@ class TestLookingAround:
             assert browser.findings() == [], path
             assert browser.too_wide() == 0, path
             browser.scheme("dark")
-            assert browser.findings("color-contrast") == [], path
             browser.size(PHONE)
             assert browser.too_wide() == 0, path
-            assert browser.findings("target-size", "scrollable-region-focusable") == []
+            assert browser.findings("color-contrast", "target-size") == [], path
             assert browser.complaints() == [], path
 
     @sqlite_only
@@ -261,6 +272,7 @@ class TestSteering:
         browser = visit.browser
         visit.log_in()
         (dead,) = visit.dead()
+        visit.open()
         browser.link("Dead letters").click()
         browser.wait_for("no requeue: 500")
         assert "no room left" in browser.text
@@ -451,8 +463,8 @@ class TestTheScript:
             visit = Visit(browser, service, target)
             visit.log_in()
             visit.dead(2)
-            assert "UTC" in browser.text
             visit.open("dead")
+            assert "UTC" in browser.text
             row = next(o for o in browser.all("tbody tr") if visit.place in o.text)
             row.find_element("css selector", "button").click()
             browser.wait_for("Retry 2 calls?")
