@@ -13,7 +13,7 @@ LONGEST_SHOWN = 120
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 _MILLISECOND = 0.001
 _HELD = {
-    "breaker": "the service does not answer",
+    "breaker": "no answer",
     "paused": "paused",
     "rate": "limited",
 }

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import random
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -101,7 +102,9 @@ def play(mspc: MspcProcess, target: Target) -> None:
     ask(mspc, f"{lane}/pause", {"reason": "stocktaking until noon"})
     put = f"/v1/destinations/{quote(place('mail'), safe='')}/limits"
     ask(mspc, put, {"rate": 2, "period": "1s", "parallelism": 2}, method="PUT")
-    for call in calls():
+    mixed = list(calls())
+    random.Random(2).shuffle(mixed)
+    for call in mixed:
         assert mspc.post(call).status == 202
     eventually(lambda: ready(mspc), 60)
     ask(

@@ -165,6 +165,12 @@ class TestCalls:
         site.get("/calls?state=dead&label=a&status=&error=")
         assert site.view.asked[-1] == Filter(frozenset({"dead"}), label="a")
 
+    def test_a_date_is_kept_by_the_tabs_and_the_form(self, site: Site) -> None:
+        after = "created_after=2030-01-31T08%3A00%3A00.250Z"
+        shown = site.get(f"/calls?{after}").body.decode()
+        assert f"?state=dead&amp;{after}" in shown
+        assert 'name="created_after" value="2030-01-31T08:00:00.250Z"' in shown
+
     def test_go_on_where_the_page_has_ended(self, site: Site) -> None:
         site.view.known = [seen(number) for number in range(120)]
         shown = site.get("/calls?state=waiting").body.decode()
@@ -244,6 +250,10 @@ class TestDestinations:
             assert "‖ paused" in shown
             assert "1,234" in shown
         assert "5 per second, 2 at once" in shown
+
+    def test_one_is_gone_to_by_its_name(self, site: Site) -> None:
+        answer = site.get(f"/destinations?destination={KEY}")
+        assert answer.headers["location"] == f"./destinations/{KEY}"
 
     def test_are_paused(self, site: Site) -> None:
         answer = site.post(f"/destinations/{KEY}/pause", {"reason": "tests"})
