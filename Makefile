@@ -8,16 +8,19 @@ ARGS ?=
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
+AXE := $(VENV)/.axe-installed
+AXE_VERSION := 4.14.1
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults bench lint format clean
+.PHONY: help run test faults bench screenshots lint format clean
 
 help:
 	@echo "make run      serve calls, on the embedded queue when there is no env.yml"
 	@echo "make test     run every test; ARGS='-k name' is passed on to pytest"
 	@echo "make faults   inject faults for an hour and write docs/faults.md"
 	@echo "make bench    measure mspc beside its peers and write docs/benchmarks.md"
+	@echo "make screenshots  make the pictures of docs/pages.md"
 	@echo "make lint     check style and types"
 	@echo "make format   put the code into the style that lint checks"
 	@echo "make clean    remove the virtual environment and the caches"
@@ -27,6 +30,7 @@ run: $(RUNTIME)
 
 test: $(DEV)
 	@scripts/ensure-programs
+	@$(MAKE) --no-print-directory $(AXE)
 	@scripts/run-tests $(VENV)/bin/python $(ARGS)
 
 # Rows on RabbitMQ 4 need root on Debian, or MSPC_TEST_RABBITMQ4 with a command like it.
@@ -40,6 +44,10 @@ faults: $(DEV)
 
 bench: $(BENCH)
 	@$(VENV)/bin/python -m benchmarks $(ARGS)
+
+screenshots: $(DEV)
+	@scripts/ensure-programs chromium chromium-driver
+	@$(VENV)/bin/python -m tests.screenshots
 
 # Two runs of mypy, with a cache each: mspc.py and the package mspc/ are modules of the
 # same name.
@@ -79,6 +87,17 @@ $(DEV): requirements-dev.txt $(RUNTIME)
 	@echo "Installing what the tests need..."
 	@$(PIP) -r requirements-dev.txt
 	@touch $@
+
+# axe-core looks at the pages; without it those tests are skipped, or fail with CI set.
+$(AXE): Makefile $(DEV)
+	@if ! command -v npm >/dev/null; then \
+		echo "npm is missing: the tests of the pages will be skipped." >&2; \
+	elif npm install --silent --no-audit --no-fund --prefix $(VENV)/npm \
+		axe-core@$(AXE_VERSION); then \
+		touch $@; \
+	else \
+		echo "axe-core could not be installed: the tests of the pages will be skipped." >&2; \
+	fi
 
 $(BENCH): requirements-bench.txt $(DEV)
 	@echo "Installing what the benchmarks need..."

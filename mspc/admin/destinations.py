@@ -120,7 +120,7 @@ class DestinationRoutes:
 
     def get(self, asked: Asked) -> Reply:
         name = _name(asked)
-        tally = self._view.destinations().get(name)
+        tally = self._view.destinations(0, [name]).get(name)
         standings = {one.destination: one for one in self._steering.standings()}
         if tally is None and name not in standings:
             raise Missing(

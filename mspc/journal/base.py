@@ -195,8 +195,15 @@ class View(Protocol):
     def groups(self) -> Sequence[Group]:
         """Dead letters by cause, the most first."""
 
-    def destinations(self) -> dict[str, Tally]:
-        """Those with open or dead calls, by name."""
+    def destinations(
+        self, most: int | None = None, names: Sequence[str] = ()
+    ) -> dict[str, Tally]:
+        """Those with open or dead calls, by name. Of all of them, it takes long.
+
+        Args:
+            most: so many at most, those with the most open calls; None for all.
+            names: and these, if they have any.
+        """
 
     def tally(self) -> Tally:
         """Of all calls. Takes no time."""

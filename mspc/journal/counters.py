@@ -195,14 +195,23 @@ class Counters:
     def tally(self, oldest_due: float | None) -> Tally:
         return Tally(_shown(self._states), oldest_due, self._latest)
 
-    def names(self) -> list[str]:
-        """Of destinations with open or dead calls."""
-        return list(self._destinations)
+    def names(self, most: int | None = None, names: Iterable[str] = ()) -> list[str]:
+        """Of destinations with open or dead calls; see View.destinations()."""
+        known = self._destinations
+        if most is None:
+            return list(known)
+        busiest = nlargest(most, known, key=lambda name: _open(known[name]))
+        return list(dict.fromkeys([*busiest, *(one for one in names if one in known)]))
 
-    def destinations(self, oldest_due: dict[str, float]) -> dict[str, Tally]:
+    def destinations(
+        self, oldest_due: dict[str, float], names: Iterable[str] | None = None
+    ) -> dict[str, Tally]:
+        """Of these names, as far as they are known still; None for all."""
+        known = self._destinations
         return {
-            name: Tally(_shown(states), oldest_due.get(name), self._last.get(name))
-            for name, states in self._destinations.items()
+            name: Tally(_shown(known[name]), oldest_due.get(name), self._last.get(name))
+            for name in (known if names is None else names)
+            if name in known
         }
 
     def groups(self) -> list[Group]:
@@ -253,6 +262,10 @@ class Counters:
                 for name, minutes in self._minutes.items()
             }
         )
+
+
+def _open(states: "Counter[str]") -> int:
+    return states[QUEUED] + states[WAITING]
 
 
 def _shown(states: "Counter[str]") -> dict[str, int]:

@@ -125,14 +125,16 @@ class Journal:
                 counters.renew(*group, latest)
         return counters.groups()
 
-    def destinations(self) -> dict[str, Tally]:
+    def destinations(
+        self, most: int | None = None, names: Sequence[str] = ()
+    ) -> dict[str, Tally]:
         self._written()
-        names = self._keeper.counters.names()
+        names = self._keeper.counters.names(most, names)
         due: dict[str, float] = {}
         for place in range(0, len(names), DESTINATIONS):
             some = reading.OldestDue(names[place : place + DESTINATIONS])
             due |= self._keeper.ask(some)
-        return self._keeper.counters.destinations(due)
+        return self._keeper.counters.destinations(due, names)
 
     def tally(self) -> Tally:
         due = self._keeper.ask(reading.oldest_due)

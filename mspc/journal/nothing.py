@@ -43,7 +43,9 @@ class NoJournal:
     def groups(self) -> NoReturn:
         raise _off()
 
-    def destinations(self) -> NoReturn:
+    def destinations(
+        self, most: int | None = None, names: Sequence[str] = ()
+    ) -> NoReturn:
         raise _off()
 
     def tally(self) -> NoReturn:

@@ -1,10 +1,12 @@
 """The body of a call for people: text, made readable, within a limit."""
 
-import json
+import msgspec
 
 from mspc.journal.base import Seen
 
-MOST_PRETTY_BYTES = 65_536
+MOST_PRETTY_CHARACTERS = 16_384
+# What is nested deeply becomes much longer: so much is shown of it, or it as it is.
+MOST_SHOWN_CHARACTERS = 131_072
 
 
 def shown_body(seen: Seen) -> tuple[str, str]:
@@ -20,14 +22,15 @@ def shown_body(seen: Seen) -> tuple[str, str]:
         text = seen.body.decode(errors="ignore" if cut else "strict")
     except UnicodeDecodeError:
         return seen.body.hex(" "), f"{told}, no text: in hexadecimal"
-    return (text if cut else _pretty(text)), told
+    return (text if cut else pretty(text)), told
 
 
-def _pretty(text: str) -> str:
-    """JSON with line breaks; anything else as it is."""
-    if len(text) > MOST_PRETTY_BYTES:
+def pretty(text: str) -> str:
+    """JSON with line breaks, its numbers and keys untouched; anything else as it is."""
+    if len(text) > MOST_PRETTY_CHARACTERS:
         return text
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        shown = msgspec.json.format(text, indent=2)
     except (ValueError, RecursionError):
         return text
+    return shown if len(shown) <= MOST_SHOWN_CHARACTERS else text

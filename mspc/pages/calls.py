@@ -18,6 +18,7 @@ from mspc.pages.bodies import shown_body
 from mspc.pages.desk import Page
 from mspc.pages.forms import first, query_of, read_form
 from mspc.pages.looking import ShownCall, shown_call
+from mspc.pages.wording import iso
 
 PAGE_CALLS = 50
 VERBS = {"retry": "Retry", "cancel": "Cancel", "delete": "Delete"}
@@ -59,6 +60,7 @@ class Calls(Page):
             calls=[shown_call(one, showing) for one in page.calls],
             filter=wanted,
             filtered=bool(query_of(wanted)),
+            dates=_dates(wanted),
             query=query_of(wanted),
             more=more,
             newest=query_of(wanted) or "state=" if query.cursor else "",
@@ -192,6 +194,13 @@ def _given(req: falcon.Request) -> str:
     """The query, without the fields that a form sends though they are empty."""
     pairs = req.query_string.split("&")
     return "&".join(pair for pair in pairs if not pair.endswith("="))
+
+
+def _dates(wanted: Filter) -> dict[str, str]:
+    """The dates of a filter that a form keeps though it does not show them."""
+    dates = {"created_after": wanted.created_after}
+    dates |= {"created_before": wanted.created_before}
+    return {name: iso(at) for name, at in dates.items() if at is not None}
 
 
 def _tabs(

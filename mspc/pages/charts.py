@@ -37,11 +37,14 @@ def bars(name: str, layers: Sequence[tuple[str, str, Sequence[int]]]) -> Markup:
             )
         title = f"<title>{ago} min ago: {said}</title>"
         drawn.append(f"<g>{title}{''.join(parts)}</g>")
-    label = f"{name}: at most {most:,} a minute"
+    legend = "".join(
+        f'<span class="legend {kind}">{what}</span>' for kind, what, _ in layers
+    )
     # The names are the program's own; nothing here comes from outside.
     return Markup(  # noqa: S704
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none"'
-        f' role="img" aria-label="{label}">'
-        f'<line class="axis" x1="0" y1="{HEIGHT}" x2="{WIDTH}" y2="{HEIGHT}"/>'
-        f"{''.join(drawn)}</svg>"
+        f'<figure class="chart"><span class="most num">{most:,} a minute</span>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img"'
+        f' aria-label="{name}: at most {most:,} a minute">{"".join(drawn)}</svg>'
+        f"<figcaption><span>60 min ago</span><span>{legend}</span><span>now</span>"
+        "</figcaption></figure>"
     )

@@ -110,7 +110,7 @@ class PageGuard:
         if resource.open_to_all:
             return
         if right is None:
-            there = req.path.lstrip("/") if req.method == "GET" else ""
+            there = _asked_for(req) if req.method == "GET" else ""
             query = f"?next={falcon.uri.encode_value(there)}" if there else ""
             raise falcon.HTTPSeeOther(f"{root_of(req)}login{query}")
         if req.method == "POST" and right != ADMIN:
@@ -118,6 +118,12 @@ class PageGuard:
                 title="Read only",
                 description="READ_KEY may look only: log in with ADMIN_KEY for this.",
             )
+
+
+def _asked_for(req: falcon.Request) -> str:
+    """Path and query below the overview; empty for the overview itself."""
+    path = req.path.lstrip("/")
+    return f"{path}?{req.query_string}" if path and req.query_string else path
 
 
 def set_cookie(req: falcon.Request, resp: falcon.Response, value: str) -> None:

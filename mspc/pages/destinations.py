@@ -9,15 +9,15 @@ from mspc.pages.desk import Page
 from mspc.pages.forms import Form, first, read_form, whole
 from mspc.pages.looking import (
     ShownDestination,
+    busiest,
     causes,
     shown_destination,
-    shown_destinations,
 )
 from mspc.pages.wording import utc
 from mspc.steering.base import Limits
 
 MINUTE = 60
-MOST_SHOWN = 500
+MOST_SHOWN = 100
 
 
 class Destinations(Page):
@@ -26,10 +26,11 @@ class Destinations(Page):
     here = "destinations"
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        places = shown_destinations(
-            self.desk.view.destinations(), self.desk.steering.standings()
-        )
-        # The busiest first: with thousands of them nobody reads the rest.
+        wanted = (req.get_param("destination") or "").strip()
+        if wanted:
+            self.go(req, resp, f"destinations/{falcon.uri.encode_value(wanted)}")
+            return
+        places = busiest(self.desk.view, self.desk.steering, MOST_SHOWN)
         places.sort(key=lambda one: (one.state == "ok", -one.waiting - one.queued))
         self.show(
             req,
@@ -37,6 +38,7 @@ class Destinations(Page):
             "destinations.html",
             "Destinations",
             destinations=places[:MOST_SHOWN],
+            most=MOST_SHOWN,
         )
 
 
@@ -47,7 +49,7 @@ class OneDestination(Page):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, key: str) -> None:
         key = unquote(key)
-        one = shown_destination(key, self.desk.view.destinations(), self.desk.steering)
+        one = shown_destination(key, self.desk.view, self.desk.steering)
         self.show(
             req, resp, "destination.html", one.destination, one=one, why=_why(one)
         )
@@ -81,8 +83,15 @@ class Dead(Page):
     here = "dead"
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        groups = causes(self.desk.view.groups())[:MOST_SHOWN]
-        self.show(req, resp, "dead.html", "Dead letters", groups=groups)
+        found = self.desk.view.groups()
+        self.show(
+            req,
+            resp,
+            "dead.html",
+            "Dead letters",
+            groups=causes(found[:MOST_SHOWN]),
+            more=len(found) > MOST_SHOWN,
+        )
 
 
 def _limits(form: Form) -> Limits | None:

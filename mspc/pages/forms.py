@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlencode
 import falcon
 
 from mspc.journal.base import Filter
+from mspc.pages.wording import iso
 
 MOST_FORM_BYTES = 1_500_000
 MOST_FIELDS = 2_000
@@ -57,6 +58,7 @@ def query_of(wanted: Filter, **more: object) -> str:
     for field in fields(wanted):
         value = getattr(wanted, field.name)
         if field.name != "states" and value not in ("", None, 0):
-            pairs.append((field.name, value))
+            is_date = field.name.startswith("created_")
+            pairs.append((field.name, iso(value) if is_date else value))
     pairs += [(name, value) for name, value in more.items() if value]
     return urlencode(pairs, errors="replace")

@@ -1,12 +1,13 @@
 """Calls, destinations and causes, as the templates show them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from mspc.admin.masks import masked_url
 from mspc.api.shown import Showing
 from mspc.calls.words import DEAD, QUEUED, WAITING
-from mspc.journal.base import Filter, Group, Seen, Tally
+from mspc.journal.base import Filter, Group, Seen, Tally, View
 from mspc.journal.events import Attempted
 from mspc.pages.forms import query_of
 from mspc.pages.wording import words
@@ -79,22 +80,24 @@ def shown_call(seen: Seen, showing: Showing) -> ShownCall:
     )
 
 
-def shown_destinations(
-    tallies: dict[str, Tally], standings: Iterable[Standing]
-) -> list[ShownDestination]:
-    """Those with calls, or of which somebody decided something; by name."""
-    stands = {one.destination: one for one in standings}
-    names = sorted(tallies.keys() | stands.keys())
+def busiest(view: View, steering: Steering, most: int) -> list[ShownDestination]:
+    """Destinations that are not as usual, and those with the most open calls.
+
+    So many of either at most: with thousands of them nobody reads the rest, and all
+    that goes on in the process would wait for them.
+    """
+    stands = {one.destination: one for one in steering.standings()}
+    odd = islice((name for name, one in stands.items() if one.state != "ok"), most)
+    tallies = view.destinations(most, names := list(odd))
     return [
-        _destination(tallies.get(name, Tally()), stands.get(name, Standing(name)))
-        for name in names
+        _destination(tallies.get(name, Tally()), stands.get(name) or Standing(name))
+        for name in dict.fromkeys([*names, *tallies])
     ]
 
 
-def shown_destination(
-    name: str, tallies: dict[str, Tally], steering: Steering
-) -> ShownDestination:
-    return _destination(tallies.get(name, Tally()), steering.standing(name))
+def shown_destination(name: str, view: View, steering: Steering) -> ShownDestination:
+    tally = view.destinations(0, [name]).get(name, Tally())
+    return _destination(tally, steering.standing(name))
 
 
 def causes(groups: Sequence[Group]) -> list[Cause]:

@@ -1,14 +1,17 @@
 """The first page: is it well, what is stuck, why."""
 
 import time
+from collections.abc import Sequence
 
 import falcon
 
+from mspc.journal.base import Group
 from mspc.pages.charts import bars
 from mspc.pages.desk import Page
-from mspc.pages.looking import ShownDestination, causes, shown_destinations
+from mspc.pages.looking import ShownDestination, busiest, causes
 
 MOST_SHOWN = 8
+MOST_LOOKED_AT = 100
 HOUR = 3600
 MINUTE = 60
 
@@ -23,8 +26,8 @@ class Overview(Page):
             made - good
             for made, good in zip(rates.attempts, rates.succeeded, strict=True)
         ]
-        places = shown_destinations(desk.view.destinations(), desk.steering.standings())
-        made = sum(rates.attempts)
+        places = busiest(desk.view, desk.steering, MOST_LOOKED_AT)
+        made, groups = sum(rates.attempts), desk.view.groups()
         self.show(
             req,
             resp,
@@ -35,7 +38,7 @@ class Overview(Page):
             tally=tally,
             in_flight=desk.in_flight(),
             behind=_behind(tally.oldest_due, now),
-            dead_lately=self._dead_since(now - HOUR),
+            dead_lately=_dead_since(groups, now - HOUR),
             accepted_chart=bars("Calls accepted", [("in", "accepted", rates.accepted)]),
             attempts_chart=bars(
                 "Attempts",
@@ -43,19 +46,21 @@ class Overview(Page):
             ),
             accepted_now=f"{_lately(rates.accepted):g}",
             accepted_hour=sum(rates.accepted),
+            attempts_hour=made,
             attempts_now=f"{_lately(rates.attempts):g}",
             share=round(100 * sum(rates.succeeded) / made) if made else None,
             troubled=_troubled(places, now)[:MOST_SHOWN],
-            groups=causes(desk.view.groups())[:MOST_SHOWN],
+            groups=causes(groups[:MOST_SHOWN]),
         )
 
-    def _dead_since(self, since: float) -> int:
-        """How many groups' calls died lately, as far as the groups tell."""
-        return sum(
-            group.count if group.first_at >= since else 1
-            for group in self.desk.view.groups()
-            if group.last_at >= since
-        )
+
+def _dead_since(groups: Sequence[Group], since: float) -> int:
+    """How many calls died lately, as far as their groups tell."""
+    return sum(
+        group.count if group.first_at >= since else 1
+        for group in groups
+        if group.last_at >= since
+    )
 
 
 def _behind(oldest_due: float | None, now: float) -> float | None:

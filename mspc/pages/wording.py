@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from mspc.pages.bodies import pretty
 from mspc.steering.base import Limits
 
 SHORT_ID = 12
@@ -12,7 +13,7 @@ LONGEST_SHOWN = 120
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 _MILLISECOND = 0.001
 _HELD = {
-    "breaker": "the service does not answer",
+    "breaker": "no answer",
     "paused": "paused",
     "rate": "limited",
 }
@@ -88,6 +89,6 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     one.__name__: one
     for one in (
         *(iso, utc, seconds, number, plain, words, held, short, middle, path),
-        limits,
+        *(limits, pretty),
     )
 }

@@ -27,11 +27,11 @@ SERIOUS = ("serious", "critical")
 _GONE = (StaleElementReferenceException, NoSuchElementException)
 
 
-def missing() -> str | None:
-    """What there is not of a browser; None when all is there."""
+def missing(*, axe: bool = True) -> str | None:
+    """What there is not of a browser, and of axe-core; None when all is there."""
     programs = ("chromium", "chromedriver")
     absent = [one for one in programs if shutil.which(one) is None]
-    if not AXE.exists():
+    if axe and not AXE.exists():
         absent.append("axe-core")
     return ", ".join(absent) or None
 
@@ -42,11 +42,18 @@ class Browser:
     def __init__(self, *, script: bool = True) -> None:
         """`script`: whether pages may run theirs."""
         options = webdriver.ChromeOptions()
-        arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage"]
+        arguments = [
+            *("--headless=new", "--disable-gpu", "--disable-dev-shm-usage"),
+            *("--hide-scrollbars", "--disable-extensions", "--disable-sync"),
+            *("--disable-background-networking", "--disable-component-update"),
+        ]
         if os.geteuid() == 0:
             arguments.append("--no-sandbox")
         for argument in arguments:
             options.add_argument(argument)
+        options.page_load_strategy = (
+            "eager"  # scripts have run, pictures may be missing
+        )
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         if not script:
             preferences = {"profile.managed_default_content_settings.javascript": 2}
@@ -69,9 +76,20 @@ class Browser:
 
     def scheme(self, name: str) -> None:
         """`light` or `dark`, as the system would say."""
-        feature = {"name": "prefers-color-scheme", "value": name}
+        features = [
+            {"name": "prefers-color-scheme", "value": name},
+            # What fades in has other colours for a moment.
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         self.driver.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia", {"features": [feature]}
+            "Emulation.setEmulatedMedia", {"features": features}
+        )
+
+    def place(self, locale: str, timezone: str) -> None:
+        """Where its user sits: `en-GB`, `Europe/Zurich`."""
+        self.driver.execute_cdp_cmd("Emulation.setLocaleOverride", {"locale": locale})
+        self.driver.execute_cdp_cmd(
+            "Emulation.setTimezoneOverride", {"timezoneId": timezone}
         )
 
     def open(self, url: str) -> None:
@@ -106,7 +124,9 @@ class Browser:
     def fill(self, name: str, text: str) -> None:
         field = self.one(f"[name={name}]")
         field.clear()
-        field.send_keys(text)
+        field.click()
+        # At once, as a paste is: each key that is pressed takes a while.
+        self.driver.execute_cdp_cmd("Input.insertText", {"text": text})
 
     def keys(self, *keys: str) -> None:
         """Typed into the page, not into a field."""
@@ -118,24 +138,28 @@ class Browser:
         def says(_: Any) -> bool:
             return text in self.text
 
-        WebDriverWait(self.driver, seconds, ignored_exceptions=_GONE).until(
+        WebDriverWait(self.driver, seconds, 0.1, ignored_exceptions=_GONE).until(
             says, f"no {text!r} on {self.driver.current_url}"
         )
 
+    def look_again(self) -> None:
+        """As when its user comes back to the window: what is live is fetched."""
+        self.driver.execute_script("dispatchEvent(new Event('focus'))")
+
     def complaints(self) -> list[str]:
         """What the console has said since the last question: errors, violations."""
-        return [
-            entry["message"]
-            for entry in self.driver.get_log("browser")  # type: ignore[no-untyped-call]
-            if entry["level"] == "SEVERE"
-        ]
+        said: list[dict[str, Any]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in said if entry["level"] == "SEVERE"]
 
-    def findings(self) -> list[str]:
-        """What axe-core finds serious about the page."""
-        self.driver.execute_script(AXE.read_text())
+    def findings(self, *rules: str) -> list[str]:
+        """What axe-core finds serious about the page, by all rules or by these."""
+        if not self.driver.execute_script("return 'axe' in window"):
+            self.driver.execute_script(AXE.read_text())
+        only = {"runOnly": {"type": "rule", "values": rules}} if rules else {}
         found = self.driver.execute_async_script(
-            "const done = arguments[0];"
-            "axe.run().then((found) => done(found.violations))"
+            "const [only, done] = arguments;"
+            " axe.run(document, only).then((found) => done(found.violations))",
+            only,
         )
         return [
             f"{one['id']}: {one['help']} ({one['nodes'][0]['html']})"

@@ -104,9 +104,13 @@ class FakeView:
         self._answer()
         return self.found
 
-    def destinations(self) -> dict[str, Tally]:
+    def destinations(
+        self, most: int | None = None, names: Sequence[str] = ()
+    ) -> dict[str, Tally]:
         self._answer()
-        return self.tallies
+        known = list(self.tallies)[:most]
+        chosen = dict.fromkeys([*known, *(one for one in names if one in self.tallies)])
+        return {name: self.tallies[name] for name in chosen}
 
     def tally(self) -> Tally:
         self._answer()

@@ -136,13 +136,38 @@ class Nginx(Proxy):
     _check_option = "-t"
 
     def _configured(self, instances: Mapping[str, str]) -> list[str]:
-        program = needed("nginx")
         changes = {
             "listen 8008;": f"listen 127.0.0.1:{self.port};",
             "/var/log/nginx/mspc.log": "/dev/stderr",
             **instances,
         }
-        (self._directory / "mspc.conf").write_text(shipped("nginx.conf", changes))
+        return self._written(shipped("nginx.conf", changes))
+
+    def _written(self, configuration: str) -> list[str]:
+        """The command of an nginx that has this file in conf.d/."""
+        program = needed("nginx")
+        (self._directory / "mspc.conf").write_text(configuration)
         file = self._directory / "nginx.conf"
         file.write_text(_AROUND_CONF_D.format(here=self._directory))
         return [program, "-p", str(self._directory), "-e", "stderr", "-c", str(file)]
+
+
+_DOCUMENT = DEPLOY.parent / "docs" / "pages.md"
+
+
+class PagesProxy(Nginx):
+    """nginx in front of the pages of one mspc, as docs/pages.md has it."""
+
+    def __init__(self, directory: Path, admin_port: int) -> None:
+        self._admin_port = admin_port
+        super().__init__(directory, (0, 0))
+
+    def _configured(self, instances: Mapping[str, str]) -> list[str]:
+        document = _DOCUMENT.read_text()
+        block = document.partition("```nginx\n")[2].partition("```")[0]
+        block = block.replace("127.0.0.1:8010", f"127.0.0.1:{self._admin_port}")
+        health = f"proxy_pass http://127.0.0.1:{self._admin_port};"
+        return self._written(
+            f"server {{\nlisten 127.0.0.1:{self.port};\n{block}"
+            f"location /health/ {{ {health} }}\n}}\n"
+        )

@@ -13,6 +13,7 @@ import pytest
 
 # Those that take longest, first: else one would still run when the others have ended.
 LONGEST = (
+    "tests/system/test_pages.py",
     "tests/contract/test_queue_contract.py",
     "tests/system/test_memory_rabbitmq.py",
     "tests/system/test_unread_log.py",

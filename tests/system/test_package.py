@@ -132,11 +132,12 @@ def test_an_empty_folder_is_enough(
     environment: Path, command: tuple[str, ...], target: Target, tmp_path: Path
 ) -> None:
     """It serves on the embedded queue, with its data below the working folder."""
-    port, door = free_port(), free_port()
+    port, admin_port = free_port(), free_port()
     process = subprocess.Popen(
         [environment / "bin" / command[0], *command[1:]],
         cwd=tmp_path,
-        env=clean_environment() | {"HTTP_PORT": str(port), "ADMIN_PORT": str(door)},
+        env=clean_environment()
+        | {"HTTP_PORT": str(port), "ADMIN_PORT": str(admin_port)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -154,12 +155,10 @@ def test_an_empty_folder_is_enough(
         with urllib.request.urlopen(request, timeout=20) as response:
             assert response.status == 202
         eventually(lambda: len(target.hits) == 1)
-        page = f"http://127.0.0.1:{door}/login"
-        with urllib.request.urlopen(page, timeout=20) as response:
-            assert b"Log in" in response.read()
-        style = f"http://127.0.0.1:{door}/static/mspc.css"
-        with urllib.request.urlopen(style, timeout=20) as response:
-            assert response.status == 200
+        for page in ("login", "static/mspc.css", "static/mspc.js", "static/icon.svg"):
+            address = f"http://127.0.0.1:{admin_port}/{page}"
+            with urllib.request.urlopen(address, timeout=20) as response:
+                assert response.status == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(40) == 0
     finally:
@@ -168,6 +167,7 @@ def test_an_empty_folder_is_enough(
         process.stdout.close()
 
     made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
-    kept = {"queue.db", "journal.db", "admin.key", "instance.id"}
-    assert made == {"data", *(f"data/{name}" for name in kept), "logs", "logs/mspc.log"}
+    names = ("admin.key", "instance.id", "journal.db", "queue.db")
+    data = {f"data/{name}" for name in names}
+    assert made == {"data", *data, "logs", "logs/mspc.log"}
     assert target.hits[0].headers["user-agent"].startswith("mspc/")

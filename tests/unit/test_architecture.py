@@ -56,7 +56,7 @@ ADAPTERS = {
     "voluptuous": ("settings", "calls"),
     "yaml": ("settings",),
     "idna": ("calls",),
-    "msgspec": ("calls", "journal", "api", "admin"),
+    "msgspec": ("calls", "journal", "api", "admin", "pages"),
 }
 MAX_MODULE_LINES = 320
 MAX_FUNCTION_LINES = 60

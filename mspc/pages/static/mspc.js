@@ -3,69 +3,76 @@
 (() => {
   const LIVE_SECONDS = 5;
   const byId = (id) => document.getElementById(id);
+  const all = (css, root = document) => [...root.querySelectorAll(css)];
 
   // Times: local, with UTC on hover.
   const localize = (root) => {
-    for (const time of root.querySelectorAll("time[datetime]")) {
+    for (const time of all("time[datetime]", root)) {
       const at = new Date(time.dateTime);
       time.title = time.dateTime;
-      const day = at.toDateString() === new Date().toDateString();
-      time.textContent = day ? at.toLocaleTimeString() : at.toLocaleString();
+      const today = at.toDateString() === new Date().toDateString();
+      time.textContent = today ? at.toLocaleTimeString() : at.toLocaleString();
     }
   };
 
   // Selection: kept over a refresh, by id.
-  const boxes = () => [...document.querySelectorAll("input[name=id]")];
+  const boxes = () => all("input[name=id][type=checkbox]");
   const chosen = () => new Set(boxes().filter((box) => box.checked).map((box) => box.value));
   const showSelection = () => {
     const count = chosen().size;
     for (const box of boxes()) box.closest("tr").setAttribute("aria-selected", box.checked);
-    const said = byId("selected");
-    if (said) said.textContent = count ? `${count} selected` : "none selected";
-    for (const button of document.querySelectorAll("button[data-needs-selection]")) button.disabled = !count;
-    const all = byId("all");
-    if (all) {
-      all.checked = count > 0 && count === boxes().length;
-      all.indeterminate = count > 0 && count < boxes().length;
-    }
+    if (byId("selected")) byId("selected").textContent = count ? `${count} selected:` : "None selected:";
+    for (const button of all("button[data-needs-selection]")) button.disabled = !count;
+    const every = byId("all");
+    if (!every) return;
+    every.checked = count > 0 && count === boxes().length;
+    every.indeterminate = count > 0 && !every.checked;
   };
 
   // Live: the same page is fetched again, and what is marked as live put in its place.
   let live = sessionStorage.getItem("live") !== "off";
   let failed = false;
-  const fragment = () => document.querySelector("[data-live]");
+  const parts = () => all("[data-live]");
+  const shown = parts().map((part) => part.outerHTML);
   const showLive = () => {
     const button = byId("live");
     if (!button) return;
-    button.hidden = !fragment();
+    button.hidden = !parts().length;
     button.setAttribute("aria-pressed", live);
-    button.textContent = failed ? "No answer" : live ? "Live" : "Paused";
+    button.classList.toggle("failed", failed && live);
+    button.textContent = !live ? "Paused" : failed ? "No answer" : "Live";
   };
+  // Nobody looks, or somebody types, reads a dialog or marks text that would go.
   const busy = () => {
-    const active = document.activeElement;
+    if (document.hidden || !document.hasFocus() || byId("help").open) return true;
+    const active = document.activeElement, marked = getSelection();
     const typing = active && active.matches("input:not([type=checkbox]), textarea, select");
-    return document.hidden || !document.hasFocus() || (typing && fragment().contains(active));
+    return parts().some((part) => (typing && part.contains(active)) || (!marked.isCollapsed && part.contains(marked.anchorNode)));
+  };
+  const replace = (old, fresh) => {
+    const kept = chosen(), key = document.activeElement?.dataset?.key;
+    const held = old.contains(document.activeElement), tabbed = document.activeElement?.value;
+    old.replaceWith(fresh);
+    for (const box of boxes()) box.checked = kept.has(box.value);
+    if (held && key) fresh.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+    else if (held && tabbed) fresh.querySelector(`input[value="${CSS.escape(tabbed)}"]`)?.focus();
+    prepare(fresh);
   };
   const refresh = async () => {
-    const old = fragment();
-    if (!old || !live || busy()) return;
+    if (!parts().length || !live || busy()) return;
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      const answer = await fetch(location.href);
       if (answer.redirected) { location.reload(); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const fresh = page.querySelector("[data-live]");
-      if (!fresh || !live || busy()) return;
-      const kept = chosen();
-      const active = document.activeElement;
-      const mark = active && active.dataset ? active.dataset.key : undefined;
-      const open = [...old.querySelectorAll("details[open]")].map((one) => one.id);
-      old.replaceWith(fresh);
-      for (const box of boxes()) box.checked = kept.has(box.value);
-      for (const id of open) if (id && byId(id)) byId(id).open = true;
-      if (mark) fresh.querySelector(`[data-key="${CSS.escape(mark)}"]`)?.focus();
+      if (!live || busy()) return;
+      const fresh = all("[data-live]", page);
+      parts().forEach((old, at) => {
+        if (!fresh[at] || fresh[at].outerHTML === shown[at]) return;
+        shown[at] = fresh[at].outerHTML;
+        replace(old, fresh[at]);
+      });
       failed = false;
-      prepare(fresh);
     } catch {
       failed = true;
     }
@@ -74,10 +81,7 @@
 
   // Copy: also where the clipboard wants TLS.
   const copy = async (text) => {
-    if (navigator.clipboard && window.isSecureContext) {
-      await navigator.clipboard.writeText(text);
-      return;
-    }
+    if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
     const area = document.createElement("textarea");
     area.value = text;
     document.body.append(area);
@@ -88,13 +92,13 @@
 
   const prepare = (root) => {
     localize(root);
-    for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = false;
+    for (const button of all("button[data-copy]", root)) button.hidden = false;
     showSelection();
   };
 
   document.addEventListener("change", (event) => {
     if (event.target.id === "all") for (const box of boxes()) box.checked = event.target.checked;
-    if (event.target.name === "id" || event.target.id === "all") showSelection();
+    showSelection();
   });
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button");
@@ -109,15 +113,15 @@
     if (button.dataset.copy) {
       await copy(byId(button.dataset.copy).textContent);
       button.textContent = "Copied";
+      button.focus();
     }
   });
 
   // Keys: j and k go through rows, x selects, Enter opens; g and a letter goes elsewhere.
-  let pending = "";
-  const rows = () => [...document.querySelectorAll("tbody tr[data-row] a")];
+  let pending = false;
   const step = (by) => {
-    const links = rows();
-    const at = links.indexOf(document.activeElement);
+    const links = all("tbody tr[data-row]").map((row) => row.querySelector("a"));
+    const at = links.findIndex((link) => link.closest("tr").contains(document.activeElement));
     links[Math.min(links.length - 1, Math.max(0, at + by))]?.focus();
   };
   const keys = {
@@ -129,20 +133,19 @@
     x: () => document.activeElement.closest("tr")?.querySelector("input[name=id]")?.click(),
   };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
     if (event.target.matches("input:not([type=checkbox]), textarea, select")) return;
-    if (pending === "g") {
-      pending = "";
-      const link = document.querySelector(`nav a[data-go="${CSS.escape(event.key)}"]`);
-      if (link) { event.preventDefault(); link.click(); }
-      return;
-    }
-    if (event.key === "g") { pending = "g"; return; }
-    if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
+    const went = pending && document.querySelector(`nav a[data-go="${CSS.escape(event.key)}"]`);
+    const act = went ? () => went.click() : !pending && keys[event.key];
+    pending = !pending && event.key === "g";
+    if (act) { event.preventDefault(); act(); }
   });
 
   byId("keys")?.removeAttribute("hidden");
+  document.querySelector("nav a[aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
   prepare(document);
   showLive();
+  setTimeout(refresh, 1000); // what was just asked for is often done by then
   setInterval(refresh, LIVE_SECONDS * 1000);
+  addEventListener("focus", refresh);
 })();

@@ -156,3 +156,15 @@ def test_beyond_a_number_they_are_counted_together(
     groups = {group.destination: group.count for group in counted.counters.groups()}
     assert groups.pop(module.OTHERS) == 3
     assert groups == {"http://h0.example:80": 1, "http://h1.example:80": 1}
+
+
+def test_the_busiest_destinations_are_found() -> None:
+    counted = Counted()
+    for number, calls in enumerate((1, 3, 2)):
+        place = f"http://h{number}.example:80"
+        counted.write(*(accepted(10 * number + n, NOW, place) for n in range(calls)))
+    assert counted.counters.names(1) == ["http://h1.example:80"]
+    names = counted.counters.names(1, ["http://h0.example:80", "http://no.example:80"])
+    assert names == ["http://h1.example:80", "http://h0.example:80"]
+    assert list(counted.counters.destinations({}, names)) == names
+    assert len(counted.counters.names()) == 3

@@ -116,6 +116,11 @@ class TestLoggingIn:
         page = site.get("/", Cookie=cookie.partition(";")[0])
         assert ("Send" in text(page)) is sees
 
+    def test_leads_back_to_what_was_asked_for(self, site: Site) -> None:
+        site.right = None
+        to = site.get("/calls?state=dead&label=a").headers["location"]
+        assert to == "./login?next=calls%3Fstate%3Ddead%26label%3Da"
+
     def test_with_a_wrong_key(self, site: Site) -> None:
         site.right = None
         answer = site.post("/login", {"key": "wrong"})
@@ -160,6 +165,12 @@ class TestCalls:
         site.get("/calls?state=dead&label=a&status=&error=")
         assert site.view.asked[-1] == Filter(frozenset({"dead"}), label="a")
 
+    def test_a_date_is_kept_by_the_tabs_and_the_form(self, site: Site) -> None:
+        after = "created_after=2030-01-31T08%3A00%3A00.250Z"
+        shown = site.get(f"/calls?{after}").body.decode()
+        assert f"?state=dead&amp;{after}" in shown
+        assert 'name="created_after" value="2030-01-31T08:00:00.250Z"' in shown
+
     def test_go_on_where_the_page_has_ended(self, site: Site) -> None:
         site.view.known = [seen(number) for number in range(120)]
         shown = site.get("/calls?state=waiting").body.decode()
@@ -203,7 +214,7 @@ class TestCalls:
 
     def test_what_is_done_to_many_is_planned_first(self, site: Site) -> None:
         answer = site.post("/calls", {"all": "retry", "query": "label=a"})
-        assert "Retry 1 calls?" in text(answer)
+        assert "Retry 1 call?" in text(answer)
         (planned,) = site.steering.done
         assert planned[2] == Filter(frozenset({"dead", "waiting"}), label="a")
 
@@ -239,6 +250,10 @@ class TestDestinations:
             assert "‖ paused" in shown
             assert "1,234" in shown
         assert "5 per second, 2 at once" in shown
+
+    def test_one_is_gone_to_by_its_name(self, site: Site) -> None:
+        answer = site.get(f"/destinations?destination={KEY}")
+        assert answer.headers["location"] == f"./destinations/{KEY}"
 
     def test_are_paused(self, site: Site) -> None:
         answer = site.post(f"/destinations/{KEY}/pause", {"reason": "tests"})
