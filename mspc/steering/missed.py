@@ -23,7 +23,6 @@ BEFORE_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
 # After some calls: others have their turn.
 REST_SECONDS = 0.01
-STOP_SECONDS = 5.0
 
 
 class Missed:
@@ -61,7 +60,7 @@ class Missed:
     def stop(self) -> None:
         """What was not told by then is told after the next start."""
         self._stopping.set()
-        self._watched.stop(STOP_SECONDS)
+        self._watched.stop(timeout=0)  # it may wait for the check of a large file
 
     def run(self) -> None:
         """Returns when all was told, or after stop()."""
