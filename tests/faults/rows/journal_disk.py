@@ -107,16 +107,17 @@ def hung_journal(run: Run) -> None:
         run.expect(answer == 503, f"beside a disk that hangs /v1/stats is {answer}")
         health = service.get("/health/ready")
         run.expect(health.status == 200, f"/health/ready is {health.status}")
-    run.expect(
-        beside <= 2 * before + SLOWER_SECONDS,
-        f"accepting took {beside * 1000:.0f} ms (p99), {before * 1000:.0f} without",
-    )
-    run.remark(f"p99 of accepting {before * 1000:.0f} ms, then {beside * 1000:.0f} ms")
     waited(lambda: "events_dropped" in stats(service), 30)
     dropped = stats(service).get("events_dropped", 0)
     run.expect(dropped > 0, "no event was dropped")
     run.remark(f"{dropped} events dropped")
     knows(run, service, run.post().id, "afterwards")
+    # Others may be busy on this machine: as long as without it, before or afterwards.
+    after = _measured(run, seconds)
+    told = ", ".join(f"{one * 1000:.0f} ms" for one in (before, beside, after))
+    run.remark(f"p99 of accepting before, meanwhile and afterwards: {told}")
+    most = 2 * max(before, after) + SLOWER_SECONDS
+    run.expect(beside <= most, f"accepting took longer beside it: {told}")
     run.drain()
 
 
