@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mspc.errors import JournalUnavailable
+from mspc.journal.room import NoRoom, wal_pages
 
 APPLICATION_ID = 0x6D73706A  # "mspj"
 LAYOUT = 1
@@ -18,7 +19,6 @@ LOCK_WAIT_SECONDS = 1.0
 CHECK_SECONDS = 2.0
 _CACHE_KIB = 16_384
 _LARGEST_WAL_BYTES = 32 * 2**20
-_CHECKPOINT_PAGES = 2000
 _INSTRUCTIONS = 10_000  # of SQLite's, between two looks at the clock
 
 # KEY: see keys.py. DUE: NULL for a finished call. HEADERS and BODY, which lists do not
@@ -106,7 +106,9 @@ def code_of(exc: sqlite3.Error) -> int:
 
 def closes(exc: Exception) -> bool:
     """Whether the file has to be opened again; a full disk is no reason."""
-    return not isinstance(exc, sqlite3.Error) or code_of(exc) != sqlite3.SQLITE_FULL
+    if isinstance(exc, sqlite3.Error):
+        return code_of(exc) != sqlite3.SQLITE_FULL
+    return not isinstance(exc, NoRoom)
 
 
 def is_damage(exc: Exception) -> bool:
@@ -136,7 +138,7 @@ def open_file(path: Path, clock: Callable[[], float]) -> sqlite3.Connection:
     )
     db.text_factory = lambda text: text.decode(errors="replace")
     try:
-        _prepare(db, clock)
+        _prepare(db, clock, wal_pages(path))
     except BaseException as exc:
         db.close()
         if not isinstance(exc, sqlite3.Error):
@@ -150,7 +152,7 @@ def open_file(path: Path, clock: Callable[[], float]) -> sqlite3.Connection:
     return db
 
 
-def _prepare(db: sqlite3.Connection, clock: Callable[[], float]) -> None:
+def _prepare(db: sqlite3.Connection, clock: Callable[[], float], wal: int) -> None:
     db.execute("PRAGMA locking_mode=EXCLUSIVE")  # before the first look at the WAL
     new = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if new:
@@ -163,7 +165,7 @@ def _prepare(db: sqlite3.Connection, clock: Callable[[], float]) -> None:
     db.execute("PRAGMA temp_store=MEMORY")
     db.execute("PRAGMA secure_delete=FAST")
     db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-    db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+    db.execute(f"PRAGMA wal_autocheckpoint={wal}")
     db.execute(f"PRAGMA journal_size_limit={_LARGEST_WAL_BYTES}")
     db.execute("BEGIN IMMEDIATE")  # takes the lock, for as long as the file is open
     for statement in SCHEMA.split(";\n") if new else ():

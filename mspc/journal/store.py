@@ -12,6 +12,7 @@ from mspc.journal.counters import Changes, Counters
 from mspc.journal.events import Event
 from mspc.journal.file import Damaged, close_file, open_file, set_aside
 from mspc.journal.retention import Retention
+from mspc.journal.room import look_for_room
 from mspc.journal.writing import Writer
 from mspc.settings.config import JournalConfig
 
@@ -95,8 +96,13 @@ class Store:
         return set_aside(self._config.path)
 
     def write(self, events: Sequence[Event], offset: int | None = None) -> Changes:
-        """As Writer.write()."""
+        """As Writer.write().
+
+        Raises:
+            NoRoom: nothing was written, what is left of the disk is the queue's.
+        """
         self._opened()
+        look_for_room(self._config.path)
         return self._writer.write(events, offset)
 
     def tidy(self) -> Changes | None:

@@ -1,4 +1,4 @@
-"""How much of a volume is free, without waiting for one that hangs."""
+"""How much of a volume is free, without waiting for one that hangs; what is kept."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,14 @@ from pathlib import Path
 import gevent
 
 LOOK_SECONDS = 1.0
+# A full disk must still have room for deletes: they go through the WAL too.
+RESERVE_BYTES = 256 * 1024 * 1024
+RESERVE_SHARE = 20  # ... or one twentieth of a small volume
+
+
+def reserve_of(volume: int) -> int:
+    """Of a volume of so many bytes, those that are kept for settling calls."""
+    return min(RESERVE_BYTES, volume // RESERVE_SHARE)
 
 
 def free_of(folder: Path) -> int:

@@ -210,12 +210,15 @@ class Run:
         self,
         *services: Service,
         timeout: float = 15.0,
+        size: int = BODY_BYTES,
         properties: Mapping[str, object] | None = None,
     ) -> Sent:
         """Posts one call, with other `properties` on top, and returns what was said."""
         client = self.client(*services)
         try:
-            return client.post(self._next_id(), timeout=timeout, properties=properties)
+            return client.post(
+                self._next_id(), size=size, timeout=timeout, properties=properties
+            )
         finally:
             client.close()
 

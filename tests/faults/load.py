@@ -39,6 +39,7 @@ class Log:
 
     def __init__(self) -> None:
         self.sent: dict[str, Sent] = {}
+        self.known_as: dict[str, str] = {}  # by mspc, of those that were promised
         self.statuses: Counter[int] = Counter()
 
     def add(self, sent: Sent) -> None:
@@ -91,9 +92,11 @@ class Client:
         call = call_to(self._base, call_id, size) | dict(properties or {})
         content = json.dumps(call).encode()
         at = time.monotonic()
-        outcome, status = self._exchange(next(self._ports), content, timeout)
+        outcome, status, said = self._exchange(next(self._ports), content, timeout)
         sent = Sent(call_id, outcome, status, at, time.monotonic() - at)
         self.log.add(sent)
+        if outcome == "ok":
+            self.log.known_as[call_id] = json.loads(said).get("id", "")
         return sent
 
     def close(self) -> None:
@@ -104,27 +107,27 @@ class Client:
 
     def _exchange(
         self, port: int, content: bytes, timeout: float
-    ) -> tuple[Outcome, int]:
+    ) -> tuple[Outcome, int, bytes]:
         connection = self._take(port, timeout)
         try:
             if connection.sock is None:
                 connection.connect()
         except OSError:
-            return "fail", 0  # nothing was sent
+            return "fail", 0, b""  # nothing was sent
         try:
             connection.sock.settimeout(timeout)
             kind = {"Content-Type": "application/json"}
             connection.request("POST", "/", content, kind)
             response = connection.getresponse()
-            response.read()
+            said = response.read()
         except (OSError, http.client.HTTPException):
             connection.close()
-            return "unknown", 0
+            return "unknown", 0, b""
         if response.will_close:
             connection.close()
         else:
             self._idle.setdefault(port, []).append((time.monotonic(), connection))
-        return _outcome(response.status), response.status
+        return _outcome(response.status), response.status, said
 
     def _take(self, port: int, timeout: float) -> http.client.HTTPConnection:
         idle = self._idle.get(port, [])

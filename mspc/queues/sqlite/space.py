@@ -5,9 +5,8 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-# A full disk must still have room for deletes: they go through the WAL too.
-RESERVE_BYTES = 256 * 1024 * 1024
-RESERVE_SHARE = 20  # ... or one twentieth of a small volume
+from mspc.process.disk import reserve_of
+
 PAGE_BYTES = 4096
 FRAME_BYTES = PAGE_BYTES + 24  # a page in the WAL
 # The WAL grows to this before its pages go into the file: much less than the reserve.
@@ -68,10 +67,6 @@ def wal_room(path: Path, pages: int) -> int:
     except FileNotFoundError:
         return 0
     return max(0, size - pages * FRAME_BYTES)
-
-
-def reserve_of(volume: int) -> int:
-    return min(RESERVE_BYTES, volume // RESERVE_SHARE)
 
 
 def wal_pages(path: Path) -> int:

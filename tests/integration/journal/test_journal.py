@@ -18,7 +18,9 @@ from mspc.journal.file import open_file
 from mspc.journal.journal import Journal
 from mspc.journal.keeper import RETRY_SECONDS
 from mspc.journal.nothing import NoJournal
+from mspc.journal.room import LEAST_MARGIN_BYTES
 from mspc.journal.writing import Writer
+from mspc.process.disk import reserve_of
 from mspc.settings.config import JournalConfig
 from tests.integration.journal.conftest import Journals
 from tests.support.happened import (
@@ -263,6 +265,47 @@ def test_on_a_full_disk_events_are_dropped_until_there_is_room(
     first, last = [line for line in lines if line.startswith("The journal")]
     assert "events are dropped" in first
     assert "written again" in last
+
+
+def test_what_is_left_of_a_disk_is_left_to_the_queue(
+    journals: Journals, tiny_disk: Path
+) -> None:
+    journal = journals(tiny_disk / "journal.db")
+    kept = accepted(0)
+    journal.record(kept)
+    assert state(journal, kept.id) == "queued"
+    least = reserve_of(8 * 2**20) + LEAST_MARGIN_BYTES
+    free = shutil.disk_usage(tiny_disk).free
+    ballast = tiny_disk / "ballast"
+    ballast.write_bytes(bytes(free - least + 2**16))
+    before = shutil.disk_usage(tiny_disk).free
+    large = [replace(accepted(n), body=b"x" * 4096) for n in range(1, 100)]
+    record(journal, *large)
+    assert state(journal, kept.id) == "queued"
+    assert "is nearly full" in (journal.problem() or "")
+    assert journal.dropped == len(large)
+    assert shutil.disk_usage(tiny_disk).free == before
+    ballast.unlink()
+    journals.timer.now += RETRY_SECONDS
+    journal.record(large[0])
+    assert state(journal, large[0].id) == "queued"
+    assert journal.problem() is None
+
+
+def test_a_transaction_takes_less_than_is_kept_beside_the_reserve(
+    journals: Journals, tiny_disk: Path
+) -> None:
+    journal = journals(tiny_disk / "journal.db")
+    journal.record(accepted(0))
+    journal.tally()
+    ballast = tiny_disk / "ballast"
+    least = reserve_of(8 * 2**20) + LEAST_MARGIN_BYTES
+    ballast.write_bytes(bytes(shutil.disk_usage(tiny_disk).free - least - 2**16))
+    large = [replace(accepted(n), body=b"x" * 4096) for n in range(1, 1000)]
+    record(journal, *large)
+    journal.tally()
+    assert 0 < journal.dropped < len(large)
+    assert shutil.disk_usage(tiny_disk).free > reserve_of(8 * 2**20)
 
 
 def test_a_folder_that_cannot_be_made_leaves_it_without_a_file(
