@@ -89,12 +89,16 @@ class Keys:
         self._read = read.encode()
 
     def right(self, authorization: str | None) -> Right | None:
-        """What the header lets its sender do; None: nothing.
+        """What the header lets its sender do; None: nothing."""
+        found = _BEARER.fullmatch(authorization or "")
+        return self.right_of(found[1] if found else "")
+
+    def right_of(self, key: str) -> Right | None:
+        """What a key lets its owner do; None: nothing.
 
         It takes as long for a wrong key as for a right one.
         """
-        found = _BEARER.fullmatch(authorization or "")
-        given = found[1].encode(errors="replace") if found else b""
+        given = key.encode(errors="replace")
         admin = hmac.compare_digest(given, self._admin)
         read = hmac.compare_digest(given, self._read)
         if not given:

@@ -15,7 +15,7 @@ class Metrics:
     """The registry of one service."""
 
     def __init__(self, engine: str) -> None:
-        """`engine`: `sqlite`, `classic` or `quorum`."""
+        """`engine`: `sqlite` or `amqp`."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         build = Info("mspc_build", "Which mspc this is.", registry=self.registry)

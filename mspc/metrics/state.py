@@ -64,10 +64,14 @@ class State:
     def collect(self) -> Iterator[Metric]:
         ask = self._sources
         ready = ask.problem() is None
-        yield _gauge("mspc_ready", "1: calls can be stored and made.", ready)
-        yield _gauge("mspc_consumers", "Calls in flight at most.", ask.consumers)
-        yield _gauge("mspc_in_flight", "Attempts that run now.", ask.in_flight())
-        yield _gauge(
+        yield GaugeMetricFamily("mspc_ready", "1: calls can be stored and made.", ready)
+        yield GaugeMetricFamily(
+            "mspc_consumers", "Calls in flight at most.", ask.consumers
+        )
+        yield GaugeMetricFamily(
+            "mspc_in_flight", "Attempts that run now.", ask.in_flight()
+        )
+        yield GaugeMetricFamily(
             "mspc_loop_lag_seconds",
             "The longest that the event loop was late since the last scrape.",
             self._lag(),
@@ -87,14 +91,18 @@ class State:
     def _stores(self) -> Iterator[Metric]:
         connected, spooled = self._sources.connected(), self._sources.spooled()
         if connected is not None:
-            yield _gauge("mspc_broker_connected", "1: RabbitMQ is there.", connected)
+            yield GaugeMetricFamily(
+                "mspc_broker_connected", "1: RabbitMQ is there.", connected
+            )
         if spooled is not None:
-            yield _gauge("mspc_spool_calls", "Calls in the spool.", spooled)
+            yield GaugeMetricFamily("mspc_spool_calls", "Calls in the spool.", spooled)
         try:
             free = self._sources.disk_free()
         except OSError:
             return
-        yield _gauge("mspc_disk_free_bytes", "Of the volume of DATA_DIR.", free)
+        yield GaugeMetricFamily(
+            "mspc_disk_free_bytes", "Of the volume of DATA_DIR.", free
+        )
 
     def _calls(self) -> Iterator[Metric]:
         try:
@@ -111,7 +119,7 @@ class State:
         yield calls
         due = tally.oldest_due
         age = 0.0 if due is None else max(0.0, self._now() - due)
-        yield _gauge(
+        yield GaugeMetricFamily(
             "mspc_oldest_due_age_seconds",
             f"How long the oldest call that is due ({QUEUED}, {WAITING} or {IN_FLIGHT})"
             " has been so.",
@@ -120,7 +128,3 @@ class State:
         yield CounterMetricFamily(
             "mspc_journal_dropped", "Events the journal had no room for.", dropped
         )
-
-
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, value)

@@ -10,17 +10,19 @@ from mspc.admin.cursor import read_cursor, write_cursor
 from mspc.admin.masks import masked_headers
 from mspc.admin.queries import CallFilter, CallsQuery
 from mspc.admin.reading import read_query
-from mspc.api.shown import Showing
-from mspc.calls.words import DEAD, ERRORS, REASONS, STATES, WAITING
+from mspc.api.shown import Showing, rfc3339
+from mspc.calls.words import ERRORS, REASONS, STATES
 from mspc.errors import NoSuchCall
 from mspc.journal.base import Filter
 from mspc.pages.bodies import shown_body
 from mspc.pages.desk import Page
 from mspc.pages.forms import first, query_of, read_form
 from mspc.pages.looking import ShownCall, shown_call
-from mspc.pages.wording import iso
+from mspc.steering.base import Action, Plan
+from mspc.steering.reach import STATES as STATES_OF
 
 PAGE_CALLS = 50
+MOST_SHOWN = 5  # of those that were selected
 VERBS = {"retry": "Retry", "cancel": "Cancel", "delete": "Delete"}
 _MEANINGS = {
     "retry": "Dead letters are made again from their first attempt, and calls that"
@@ -29,12 +31,6 @@ _MEANINGS = {
     "delete": "Dead letters are gone for good.",
 }
 _PAST = {"retry": "retried", "cancel": "cancelled", "delete": "deleted"}
-# Which calls each action is for, when nothing else was asked for.
-ACTS_ON = {
-    "retry": frozenset({DEAD, WAITING}),
-    "cancel": frozenset({"queued", "waiting"}),
-    "delete": frozenset({DEAD}),
-}
 
 
 class Calls(Page):
@@ -71,15 +67,14 @@ class Calls(Page):
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         form = read_form(req)
-        action = first(form, "all") or first(form, "action")
-        if action not in VERBS:
-            raise falcon.HTTPBadRequest(description="Nobody knows what is to be done.")
+        action = action_of(first(form, "all") or first(form, "action"))
         query = first(form, "query")
         ids = [] if first(form, "all") else form.get("id", [])
         wanted = fitting(action, read_query(CallFilter, query).wanted())
-        plan = self.desk.steering.plan(action, wanted)  # type: ignore[arg-type]
         if ids:
-            plan = type(plan)(len(ids), False, ids[:5])
+            plan = Plan(len(ids), False, ids[:MOST_SHOWN])
+        else:
+            plan = self.desk.steering.plan(action, wanted)
         self.show(
             req,
             resp,
@@ -162,13 +157,23 @@ class OneCall(Page):
         )
 
 
-def fitting(action: str, wanted: Filter) -> Filter:
+def action_of(word: str) -> Action:
+    """
+    Raises:
+        HTTPBadRequest: it is none.
+    """
+    for action in STATES_OF:
+        if action == word:
+            return action
+    raise falcon.HTTPBadRequest(description="Nobody knows what is to be done.")
+
+
+def fitting(action: Action, wanted: Filter) -> Filter:
     """What of the calls that are wanted an action is for."""
-    states = ACTS_ON[action]
+    states = STATES_OF[action]
     if wanted.states:
         states &= wanted.states
-    values = {name: getattr(wanted, name) for name in wanted.__slots__}
-    return Filter(**values | {"states": states or frozenset({"none"})})
+    return replace(wanted, states=states or frozenset({"none"}))
 
 
 def why(call: ShownCall) -> str:
@@ -200,7 +205,7 @@ def _dates(wanted: Filter) -> dict[str, str]:
     """The dates of a filter that a form keeps though it does not show them."""
     dates = {"created_after": wanted.created_after}
     dates |= {"created_before": wanted.created_before}
-    return {name: iso(at) for name, at in dates.items() if at is not None}
+    return {name: rfc3339(at) for name, at in dates.items() if at is not None}
 
 
 def _tabs(

@@ -67,7 +67,7 @@ class Page:
         resp.set_header("Referrer-Policy", "same-origin")
         resp.data = self.desk.templates.render(
             template,
-            req.path,
+            root=root_of(req),
             title=title,
             here=self.here,
             right=right,
@@ -88,7 +88,7 @@ class Page:
     def go(self, req: falcon.Request, resp: falcon.Response, to: str) -> None:
         """Sends the browser to another page, below the prefix."""
         resp.status = falcon.HTTP_303
-        resp.set_header("Location", f"{root_of(req)}{to}" or "./")
+        resp.set_header("Location", f"{root_of(req)}{to}")
 
 
 class PageGuard:

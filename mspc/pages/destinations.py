@@ -5,6 +5,7 @@ from urllib.parse import unquote
 
 import falcon
 
+from mspc.admin.queries import LONGEST_PERIOD_SECONDS
 from mspc.pages.desk import Page
 from mspc.pages.forms import Form, first, read_form, whole
 from mspc.pages.looking import (
@@ -109,7 +110,7 @@ def _limits(form: Form) -> Limits | None:
         period = float(first(form, "period") or 1)
     except ValueError as exc:
         raise falcon.HTTPBadRequest(description="period must be a number.") from exc
-    if not 0.001 <= period <= 86_400:
+    if not 0.001 <= period <= LONGEST_PERIOD_SECONDS:
         told = "period must be a number of seconds from 0.001 to 86400."
         raise falcon.HTTPBadRequest(description=told)
     return Limits(rate, period, parallelism)

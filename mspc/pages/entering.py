@@ -68,9 +68,8 @@ class Static:
     """GET /static/{name}: the style, the script, the icon."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        content = static(name)
-        if content is None:
+        if name not in STATIC:
             raise falcon.HTTPNotFound
         resp.content_type = STATIC[name]
         resp.set_header("Cache-Control", f"private, max-age={HOUR}")
-        resp.data = content
+        resp.data = static(name)

@@ -6,8 +6,8 @@ from urllib.parse import parse_qs, urlencode
 
 import falcon
 
+from mspc.api.shown import rfc3339
 from mspc.journal.base import Filter
-from mspc.pages.wording import iso
 
 MOST_FORM_BYTES = 1_500_000
 MOST_FIELDS = 2_000
@@ -59,6 +59,6 @@ def query_of(wanted: Filter, **more: object) -> str:
         value = getattr(wanted, field.name)
         if field.name != "states" and value not in ("", None, 0):
             is_date = field.name.startswith("created_")
-            pairs.append((field.name, iso(value) if is_date else value))
+            pairs.append((field.name, rfc3339(value) if is_date else value))
     pairs += [(name, value) for name, value in more.items() if value]
     return urlencode(pairs, errors="replace")

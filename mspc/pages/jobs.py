@@ -4,7 +4,7 @@ import falcon
 
 from mspc.admin.queries import CallFilter
 from mspc.admin.reading import read_query
-from mspc.pages.calls import VERBS, fitting
+from mspc.pages.calls import action_of, fitting
 from mspc.pages.desk import Page
 from mspc.pages.forms import first, read_form, whole
 
@@ -23,12 +23,10 @@ class Jobs(Page):
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         form = read_form(req)
-        action = first(form, "action")
-        if action not in VERBS:
-            raise falcon.HTTPBadRequest(description="Nobody knows what is to be done.")
+        action = action_of(first(form, "action"))
         wanted = fitting(action, read_query(CallFilter, first(form, "query")).wanted())
         job = self.desk.steering.begin(
-            action,  # type: ignore[arg-type]
+            action,
             form.get("id") or wanted,
             req.context.who,
             limit=whole(form, "limit") or 1000,

@@ -9,6 +9,7 @@ import hmac
 import time
 from collections.abc import Callable
 
+from mspc.admin.keys import Keys
 from mspc.settings.once import LINK_SECONDS, once
 
 ADMIN, READ = "admin", "read"
@@ -28,7 +29,8 @@ class Logins:
             read_key: may look; empty: nobody has it.
             now: Unix seconds.
         """
-        self._keys = {ADMIN: key, READ: read_key}
+        self._key = key
+        self._keys = Keys(key, read_key)
         secret = f"mspc pages:{key}:{read_key}"
         self._secret = hashlib.sha256(secret.encode()).digest()
         self._now = now
@@ -36,11 +38,7 @@ class Logins:
 
     def right_of(self, key: str) -> str | None:
         """`admin` or `read`; None for a wrong key."""
-        given = key.encode(errors="replace")
-        for right, known in self._keys.items():
-            if known and hmac.compare_digest(given, known.encode()):
-                return right
-        return None
+        return self._keys.right_of(key)
 
     def cookie(self, right: str) -> str:
         """The value for somebody who has this right."""
@@ -64,9 +62,7 @@ class Logins:
         until = _until(token)
         if until <= now or until > now + LINK_SECONDS or token in self._used:
             return False
-        if not hmac.compare_digest(
-            token.encode(), once(self._keys[ADMIN], until).encode()
-        ):
+        if not hmac.compare_digest(token.encode(), once(self._key, until).encode()):
             return False
         self._used[token] = until
         return True

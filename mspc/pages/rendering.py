@@ -1,6 +1,6 @@
 """Templates to HTML."""
 
-import os
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -36,20 +36,17 @@ class Templates:
         self._environment.filters.update(FILTERS)
         self._environment.globals["version"] = __version__
 
-    def render(self, name: str, path: str, **values: object) -> bytes:
+    def render(self, name: str, **values: object) -> bytes:
         """
         Args:
             name: of the template.
-            path: of the page, below the prefix: links are relative to it.
             values: what the template shows.
         """
-        root = "../" * (path.count("/") - 1) or "./"
         template = self._environment.get_template(name)
-        return template.render(root=root, **values).encode(errors="replace")
+        return template.render(**values).encode(errors="replace")
 
 
-def static(name: str) -> bytes | None:
-    """The content of a file of static/, None for one that is not there."""
-    if name not in STATIC:
-        return None
-    return (FOLDER / "static" / os.path.basename(name)).read_bytes()
+@cache
+def static(name: str) -> bytes:
+    """The content of a file of STATIC: read once, not for each page."""
+    return (FOLDER / "static" / name).read_bytes()

@@ -1,10 +1,10 @@
 """How values read on a page: the filters of the templates."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from mspc.api.shown import rfc3339
 from mspc.pages.bodies import pretty
 from mspc.steering.base import Limits
 
@@ -19,14 +19,9 @@ _HELD = {
 }
 
 
-def iso(at: float) -> str:
-    """Unix seconds as RFC 3339 has them, UTC with milliseconds."""
-    when = datetime.fromtimestamp(at, UTC)
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def utc(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    """Unix seconds for people."""
+    return f"{rfc3339(at)[:19].replace('T', ' ')} UTC"
 
 
 def seconds(value: float) -> str:
@@ -86,9 +81,12 @@ def limits(value: Limits) -> str:
 
 
 FILTERS: dict[str, Callable[[Any], str]] = {
-    one.__name__: one
-    for one in (
-        *(iso, utc, seconds, number, plain, words, held, short, middle, path),
-        *(limits, pretty),
-    )
+    "iso": rfc3339,
+    **{
+        one.__name__: one
+        for one in (
+            *(utc, seconds, number, plain, words, held, short, middle, path),
+            *(limits, pretty),
+        )
+    },
 }
