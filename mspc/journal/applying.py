@@ -1,11 +1,11 @@
 """What a batch of events changes: pure, but for looking calls up."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from mspc.calls.words import SUCCEEDED
 from mspc.journal.counters import Changes, Dead
-from mspc.journal.events import Accepted, Attempted, Event
+from mspc.journal.events import Accepted, Attempted, Decided, Event
 from mspc.journal.folding import (
     Cause,
     Row,
@@ -18,7 +18,7 @@ from mspc.journal.keys import key_of, tells_time
 
 _OF_CALLS = frozenset({"cancelled", "retried", "deleted"})
 
-Find = Callable[[str], tuple[Any, ...] | None]
+Find = Callable[[Sequence[str]], Iterable[tuple[Any, ...]]]
 
 
 class Batch:
@@ -31,7 +31,8 @@ class Batch:
     def __init__(self, find: Find, newest: int = -1) -> None:
         """
         Args:
-            find: the columns of statements.FIND of a call, by its id.
+            find: the columns of statements.FIND of the calls that are in the file,
+                given some ids.
             newest: the last key in the file: an id of a later time is not there.
         """
         self.changes = Changes()
@@ -56,35 +57,40 @@ class Batch:
         rows = self._rows
         return [rows[call_id] for call_id in self._before if rows[call_id].changed]
 
-    def fold(self, event: Event) -> None:
+    def fold(self, events: Sequence[Event]) -> None:
+        for found in self._find(list(self._sought(events))):
+            row = self._rows[found[1]] = Row(*found)
+            self._before[row.id] = row.state, row.cause
+        for event in events:
+            self._fold(event)
+
+    def _sought(self, events: Sequence[Event]) -> Iterable[str]:
+        """Ids of the calls that may be in the file."""
+        ids: set[str] = set()
+        for event in events:
+            if isinstance(event, Decided):
+                ids.update(event.targets if event.kind in _OF_CALLS else ())
+                continue
+            call = event if isinstance(event, Accepted) else event.call
+            if key_of(call.id, call.at) <= self._newest or not tells_time(call.id):
+                ids.add(call.id)
+        return ids - self._rows.keys()
+
+    def _fold(self, event: Event) -> None:
         if isinstance(event, Accepted):
             fold_accepted(self._of(event), event)
         elif isinstance(event, Attempted):
             fold_attempted(self._of(event.call), event)
         elif event.kind in _OF_CALLS:
             for call_id in event.targets:
-                if (row := self._known(call_id)) is not None:
+                if (row := self._rows.get(call_id)) is not None:
                     fold_decided(row, event)
         self.changes.last_at = max(self.changes.last_at, event.at)
 
     def _of(self, call: Accepted) -> Row:
         row = self._rows.get(call.id)
-        if row is not None:
-            return row
-        key = key_of(call.id, call.at)
-        if key <= self._newest or not tells_time(call.id):
-            row = self._known(call.id)
         if row is None:
-            row = self._rows[call.id] = row_of(call, key)
-        return row
-
-    def _known(self, call_id: str) -> Row | None:
-        """The row of a call that is in the file, or in this batch."""
-        row = self._rows.get(call_id)
-        if row is None and (found := self._find(call_id)) is not None:
-            row = Row(found[0], call_id, *found[1:])
-            self._rows[call_id] = row
-            self._before[call_id] = row.state, row.cause
+            row = self._rows[call.id] = row_of(call, key_of(call.id, call.at))
         return row
 
     def counted(self) -> Changes:

@@ -19,6 +19,7 @@ LOCK_WAIT_SECONDS = 1.0
 CHECK_SECONDS = 2.0
 _CACHE_KIB = 16_384
 _LARGEST_WAL_BYTES = 32 * 2**20
+_OLDEST_SQLITE = (3, 33)  # UPDATE FROM
 _INSTRUCTIONS = 10_000  # of SQLite's, between two looks at the clock
 
 # KEY: see keys.py. DUE: NULL for a finished call. HEADERS and BODY, which lists do not
@@ -126,8 +127,12 @@ def open_file(path: Path, clock: Callable[[], float]) -> sqlite3.Connection:
 
     Raises:
         Damaged: set it aside, and try again.
-        JournalUnavailable: it cannot be created, or is in use.
+        JournalUnavailable: it cannot be created, or is in use; SQLite is too old.
     """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        oldest = ".".join(map(str, _OLDEST_SQLITE))
+        text = f"it needs SQLite {oldest}, this Python has {sqlite3.sqlite_version}."
+        raise JournalUnavailable(text)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

@@ -1,5 +1,6 @@
 """What the journal tells SQLite, and how a call and its attempts stand in rows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,35 +9,36 @@ from mspc.journal.base import Seen
 from mspc.journal.events import Accepted, Attempted
 from mspc.journal.folding import Row
 from mspc.journal.keys import time_of
+from mspc.process.bulk import Bulk
 
 # Of one call; the older ones are forgotten.
 KEPT_ATTEMPTS = 50
 
-FIND = """
-SELECT c.key, d.name, c.state, c.changed_at, c.due, c.attempts, c.finished_at, c.reason,
-    c.status, c.error, length(c.headers) = 0 AND length(c.body) = 0
-FROM calls c JOIN destinations d ON d.number = c.destination WHERE c.id = ?
+
+def _row(width: int) -> str:
+    return f"({', '.join('?' * width)})"
+
+
+_FIND = """
+SELECT c.key, c.id, d.name, c.state, c.changed_at, c.due, c.attempts, c.finished_at,
+    c.reason, c.status, c.error, length(c.headers) = 0 AND length(c.body) = 0
+FROM calls c CROSS JOIN destinations d ON d.number = c.destination WHERE c.id IN (
 """
-INSERT = f"""
-INSERT INTO calls (key, id, destination, state, changed_at, due, attempts, finished_at,
-    reason, status, error, number, attempted_at, seconds, text, answer, decision,
-    next_at, method, url, labels, max_attempts, body_bytes, headers, body)
-VALUES ({", ".join("?" * 25)}) ON CONFLICT DO NOTHING
-"""
-UPDATE = """
-UPDATE calls SET state = ?, changed_at = ?, due = ?, attempts = ?, finished_at = ?,
-    reason = ? WHERE key = ?
-"""
-UPDATE_LAST = """
-UPDATE calls SET state = ?, changed_at = ?, due = ?, attempts = ?, finished_at = ?,
-    reason = ?, status = ?, error = ?, number = ?, attempted_at = ?, seconds = ?,
-    text = ?, answer = ?, decision = ?, next_at = ? WHERE key = ?
-"""
+FIND = Bulk(_FIND, "?", ")")
+_STATE = ("key", "state", "changed_at", "due", "attempts", "finished_at", "reason")
+_LAST_ATTEMPT = (
+    *("status", "error", "number", "attempted_at", "seconds", "text", "answer"),
+    *("decision", "next_at"),
+)
+_CALL = (
+    *("id", "destination", "method", "url", "labels", "max_attempts", "body_bytes"),
+    *("headers", "body"),
+)
 FILL = """
 UPDATE calls SET method = ?, url = ?, labels = ?, max_attempts = ?, body_bytes = ?,
     headers = ?, body = ? WHERE key = ?
 """
-FAILED = f"INSERT OR REPLACE INTO attempts VALUES ({', '.join('?' * 11)})"
+FAILED = Bulk("INSERT OR REPLACE INTO attempts VALUES ", _row(11))
 FORGET_ATTEMPTS = f"""
 DELETE FROM attempts WHERE call = ?1 AND at < (SELECT at FROM attempts WHERE call = ?1
     ORDER BY at DESC LIMIT 1 OFFSET {KEPT_ATTEMPTS - 1})
@@ -65,6 +67,23 @@ FROM attempts WHERE call = ? ORDER BY at, number
 _NO_ATTEMPT = (None,) * 7
 
 
+def _updating(columns: Sequence[str]) -> Bulk:
+    """The first one is the key."""
+    new = (f"{name} = new.column{n}" for n, name in enumerate(columns[1:], 2))
+    head = f"UPDATE calls SET {', '.join(new)} FROM (VALUES "
+    return Bulk(head, _row(len(columns)), ") AS new WHERE key = new.column1")
+
+
+_INSERTED = (*_STATE, *_LAST_ATTEMPT, *_CALL)
+INSERT = Bulk(
+    f"INSERT INTO calls ({', '.join(_INSERTED)}) VALUES ",
+    _row(len(_INSERTED)),
+    " ON CONFLICT DO NOTHING",
+)
+UPDATE = _updating(_STATE)
+UPDATE_LAST = _updating((*_STATE, *_LAST_ATTEMPT))
+
+
 def values_of_call(row: Row, number: int) -> tuple[object, ...]:
     """For INSERT.
 
@@ -73,21 +92,25 @@ def values_of_call(row: Row, number: int) -> tuple[object, ...]:
         number: of its destination.
     """
     assert row.call is not None  # noqa: S101 - it is new
-    return (
-        *(row.key, row.id, number, row.state, row.changed_at, row.due, row.attempts),
-        *(row.finished_at, row.reason, row.status, row.error),
-        *(_NO_ATTEMPT if row.last is None else _values_of_last(row.last)),
-        *_described(row.call),
-    )
+    last = _NO_ATTEMPT if row.last is None else _values_of_last(row.last)
+    state = _values_of_state(row)
+    described = _described(row.call)
+    return (*state, row.status, row.error, *last, row.id, number, *described)
 
 
-def values_of_state(row: Row) -> tuple[object, ...]:
+def values_of_change(row: Row) -> tuple[object, ...]:
     """For UPDATE, and for UPDATE_LAST when there is a new attempt."""
-    state = row.state, row.changed_at, row.due, row.attempts, row.finished_at
+    state = _values_of_state(row)
     if row.last is None:
-        return (*state, row.reason, row.key)
-    last = _values_of_last(row.last)
-    return (*state, row.reason, row.status, row.error, *last, row.key)
+        return state
+    return (*state, row.status, row.error, *_values_of_last(row.last))
+
+
+def _values_of_state(row: Row) -> tuple[object, ...]:
+    return (
+        *(row.key, row.state, row.changed_at, row.due, row.attempts, row.finished_at),
+        row.reason,
+    )
 
 
 def values_missing(row: Row) -> tuple[object, ...]:

@@ -138,8 +138,8 @@ class Writer:
 
     def _apply(self, events: Sequence[Event]) -> Batch:
         batch = Batch(self._find, self._newest)
+        batch.fold(events)
         for event in events:
-            batch.fold(event)
             if isinstance(event, Decided) and self._note_decision(event):
                 batch.changes.decided.append(event)
         self._insert(batch.new)
@@ -147,10 +147,8 @@ class Writer:
         self._keep_failed(batch.rows)
         return batch
 
-    def _find(self, call_id: str) -> tuple[Any, ...] | None:
-        found: tuple[Any, ...] | None
-        found = self._db.execute(sql.FIND, (call_id,)).fetchone()
-        return found
+    def _find(self, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        return sql.FIND.fetch(self._db, [(call_id,) for call_id in ids])
 
     def _note(self, changes: Changes, offset: int | None) -> dict[str, int]:
         """Writes down what is to be known at the next start; the calls by state."""
@@ -190,12 +188,11 @@ class Writer:
                     if not self._added([row]):
                         row.key += 1
 
-    def _added(self, rows: Iterable[Row]) -> int:
-        # Not a list: SQLite lets other threads run between one row and the next.
-        values = (
+    def _added(self, rows: Sequence[Row]) -> int:
+        values = [
             sql.values_of_call(row, self._number(row.destination)) for row in rows
-        )
-        return self._db.executemany(sql.INSERT, values).rowcount
+        ]
+        return sql.INSERT.change(self._db, values)
 
     def _number(self, destination: str) -> int:
         number = self._numbers.get(destination)
@@ -217,19 +214,18 @@ class Writer:
     def _update(self, rows: Sequence[Row]) -> None:
         if not rows:
             return
-        same = [sql.values_of_state(row) for row in rows if row.last is None]
-        attempted = [sql.values_of_state(row) for row in rows if row.last is not None]
+        same = [sql.values_of_change(row) for row in rows if row.last is None]
+        attempted = [sql.values_of_change(row) for row in rows if row.last is not None]
         filled = [sql.values_missing(row) for row in rows if row.call is not None]
-        self._db.executemany(sql.UPDATE, same)
-        self._db.executemany(sql.UPDATE_LAST, attempted)
+        sql.UPDATE.change(self._db, same)
+        sql.UPDATE_LAST.change(self._db, attempted)
         self._db.executemany(sql.FILL, filled)
 
     def _keep_failed(self, rows: Iterable[Row]) -> None:
         failed = [(row.key, one) for row in rows for one in row.failed]
         if not failed:
             return
-        self._db.executemany(
-            sql.FAILED, [sql.values_of_attempt(key, one) for key, one in failed]
-        )
+        values = [sql.values_of_attempt(key, one) for key, one in failed]
+        sql.FAILED.change(self._db, values)
         many = {key for key, one in failed if one.number > sql.KEPT_ATTEMPTS}
         self._db.executemany(sql.FORGET_ATTEMPTS, [(key,) for key in many])

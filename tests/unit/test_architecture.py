@@ -52,7 +52,7 @@ ADAPTERS = {
     "amqpstorm": ("queues.amqp",),
     "pamqp": ("queues.amqp",),
     "urllib3": ("forwarding",),
-    "sqlite3": ("queues.sqlite", "journal"),
+    "sqlite3": ("queues.sqlite", "journal", "process.bulk"),
     "voluptuous": ("settings", "calls"),
     "yaml": ("settings",),
     "idna": ("calls",),

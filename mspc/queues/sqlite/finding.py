@@ -18,7 +18,7 @@ from mspc.calls.call import Call, first_call_id
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.queues.sqlite import statements as sql
-from mspc.queues.sqlite.bulk import Row
+from mspc.process.bulk import Row
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.delivery import Owner, Place, checksum, fields
 from mspc.queues.sqlite.jobs import caught

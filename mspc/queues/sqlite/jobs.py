@@ -9,7 +9,7 @@ from typing import Any
 from gevent.event import AsyncResult
 
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
-from mspc.queues.sqlite.bulk import Bulk, Row
+from mspc.process.bulk import Bulk, Row
 
 Statements = Callable[[sqlite3.Connection], Any]
 

@@ -25,7 +25,7 @@ from mspc.process.greenlets import Watched
 from mspc.queues.base import Delivery, unread
 from mspc.queues.clock import Alarm
 from mspc.queues.sqlite import statements as sql
-from mspc.queues.sqlite.bulk import Bulk, Row
+from mspc.process.bulk import Bulk, Row
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.delivery import (
     Move,

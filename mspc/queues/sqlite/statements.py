@@ -1,6 +1,6 @@
 """What the embedded queue tells SQLite."""
 
-from mspc.queues.sqlite.bulk import Bulk
+from mspc.process.bulk import Bulk
 
 # Of what is found, and not yet read, in one look: some milliseconds.
 SCAN_ROWS = 2000

@@ -14,9 +14,8 @@ CALL = accepted()
 
 
 def fold(*events: Event) -> Row:
-    batch = Batch(find=lambda _: None)
-    for event in events:
-        batch.fold(event)
+    batch = Batch(find=lambda _: [])
+    batch.fold(events)
     (row,) = batch.rows
     return row
 
@@ -147,7 +146,6 @@ def test_a_call_that_dies_without_an_attempt_keeps_the_number_of_those_made() ->
 
 
 def test_a_decision_about_nobody_changes_nobody() -> None:
-    batch = Batch(find=lambda _: None)
-    batch.fold(decided("cancelled", CALL.id))
-    batch.fold(decided("paused", CALL.destination))
+    batch = Batch(find=lambda _: [])
+    batch.fold([decided("cancelled", CALL.id), decided("paused", CALL.destination)])
     assert not list(batch.rows)

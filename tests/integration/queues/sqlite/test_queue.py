@@ -18,7 +18,7 @@ from gevent.pool import Pool
 from mspc.calls.call import Call
 from mspc.errors import ConfigError, QueueUnavailable
 from mspc.lanes.lanes import MOST_READY
-from mspc.queues.sqlite.bulk import Bulk
+from mspc.process.bulk import Bulk
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.settings.config import SqliteConfig

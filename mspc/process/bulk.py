@@ -43,6 +43,10 @@ class Bulk:
             found += self._execute(db, some)
         return found
 
+    def change(self, db: sqlite3.Connection, rows: Sequence[Row]) -> int:
+        """Executes it for all rows; how many it changed."""
+        return sum(self._execute(db, some).rowcount for some in _portions(rows))
+
     def _execute(self, db: sqlite3.Connection, some: Sequence[Row]) -> sqlite3.Cursor:
         text = f"{self.head}{', '.join([self.row] * len(some))}{self.tail}"
         return db.execute(text, [value for row in some for value in row])
