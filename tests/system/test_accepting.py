@@ -215,33 +215,28 @@ def test_without_a_broker_nothing_is_promised(mspc_process: StartMspc) -> None:
     assert mspc.wait() == 0
 
 
-def test_many_requests_on_one_connection_take_little_time(
-    mspc: MspcProcess, target: Target
-) -> None:
-    """100 accepts one after another in less than 1 s.
+def test_an_answer_waits_for_no_timer(mspc: MspcProcess, target: Target) -> None:
+    """The fastest tenth of 300 accepts on one connection takes less than 10 ms each.
 
-    10 ms each is much more than they need. An answer that waits for the client's
-    delayed acknowledgement (Nagle's algorithm, 44 ms) or a confirm that is polled for
-    (10 ms and more) would take longer.
+    That is much more than they need. An answer that waits for the client's delayed
+    acknowledgement (Nagle's algorithm, 40 ms, but for the first few) or a confirm that
+    is polled for (10 ms and more) takes longer, each time; a busy machine does not.
     """
     call = b'{"url": "%b"}' % target.url("/one-of-many").encode()
     client = mspc.connect()
+    took = []
     try:
-        took = []
-        for _ in range(10):  # the best of some: other programs run here too
+        for _ in range(300):
             started = time.monotonic()
-            for _ in range(100):
-                client.request("POST", "/", call)
-                response = client.getresponse()
-                assert response.status == 202
-                response.read()
+            client.request("POST", "/", call)
+            response = client.getresponse()
+            assert response.status == 202
+            response.read()
             took.append(time.monotonic() - started)
-            if took[-1] < 1.0:
-                break
     finally:
         client.close()
-    assert min(took) < 1.0
-    target.wait_for(100, "/one-of-many", timeout=30)
+    assert sorted(took)[30] < 0.01
+    target.wait_for(300, "/one-of-many", timeout=30)
 
 
 @pytest.mark.parametrize(
