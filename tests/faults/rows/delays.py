@@ -19,6 +19,9 @@ LATE_SECONDS = 1.0
 BACK_SECONDS = 5.0
 BACKOFF = (1.0, 2.0, 4.0)
 JITTER = 0.5
+HERD_SECONDS = 40.0
+# Chance, and a machine that pauses.
+HERD_FACTOR = 5
 COPIES_SECONDS = sum(BACKOFF) + BACK_SECONDS
 
 
@@ -102,6 +105,47 @@ def backoffs(run: Run) -> None:
                 gap = later.at - sooner.ended
                 late.append((gap - longest, gap - longest * (1 - JITTER)))
     expect_in_time(run, late)
+
+
+@row(66, "ten thousand calls that fail together", queues=KINDS)
+def herd(run: Run) -> None:
+    """They are due together, fail, and come back spread over their jitter."""
+    run.consumers = 200
+    run.delay = HERD_SECONDS * (1 - JITTER)
+    run.ledger.behave(fail_first(1, code=503))
+    run.service(BREAKER_FAILURES="0")
+    count, rate = (1_000, 200) if run.quick else (10_000, 400)
+    together = time.time() + count / rate + 5
+
+    def own(call_id: str) -> Mapping[str, object]:
+        steps = {"initial": HERD_SECONDS, "factor": 1, "jitter": JITTER}
+        return {"not_before": together, "backoff": steps}
+
+    load = run.load(rate, count=count, properties=own)
+    load.join()
+    run.injected()
+    run.drain(2 * HERD_SECONDS + 60)
+    attempts = attempts_of(run).values()
+    first = sorted(hits[0].at for hits in attempts)
+    again = sorted(hits[1].at for hits in attempts if len(hits) > 1)
+    run.expect(len(again) == len(first), f"{len(first) - len(again)} came once only")
+    for name, times in (("first attempts", first), ("second ones", again)):
+        run.remark(f"{most_within(times, 0.1)} {name} in 100 ms at most")
+    span = again[-1] - again[0]
+    run.remark(f"spread over {span:.1f} s")
+    expected = len(again) / (HERD_SECONDS * JITTER) * 0.1
+    most = most_within(again, 0.1)
+    run.expect(most <= expected * HERD_FACTOR, f"{most} at once, {expected:.0f} usual")
+
+
+def most_within(times: list[float], seconds: float) -> int:
+    """The most in any span of that length; `times` ascend."""
+    first = most = 0
+    for place, at in enumerate(times):
+        while at - times[first] > seconds:
+            first += 1
+        most = max(most, place - first + 1)
+    return most
 
 
 def attempts_of(run: Run) -> dict[str, list[Hit]]:
