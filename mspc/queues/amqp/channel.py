@@ -183,6 +183,10 @@ class PipelinedChannel(Channel):
     def give_back(self, tag: int) -> None:
         self._send(commands.Basic.Nack(delivery_tag=tag, requeue=True))
 
+    def give_all_back(self) -> None:
+        """All that was delivered and not acknowledged."""
+        self._send(commands.Basic.Nack(delivery_tag=0, multiple=True, requeue=True))
+
     def lose(self, reason: str) -> None:
         """Nothing more will come: wakes everybody who waits."""
         if self.lost.is_set():
