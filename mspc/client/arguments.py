@@ -16,6 +16,7 @@ _NOUNS = {
     "bulk": "bulk",
     "stats": "stats",
     "decisions": "decisions",
+    "pages": "pages",
     "export": "transfer",
     "import": "transfer",
     "config": "settings",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from mspc.client.connection import Connection
-from mspc.client.door import find_door
+from mspc.client.door import Door, find_door
 from mspc.client.table import Output, harmless
 
 if TYPE_CHECKING:
@@ -50,9 +50,14 @@ class Session:
         self.sleep = sleep
 
     @cached_property
+    def door(self) -> Door:
+        """Where it is asked, and with which key."""
+        return find_door(self.environ, self._admin)
+
+    @cached_property
     def mspc(self) -> Connection:
         """The one that is asked."""
-        return Connection(find_door(self.environ, self._admin))
+        return Connection(self.door)
 
     @cached_property
     def config(self) -> "Config":

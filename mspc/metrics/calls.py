@@ -5,14 +5,13 @@ them would stop every greenlet for most of a second. Those that somebody has nam
 a label of their own.
 """
 
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 
 from mspc.calls import words
 from mspc.journal.events import Accepted, Attempted, Event
-from mspc.metrics.children import Children
+from mspc.metrics.tallies import Counts, Spread, Tallies
 
 OTHER = "other"
 OUTCOMES = {
@@ -39,68 +38,53 @@ class CallMetrics:
     body_bytes = 0
 
     def __init__(
-        self,
-        registry: CollectorRegistry,
-        named: Collection[str] = (),
-        now: Callable[[], float] = time.time,
+        self, registry: CollectorRegistry, named: Collection[str] = ()
     ) -> None:
         """
         Args:
             registry: where the metrics are found.
             named: destinations with a label of their own.
-            now: Unix seconds.
         """
         self._named = frozenset(named)
-        self._now = now
-        self._accepted = Counter(
-            "mspc_calls_accepted", "Calls that were stored.", registry=registry
-        )
-        attempts = Counter(
+        self._accepted = Counts("mspc_calls_accepted", "Calls that were stored.")
+        self._attempts = Counts(
             "mspc_attempts",
             "Attempts by what they gave; destinations without a name here are other.",
             ("destination", "outcome"),
-            registry=registry,
         )
-        self._attempts = Children(attempts)
-        self._seconds = Histogram(
-            "mspc_attempt_duration_seconds",
-            "How long attempts took.",
-            buckets=SECONDS,
-            registry=registry,
+        self._seconds = Spread(
+            "mspc_attempt_duration_seconds", "How long attempts took.", SECONDS
         )
-        delivery = Histogram(
+        self._delivery = Spread(
             "mspc_delivery_seconds",
             "From acceptance, or not_before, to a 2xx.",
+            LONG,
             ("destination",),
-            buckets=LONG,
-            registry=registry,
         )
-        self._delivery = {
-            place: delivery.labels(place) for place in (*self._named, OTHER)
-        }
-        self._first_wait = Histogram(
+        self._first_wait = Spread(
             "mspc_first_attempt_wait_seconds",
             "From acceptance, or not_before, to the first attempt: fairness.",
-            buckets=LONG,
-            registry=registry,
+            LONG,
         )
-        self._per_delivery = Histogram(
+        self._per_delivery = Spread(
             "mspc_attempts_per_delivery",
             "How many attempts a call took that has succeeded.",
-            buckets=ATTEMPTS,
-            registry=registry,
+            ATTEMPTS,
         )
-        dead = Counter(
-            "mspc_dead",
-            "Calls that became dead letters.",
-            ("reason",),
-            registry=registry,
-        )
-        self._dead = {reason: dead.labels(reason) for reason in words.REASONS}
+        self._dead = Counts("mspc_dead", "Calls that became dead letters.", ("reason",))
+        for reason in words.REASONS:
+            self._dead.values[reason,] = 0
+        for spread in (self._seconds, self._first_wait, self._per_delivery):
+            spread.begin()
+        for place in (*self._named, OTHER):
+            self._delivery.begin(place)
+        parts = (self._accepted, self._attempts, self._seconds, self._delivery)
+        more = (self._first_wait, self._per_delivery, self._dead)
+        registry.register(Tallies((*parts, *more)))
 
     def record(self, event: Event) -> None:
         if type(event) is Accepted:
-            self._accepted.inc()
+            self._accepted.add()
         elif type(event) is Attempted:
             self._attempted(event)
 
@@ -109,16 +93,16 @@ class CallMetrics:
         place = call.destination if call.destination in self._named else OTHER
         due = max(call.at, call.due)
         if event.status is not None or event.error:
-            self._attempts[place, outcome_of(event)].inc()
+            self._attempts.add(place, outcome_of(event))
             self._seconds.observe(event.seconds)
         if event.number == 1:
             self._first_wait.observe(max(0.0, event.at - due))
         if event.decision == "done":
             ended = event.at + event.seconds
-            self._delivery[place].observe(max(0.0, ended - due))
+            self._delivery.observe(max(0.0, ended - due), place)
             self._per_delivery.observe(event.number)
         elif event.decision == "dead":
-            self._dead[event.reason].inc()
+            self._dead.add(event.reason)
 
 
 def outcome_of(event: Attempted) -> str:

@@ -3,30 +3,29 @@
 import time
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 
-from mspc.metrics.children import Children
+from mspc.metrics.tallies import Counts, Spread, Tallies
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class RequestMetrics:
-    """One for each door."""
+    """Those of the calls' port."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        requests = Counter(
+        self._requests = Counts(
             "mspc_requests",
             "Requests of the calls' port by the status of the answer.",
             ("status",),
-            registry=registry,
         )
-        self._requests = Children(requests)
-        self._seconds = Histogram(
+        self._seconds = Spread(
             "mspc_request_duration_seconds",
             "From a request's head to its answer.",
-            buckets=SECONDS,
-            registry=registry,
+            SECONDS,
         )
+        self._seconds.begin()
+        registry.register(Tallies((self._requests, self._seconds)))
 
     def process_request(self, req: Any, resp: Any) -> None:
         req.context.began = time.monotonic()
@@ -34,5 +33,5 @@ class RequestMetrics:
     def process_response(
         self, req: Any, resp: Any, resource: object, succeeded: bool
     ) -> None:
-        self._requests[(str(resp.status)[:3],)].inc()
+        self._requests.add(str(resp.status)[:3])
         self._seconds.observe(time.monotonic() - req.context.began)

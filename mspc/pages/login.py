@@ -9,10 +9,11 @@ import hmac
 import time
 from collections.abc import Callable
 
+from mspc.settings.once import LINK_SECONDS, once
+
 ADMIN, READ = "admin", "read"
 COOKIE = "mspc"
 COOKIE_SECONDS = 12 * 3600
-LINK_SECONDS = 60
 
 
 class Logins:
@@ -73,12 +74,6 @@ class Logins:
     def _sign(self, text: str) -> str:
         signed = hmac.new(self._secret, text.encode(errors="replace"), hashlib.sha256)
         return signed.hexdigest()
-
-
-def once(key: str, until: int) -> str:
-    """What stands in a link that logs in with the admin key, until Unix seconds."""
-    signed = hmac.new(key.encode(), f"mspc link:{until}".encode(), hashlib.sha256)
-    return f"{until}.{signed.hexdigest()}"
 
 
 def _until(token: str) -> int:

@@ -1,8 +1,11 @@
 """The operators' door of the real service."""
 
 import json
+import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Mapping
 from urllib.parse import quote
 
@@ -10,7 +13,7 @@ import pytest
 
 from tests.conftest import StartMspc
 from tests.support.children import free_port
-from tests.support.process import MspcProcess, Response
+from tests.support.process import SCRIPT, MspcProcess, Response
 from tests.support.target import Target
 from tests.support.waiting import eventually
 from tests.system.conftest import RETRY_SECONDS
@@ -207,3 +210,27 @@ def test_behind_a_prefix_and_from_elsewhere(mspc_process: StartMspc) -> None:
     ):
         answer = ask(mspc, "POST", "/v1/bulk/plan", {"action": "retry"}, headers)
         assert (answer.status, answer.json["code"]) == (403, code)
+
+
+def test_a_link_of_the_command_line_logs_a_browser_in_once(
+    mspc_process: StartMspc,
+) -> None:
+    mspc = mspc_process()
+    told = subprocess.run(
+        [sys.executable, SCRIPT, "pages"],
+        env={
+            "PATH": os.environ["PATH"],
+            "MSPC_URL": f"http://127.0.0.1:{mspc.admin_port}",
+            "MSPC_KEY_FILE": str(mspc.data_dir / "admin.key"),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    path = "/" + told.stdout.strip().split("/", 3)[3]
+    first = mspc.admin("GET", path, key="")
+    assert first.status == 303
+    cookie = first.headers["set-cookie"].partition(";")[0]
+    assert mspc.admin("GET", "/calls", headers={"Cookie": cookie}, key="").status == 200
+    assert "set-cookie" not in mspc.admin("GET", path, key="").headers

@@ -88,7 +88,9 @@ def test_dead_letters_of_one_destination_go_again_each_once(
     told = job(mspc, job_id)
     # What was done of the portion that was cut short is not counted.
     assert WANTED - PORTION <= told["done"] <= WANTED
-    assert (told["matched"], told["failed"]) == (told["done"], 0)
+    # What of it was done already, and not written down, is not there any more.
+    assert told["matched"] == told["done"] + told["failed"]
+    assert told["failed"] <= PORTION
 
 
 def test_calls_sent_by_mistake_are_cancelled(

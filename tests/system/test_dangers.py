@@ -5,6 +5,7 @@ import pytest
 from tests.conftest import StartMspc
 from tests.support.process import MspcProcess
 from tests.support.target import Target
+from tests.support.waiting import eventually
 
 SPELLINGS = (
     *("127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.1", "017700000001"),
@@ -45,8 +46,9 @@ def test_a_redirect_there_is_not_followed(mspc: MspcProcess, target: Target) -> 
     place = f"http://127.0.0.1:{mspc.admin_port}/v1/stats"
     target.answer("/there", status=302, headers={"Location": place})
     call_id = mspc.post({"url": target.url("/there"), "requeue": False}).json["id"]
-    mspc.wait_for_log("a dead letter")
-    told = mspc.get(f"/v1/calls/{call_id}").json["last_attempt"]
+    path = f"/v1/calls/{call_id}"
+    eventually(lambda: mspc.get(path).json.get("last_attempt"))
+    told = mspc.get(path).json["last_attempt"]
     assert (told["status"], told["error"]) == (302, "bad_status")
     assert len(target.hits) == 1
 

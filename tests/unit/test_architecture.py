@@ -27,7 +27,7 @@ ROOMS: dict[str, frozenset[str]] = {
     | {"serving", "pages", "metrics", "admin", "api", "steering", "queues"}
     | {"lanes", "journal", "process", "settings"},
     "serving": frozenset({"api", "process", "settings", "errors"}),
-    "pages": BASEMENT | {"admin", "api", "steering", "journal", "process"},
+    "pages": BASEMENT | {"admin", "api", "steering", "journal", "process", "settings"},
     "metrics": BASEMENT | {"admin", "journal", "process"},
     "admin": BASEMENT | {"api", "steering", "journal", "process", "settings"},
     "api": BASEMENT | {"steering", "queues", "journal", "process", "settings"},

@@ -8,6 +8,7 @@ from mspc.errors import JournalUnavailable, NotPossible
 from mspc.journal.base import Filter, Group, Tally
 from mspc.journal.events import Decided
 from mspc.pages.login import READ
+from mspc.settings.once import LINK_SECONDS, once
 from mspc.steering.base import Limits, Standing
 from tests.support.operators import (
     ANSWER,
@@ -148,6 +149,32 @@ class TestLoggingIn:
     )
     def test_with_a_forged_cookie(self, site: Site, cookie: str) -> None:
         assert site.get("/", Cookie=f"mspc={cookie}").status == 303
+
+    def test_with_a_link_once(self, site: Site) -> None:
+        site.right = None
+        link = f"/login?once={once(ADMIN_KEY, int(site.now) + LINK_SECONDS)}"
+        answer = site.get(link)
+        assert answer.status == 303
+        cookie = answer.headers["set-cookie"].partition(";")[0]
+        assert "Send" in text(site.get("/", Cookie=cookie))
+        assert "used or too old" in text(site.get(link))
+
+    @pytest.mark.parametrize(
+        ("key", "seconds"), [(ADMIN_KEY, 0), (ADMIN_KEY, 3600), (READ_KEY, 30)]
+    )
+    def test_with_a_link_of_another_time_or_key(
+        self, site: Site, key: str, seconds: int
+    ) -> None:
+        site.right = None
+        answer = site.get(f"/login?once={once(key, int(site.now) + seconds)}")
+        assert "used or too old" in text(answer)
+
+    @pytest.mark.parametrize("word", ["", "x", "1.", ".", "9" * 20, "1e9.00", "%C3%A9"])
+    def test_with_a_link_that_is_none(self, site: Site, word: str) -> None:
+        site.right = None
+        answer = site.get(f"/login?once={word}")
+        assert answer.status == 200
+        assert "set-cookie" not in answer.headers
 
     def test_out_again(self, site: Site) -> None:
         answer = site.post("/logout")
