@@ -6,6 +6,7 @@ of to a target. Broker first, then the spool's copy is let go.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -87,8 +88,13 @@ class SpooledQueue:
         self._spool.close()
 
     def withdraw(self, ids: Sequence[str]) -> list[str]:
-        self._spool.withdraw(ids)
-        return self._broker.withdraw(ids)
+        reached = self._broker.withdraw(ids)
+        # What stays in the spool is let go when it comes to the broker: a spool that is
+        # being checked is no reason to fail.
+        if self._spool.size():
+            with suppress(QueueUnavailable):
+                self._spool.withdraw(ids)
+        return reached
 
     def hurry(self, ids: Sequence[str]) -> list[str]:
         return self._broker.hurry(ids)

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.fairness import known
 from benchmarks.goals import judge
 from benchmarks.probing import each_second, steepest
-from benchmarks.store import FAIRNESS, Store
+from benchmarks.store import FAIRNESS, OPERATORS, Store
 
 FINE = {
     "alone_p50_ms": 2.0,
@@ -18,11 +18,11 @@ FINE = {
 BACK = {"noticed_s": 4.9, "steepest": 2.1, "missing": 0.0, "twice": 0.0}
 
 
-def met(name: str, *rounds: dict[str, float]) -> bool | None:
-    """The verdict on the only fairness figures that there are."""
+def met(name: str, *rounds: dict[str, float], section: str = FAIRNESS) -> bool | None:
+    """The verdict on the only figures that there are."""
     store = Store()
     for figures in rounds:
-        store.add(FAIRNESS, name, figures)
+        store.add(section, name, figures)
     (found,) = [verdict.met for verdict in judge(store) if verdict.met is not None]
     return found
 
@@ -58,6 +58,17 @@ def test_a_recovery_is_noticed_soon_and_not_trampled(
     changes: dict[str, float], good: bool
 ) -> None:
     assert met("mspc-classic recovery", BACK | changes) is good
+
+
+@pytest.mark.parametrize(
+    ("alone", "beside", "good"),
+    [(20.0, 30.0, True), (20.0, 30.1, False), (4.0, 15.0, True), (4.0, 15.1, False)],
+)
+def test_accepting_is_as_good_beside_somebody_who_looks(
+    alone: float, beside: float, good: bool
+) -> None:
+    figures = {"stored": 1e6, "alone_p99_ms": alone, "p99_ms": beside}
+    assert met("mspc-sqlite", figures, section=OPERATORS) is good
 
 
 def test_seconds_are_counted_from_the_first_call() -> None:

@@ -89,7 +89,11 @@ class PipelinedChannel(Channel):
             channel_id = connection._get_next_available_channel_id()
             channel = cls(channel_id, connection, on_message)
             connection.channels[channel_id] = channel
-        channel.open()
+        try:
+            channel.open()
+        except BaseException as exc:
+            channel.lose(f"It could not be opened: {exc}")  # ends its writer
+            raise
         return channel
 
     @property
@@ -182,6 +186,10 @@ class PipelinedChannel(Channel):
 
     def give_back(self, tag: int) -> None:
         self._send(commands.Basic.Nack(delivery_tag=tag, requeue=True))
+
+    def give_back_up_to(self, tag: int) -> None:
+        """All that was delivered until then and is not settled: `tag` at least."""
+        self._send(commands.Basic.Nack(delivery_tag=tag, multiple=True, requeue=True))
 
     def lose(self, reason: str) -> None:
         """Nothing more will come: wakes everybody who waits."""

@@ -81,7 +81,10 @@ class AmqpQueue:
         self._lane_of = lane_of
         self._withdrawn = Withdrawn()
         self._aside = Aside(
-            self._set_aside, self._lanes, self._topology.asides, self._withdrawn.let_go
+            lambda queue, call, lane: self.publish(queue, call, lane=lane),
+            self._lanes,
+            self._topology.asides,
+            self._withdrawn.let_go,
         )
         self._dead = DeadLetters(self._topology.dead, self._consuming, self._publishing)
         self._lanes.keeper = self._aside
@@ -113,13 +116,13 @@ class AmqpQueue:
 
     def deliveries(self) -> Iterator[Delivery]:
         while not self._cancelled:
-            delivery: Any = self._lanes.take()
-            if delivery is None:
+            item: Any = self._lanes.take()
+            if item is None:
                 self._lanes.wait()
-            elif delivery.alive and not self._cancelled:
-                yield delivery
+            elif item.alive and not (self._cancelled or self._withdrawn.let_go(item)):
+                yield item
             else:
-                self._lanes.ended(delivery)
+                self._lanes.ended(item)
 
     def cancel(self) -> None:
         self._cancelled = True
@@ -133,6 +136,7 @@ class AmqpQueue:
         self.cancel()
         self._aside.join()
         self._ladder.join(MOVED_SECONDS)
+        self._dead.stop()
         # Consuming last: what was published before its ack must not be lost with it.
         self._publishing.stop()
         self._consuming.stop()
@@ -236,9 +240,6 @@ class AmqpQueue:
         main = self._main
         return bool(main.consumers) and self._aside.fits(lane, main, self._coming)
 
-    def _set_aside(self, queue: str, call: Call, lane: str) -> None:
-        self.publish(queue, call, lane=lane)
-
     def _declare(self, connection: Connection) -> None:
         with self._declaring:
             self._topology.declare(connection)
@@ -299,12 +300,11 @@ class AmqpQueue:
         delivery = AmqpDelivery(self, consuming, consumer, message.tag, call, lane)
         if source.aside:
             self._aside.arrived(delivery)
-            return
-        if source.level is None:
+        elif source.level is None:
             self._make_ready(delivery)
-            return
-        left = amqp_message.left_of(message.properties)
-        self._ladder.arrived(consuming, delivery, due, left)
+        else:
+            left = amqp_message.left_of(message.properties)
+            self._ladder.arrived(consuming, delivery, due, left)
 
     def _make_ready(self, delivery: AmqpDelivery) -> None:
         """It is due: it can be taken, or is set aside. Never waits."""

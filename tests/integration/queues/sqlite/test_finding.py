@@ -1,0 +1,238 @@
+"""What is done to calls by their ids leaves no trace, in the file or in memory."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import gevent
+import pytest
+from gevent.pool import Pool
+
+from mspc.calls.call import Call
+from mspc.errors import QueueUnavailable
+from mspc.lanes.lanes import Lanes
+from mspc.queues.sqlite.queue import SqliteQueue
+from mspc.queues.sqlite.statements import COUNTS
+from mspc.settings.config import SqliteConfig
+from tests.support.opened import Opened
+from tests.support.waiting import eventually
+
+LANE = "http://service.test:80"
+SIZES = pytest.mark.parametrize("size", [10, 5_000, 50_000])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "queue.db"
+
+
+@pytest.fixture
+def lanes() -> Lanes:
+    return Lanes(size=1000)
+
+
+@pytest.fixture
+def queue(path: Path, lanes: Lanes) -> SqliteQueue:
+    return SqliteQueue(SqliteConfig(path), lanes, lambda _: LANE)
+
+
+@pytest.fixture
+def opened(queue: SqliteQueue) -> Iterator[Opened]:
+    opened = Opened(queue)
+    yield opened
+    opened.close()
+
+
+def put(queue: SqliteQueue, count: int, size: int) -> list[str]:
+    calls = [Call(b"x" * size, lane=LANE) for _ in range(count)]
+    Pool(50).map(queue.put, calls)
+    return [call.id for call in calls]
+
+
+def rows(path: Path, statement: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        return db.execute(statement).fetchall()
+
+
+def open_calls(queue: SqliteQueue) -> int:
+    new, waiting, _ = queue._store.run(lambda db: db.execute(COUNTS).fetchone())
+    return int(new) + int(waiting)
+
+
+def expect_no_traces(queue: SqliteQueue, lanes: Lanes) -> None:
+    lending = queue._lending
+    assert (lending._small_held, lending._large_held) == (0, 0)
+    assert lending._held == {}
+    assert lanes.of(LANE).waiting == 0
+    assert queue.size() == open_calls(queue) == 0
+
+
+@SIZES
+@pytest.mark.parametrize("shut", [True, False])
+def test_a_withdrawn_backlog_leaves_no_trace(
+    opened: Opened, queue: SqliteQueue, lanes: Lanes, path: Path, size: int, shut: bool
+) -> None:
+    """Whether it is ready in memory, known by number, or not read for want of room."""
+    opened.queue.cancel()
+    opened.collector.join()
+    if shut:
+        lanes.pause(LANE)
+    ids = put(queue, 1000, size)
+    assert sorted(queue.withdraw(ids)) == sorted(ids)
+    expect_no_traces(queue, lanes)
+    opened.close()
+    assert rows(path, "SELECT count(*) FROM bodies") == [(0,)]
+
+
+@SIZES
+def test_what_is_withdrawn_while_it_is_read(
+    opened: Opened, queue: SqliteQueue, lanes: Lanes, size: int
+) -> None:
+    """Each call is made or withdrawn, never both."""
+    lanes.pause(LANE)
+    ids = put(queue, 1000, size)
+    made: set[str] = set()
+
+    def make() -> None:
+        while True:
+            delivery = opened.take()
+            made.add(delivery.call.id)
+            delivery.ack()
+            lanes.ended(delivery)
+
+    making = gevent.spawn(make)
+    lanes.resume(LANE)
+    reached = [
+        call_id
+        for start in range(0, 1000, 50)
+        for call_id in queue.withdraw(ids[start : start + 50])
+    ]
+    eventually(lambda: len(made) + len(reached) >= 1000)
+    making.kill()
+    assert made.isdisjoint(reached)
+    assert made | set(reached) == set(ids)
+    eventually(lambda: not queue.size())
+    expect_no_traces(queue, lanes)
+
+
+def test_rows_that_somebody_deleted_by_hand_are_not_counted(
+    opened: Opened, queue: SqliteQueue, lanes: Lanes
+) -> None:
+    lanes.pause(LANE)
+    put(queue, 20, 50_000)
+    queue._store.run(lambda db: db.execute("DELETE FROM calls"), adds=-20)
+    lanes.resume(LANE)
+    eventually(lambda: not lanes.of(LANE).waiting)
+    expect_no_traces(queue, lanes)
+    put(queue, 1, 50_000)
+    opened.take().ack()
+
+
+def test_whoever_withdrew_was_ended(
+    opened: Opened, queue: SqliteQueue, lanes: Lanes
+) -> None:
+    lanes.pause(LANE)
+    ids = put(queue, 300, 10)
+    withdrawing = gevent.spawn(queue.withdraw, ids)
+    gevent.idle()
+    withdrawing.kill()
+    eventually(lambda: not queue.size())
+    eventually(lambda: not lanes.of(LANE).waiting)
+    expect_no_traces(queue, lanes)
+
+
+def test_what_could_not_be_withdrawn_is_made(
+    opened: Opened, queue: SqliteQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened.queue.cancel()
+    opened.collector.join()
+    (call_id,) = put(queue, 1, 10)
+    run = queue._store.run
+
+    def fail(
+        statements: Callable[[sqlite3.Connection], object], **more: object
+    ) -> object:
+        if "counted" in more:
+            raise QueueUnavailable("The disk is full.")
+        return run(statements)
+
+    monkeypatch.setattr(queue._store, "run", fail)
+    with pytest.raises(QueueUnavailable, match="full"):
+        queue.withdraw([call_id])
+    queue._cancelled = False
+    assert next(queue.deliveries()).call.id == call_id
+
+
+@pytest.mark.parametrize("end", ["revive", "forget"])
+@SIZES
+def test_the_dead_are_counted_and_their_bodies_kept(
+    opened: Opened, queue: SqliteQueue, path: Path, size: int, end: str
+) -> None:
+    (call_id,) = put(queue, 1, size)
+    delivery = opened.take()
+    delivery.bury(delivery.call.next_attempt("500"), "max_attempts")
+    assert queue.size() == open_calls(queue) == 0
+    bodies = queue._store.run(
+        lambda db: db.execute("SELECT body FROM bodies").fetchall()
+    )
+    assert getattr(queue, end)([call_id]) == [call_id]
+    kept = end == "revive"
+    assert queue.size() == open_calls(queue) == kept
+    opened.close()
+    assert rows(path, "SELECT body FROM bodies") == (bodies if kept else [])
+
+
+@SIZES
+def test_a_damaged_dead_letter_stays_dead(path: Path, size: int) -> None:
+    opened = Opened(SqliteQueue(SqliteConfig(path)))
+    for call_id in ("altered", "other"):
+        opened.queue.put(Call(b"x" * size, id=call_id))
+        delivery = opened.take()
+        delivery.bury(delivery.call.next_attempt("500"), "max_attempts")
+    opened.close()
+    rows(path, "UPDATE dead SET last_error = 'altered' WHERE id = 'altered'")
+    opened = Opened(SqliteQueue(SqliteConfig(path)))
+    assert opened.queue.payload("altered") is None
+    assert opened.queue.revive(["altered", "other"]) == ["other"]
+    assert opened.take().call.payload == b"x" * size
+    assert opened.queue.forget(["altered"]) == ["altered"]
+    opened.close()
+
+
+def test_a_reference_that_was_altered_takes_nobody_else_s_body(path: Path) -> None:
+    opened = Opened(SqliteQueue(SqliteConfig(path)))
+    for call_id in ("altered", "other"):
+        opened.queue.put(Call(b"x" * 50_000 + call_id.encode(), id=call_id))
+        delivery = opened.take()
+        delivery.bury(delivery.call.next_attempt("500"), "max_attempts")
+    opened.close()
+    rows(
+        path,
+        "UPDATE dead SET payload = (SELECT payload FROM dead WHERE id = 'other')"
+        " WHERE id = 'altered'",
+    )
+    opened = Opened(SqliteQueue(SqliteConfig(path)))
+    assert opened.queue.forget(["altered"]) == ["altered"]
+    assert opened.queue.payload("other") == b"x" * 50_000 + b"other"
+    opened.close()
+
+
+def test_a_row_that_waits_gets_no_number_of_one_that_is_gone(
+    opened: Opened, queue: SqliteQueue, lanes: Lanes
+) -> None:
+    """Whoever knows the number of the former would make the latter too early."""
+    ids = []
+    for _ in range(3):
+        call = Call(b"waits", lane=LANE)
+        queue.put(call, 0.05)
+        ids.append(call.id)
+    lanes.pause(LANE)
+    opened.expect_nothing(0.3)
+    queue.withdraw(ids)
+    late = Call(b"late", lane=LANE)
+    queue.put(late, 60.0)
+    lanes.resume(LANE)
+    opened.expect_nothing(0.3)
+    assert queue.hurry([late.id]) == [late.id]
+    assert opened.take().call.id == late.id
