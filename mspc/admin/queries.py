@@ -28,6 +28,7 @@ Kind = Literal[
     "limited",
     "unlimited",
     "revealed",
+    "crashed",
     "bulk",
 ]
 Death = Literal[

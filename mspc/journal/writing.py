@@ -5,7 +5,7 @@ All of it runs in the journal's thread.
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -44,7 +44,29 @@ class Writer:
         known = dict(db.execute("SELECT name, value FROM position"))
         self.states = {state: int(known.get(state, 0)) for state in STATES}
         self.last_at = float(known.get("last_at", 0.0))
+        self._closed: int | None = known.get("closed")
         self.offset: int | None = known.get("offset")
+
+    def begin(self) -> bool:
+        """Notes that the file is in use, so that it survives a crash of the machine.
+
+        Returns:
+            Whether whoever had it before did not call end(). Of a file of before there
+            were such notes nobody knows.
+        """
+        # What a full disk has can be read all the same.
+        with suppress(sqlite3.OperationalError):
+            self._db.execute(sql.NOTE, ("closed", 0))
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # which syncs it
+        return self._closed == 0
+
+    def end(self) -> None:
+        """Notes that the file has everything that happened.
+
+        Raises:
+            sqlite3.Error: that is not noted.
+        """
+        self._db.execute(sql.NOTE, ("closed", 1))
 
     def write(self, events: Sequence[Event], offset: int | None = None) -> Changes:
         """All of them, in one transaction; what cannot be written is left out.

@@ -18,6 +18,7 @@ from mspc.pages.bodies import shown_body
 from mspc.pages.desk import Page
 from mspc.pages.forms import first, query_of, read_form
 from mspc.pages.looking import ShownCall, shown_call
+from mspc.pages.wording import utc
 from mspc.steering.base import Action, Plan
 from mspc.steering.reach import STATES as STATES_OF
 
@@ -178,6 +179,11 @@ def fitting(action: Action, wanted: Filter) -> Filter:
 
 def why(call: ShownCall) -> str:
     """Why the next attempt comes when it does; empty when there is none to come."""
+    if call.cut_off_at is not None:
+        return (
+            "mspc was killed, and nothing was heard of the call since it was started"
+            f" again at {utc(call.cut_off_at)}: it may have ended before."
+        )
     if call.held == "paused":
         return "Its destination is paused: it goes on when somebody resumes it."
     if call.held == "breaker":

@@ -31,6 +31,7 @@ class ShownCall:
     max_attempts: int
     finished_at: float | None
     reason: str
+    cut_off_at: float | None
     last: Attempted | None
 
 
@@ -76,6 +77,7 @@ def shown_call(seen: Seen, showing: Showing) -> ShownCall:
         max_attempts=seen.max_attempts,
         finished_at=seen.finished_at,
         reason=seen.reason,
+        cut_off_at=showing.cut_off_at(seen, state),
         last=seen.last,
     )
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mspc.admin.app import admin_routes
 from mspc.admin.queries import Death, Error, Kind, State
 from mspc.api.codes import CODES
+from mspc.api.shown import rfc3339_or_none
 from mspc.calls.words import ERRORS, REASONS, STATES
 from mspc.errors import JournalUnavailable, NotPossible, QueueUnavailable
 from mspc.journal import events
@@ -30,6 +31,8 @@ from tests.support.operators import (
     seen,
 )
 
+DUE = AT + 6.25
+
 ATTEMPT = {
     "number": 1,
     "started_at": "2027-01-15T08:00:01.250Z",
@@ -46,6 +49,7 @@ CALL = {
     "id": CALL_ID,
     "state": "waiting",
     "held": None,
+    "cut_off_at": None,
     "method": "POST",
     "url": SEEN.url,
     "destination": DESTINATION,
@@ -181,6 +185,23 @@ class TestList:
         calls = door.get("/v1/calls")["calls"]
         assert {call["state"]: call["held"] for call in calls} == {
             "waiting": held,
+            "dead": None,
+            "in_flight": None,
+        }
+
+    @pytest.mark.parametrize(
+        ("started_at", "told"),
+        [(None, None), (DUE - 1, None), (DUE, DUE), (DUE + 60, DUE + 60)],
+    )
+    def test_what_was_due_before_a_crash_may_have_ended(
+        self, door: Door, started_at: float | None, told: float | None
+    ) -> None:
+        door.steering.cut_off = started_at
+        door.view.known = [SEEN, seen(1, state="dead"), seen(2)]
+        door.steering.flying = {f"{2:032x}"}
+        calls = door.get("/v1/calls")["calls"]
+        assert {call["state"]: call["cut_off_at"] for call in calls} == {
+            "waiting": rfc3339_or_none(told),
             "dead": None,
             "in_flight": None,
         }

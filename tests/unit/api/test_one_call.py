@@ -109,6 +109,7 @@ class TestGet:
             "id": CALL_ID,
             "state": "waiting",
             "held": None,
+            "cut_off_at": None,
             "method": "POST",
             "url": SEEN.url,
             "destination": SEEN.destination,
