@@ -77,6 +77,7 @@ class Service:
             self._journal,
             requests,
             self._consumers.in_flight,
+            self._steering.busy,
         )
         acceptance = Acceptance(
             self._queue,

@@ -21,6 +21,7 @@ Kind = Literal[
     "unlimited",  # the same
     "revealed",  # the secrets of a call were shown
     "crashed",  # an instance: what became of calls just before that may be missing
+    "chunk",  # a job begins with some of its calls; of each job the last one is kept
     "bulk",  # a job was begun, stopped or ended; details: as steering has them
 ]
 

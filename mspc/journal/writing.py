@@ -201,7 +201,18 @@ class Writer:
             "INSERT OR IGNORE INTO targets VALUES (?, ?)",
             [(target, key) for target in event.targets],
         )
+        if event.kind == "chunk":
+            self._forget_chunks(event.targets[0], key)
         return True
+
+    def _forget_chunks(self, job_id: str, before: int) -> None:
+        """Of one job, those that are done with: each has the ids of its calls."""
+        rows = self._db.execute(sql.CHUNKS, (job_id, before)).fetchall()
+        self._db.executemany("DELETE FROM decisions WHERE key = ?", rows)
+        self._db.executemany(
+            "DELETE FROM targets WHERE decision = ?1 AND target = ?2",
+            [(key, job_id) for (key,) in rows],
+        )
 
     def _insert(self, rows: Sequence[Row]) -> None:
         if rows and self._added(rows) < len(rows):

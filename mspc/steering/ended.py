@@ -26,7 +26,7 @@ class Ended:
         recorder: Recorder,
         view: View,
         in_flight: Callable[[str], bool],
-        busy: Callable[[], Collection[str]] = tuple,
+        busy: Callable[[], Collection[str]],
     ) -> None:
         """
         Args:
@@ -34,7 +34,8 @@ class Ended:
             recorder: of the journal.
             view: of the same.
             in_flight: whether a call is attempted now.
-            busy: ids of calls of which somebody else will tell what he does to them.
+            busy: ids of calls of which somebody else will tell what he does to them;
+                may raise JournalUnavailable.
         """
         self._queue = queue
         self._recorder = recorder

@@ -181,6 +181,16 @@ class Operator:
     def payload(self, call_id: str) -> bytes | None:
         return self._queue.payload(call_id)
 
+    def busy(self) -> set[str]:
+        """Ids of calls of which a job will tell what became of them.
+
+        Raises:
+            JournalUnavailable: nobody knows which these are, yet.
+        """
+        if not self._restored:
+            raise JournalUnavailable("What was begun before is not known yet.")
+        return self._jobs.busy()
+
     def _arrived(self, decided: Decided) -> None:
         """Also for what was decided here, and for what is known: all of it may be
         applied again.
