@@ -29,6 +29,7 @@ Kind = Literal[
     "unlimited",
     "revealed",
     "crashed",
+    "chunk",
     "bulk",
 ]
 Death = Literal[

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from msgspec import UNSET, Struct, UnsetType
 
+from mspc.calls.masks import masked_url
 from mspc.calls.words import FINISHED, IN_FLIGHT
 from mspc.journal.base import Seen
 from mspc.journal.events import Attempted
@@ -34,7 +35,9 @@ class ShownAttempt(Struct, frozen=True):
 
 
 class ShownCall(Struct, frozen=True):
-    """A call. `attempts_log` is there when one call alone was asked for."""
+    """A call; secrets of its URL are masked. `attempts_log` is there when one call
+    alone was asked for.
+    """
 
     id: str
     state: str
@@ -98,7 +101,7 @@ class Showing:
             state=state,
             held=self.held(seen, state),
             method=seen.method,
-            url=seen.url,
+            url=masked_url(seen.url),
             destination=seen.destination,
             labels=seen.labels,
             created_at=rfc3339(seen.created_at),

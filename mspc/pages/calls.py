@@ -7,10 +7,11 @@ import falcon
 
 from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
-from mspc.admin.masks import masked_headers
+from mspc.admin.guard import refuse_guessing
 from mspc.admin.queries import CallFilter, CallsQuery
 from mspc.admin.reading import read_query
 from mspc.api.shown import Showing, rfc3339
+from mspc.calls.masks import masked_headers
 from mspc.calls.words import ERRORS, REASONS, STATES
 from mspc.errors import NoSuchCall
 from mspc.journal.base import Filter
@@ -42,6 +43,7 @@ class Calls(Page):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         query = read_query(CallsQuery, _given(req))
         wanted = query.wanted()
+        refuse_guessing(req.context.who, wanted)
         after = read_cursor(query.cursor, query) if query.cursor else None
         page = self.desk.view.calls(wanted, after, PAGE_CALLS)
         showing = Showing(self.desk.steering, answers=True)

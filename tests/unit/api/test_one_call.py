@@ -111,7 +111,7 @@ class TestGet:
             "held": None,
             "cut_off_at": None,
             "method": "POST",
-            "url": SEEN.url,
+            "url": "https://service.test/orders?token=***&x=1",
             "destination": SEEN.destination,
             "labels": ["order-1"],
             "created_at": SHOWN_AT,
