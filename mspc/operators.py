@@ -1,7 +1,7 @@
 """Builds what operators need: the journal, the steering, their door."""
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from mspc.queues.base import Queue
 from mspc.serving.server import Server
 from mspc.settings.config import Config, HttpConfig, SqliteConfig
 from mspc.steering.base import Standing, Steering
+from mspc.steering.ended import Ended
 from mspc.steering.missed import Missed
 from mspc.steering.operator import Operator
 
@@ -52,10 +53,19 @@ def open_steering(
 
 
 def open_missed(
-    queue: Queue, journal: Journal | NoJournal, requests: Requests
+    config: Config,
+    queue: Queue,
+    journal: Journal | NoJournal,
+    requests: Requests,
+    in_flight: Callable[[str], bool],
+    busy: Callable[[], Collection[str]],
 ) -> Missed:
-    """What tells the journal of calls that it lost in a crash."""
-    return Missed(queue, journal, journal.last_at, requests.read)
+    """What tells the journal of what it lost in a crash."""
+    return Missed(
+        *(queue, journal, journal.last_at, journal.cut_off, requests.read),
+        Ended(queue, journal, journal, in_flight, busy),
+        identity_of(config.journal.path.parent),
+    )
 
 
 @dataclass(frozen=True, slots=True)

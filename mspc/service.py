@@ -71,7 +71,14 @@ class Service:
         self._steering = open_steering(
             config, self._queue, self._lanes, self._journal, self._consumers.in_flight
         )
-        self._missed = open_missed(self._queue, self._journal, requests)
+        self._missed = open_missed(
+            config,
+            self._queue,
+            self._journal,
+            requests,
+            self._consumers.in_flight,
+            self._steering.busy,
+        )
         acceptance = Acceptance(
             self._queue,
             config.forward.networks,

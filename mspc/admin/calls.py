@@ -12,7 +12,7 @@ from msgspec import convert, structs
 
 from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
-from mspc.admin.masks import masked_headers
+from mspc.admin.guard import refuse_guessing
 from mspc.admin.queries import (
     CallQuery,
     CallsQuery,
@@ -29,6 +29,7 @@ from mspc.api.one_call import known
 from mspc.api.shown import Showing, ShownCall
 from mspc.calls import validation
 from mspc.calls.batch import MOST_CALLS
+from mspc.calls.masks import masked_headers
 from mspc.calls.networks import NetworkRules
 from mspc.calls.words import IN_FLIGHT, QUEUED, WAITING
 from mspc.errors import BadRequest
@@ -145,6 +146,7 @@ class CallRoutes:
 
     def list(self, asked: Asked) -> Reply:
         query: CallsQuery = asked.query
+        refuse_guessing(asked.who, query.wanted())
         after = read_cursor(query.cursor, query) if query.cursor else None
         calls, following = self._page(query.wanted(), after, query.limit)
         cursor = None if following is None else write_cursor(following, query)

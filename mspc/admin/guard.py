@@ -15,6 +15,8 @@ from mspc.admin.keys import Keys, Right
 from mspc.api import codes
 from mspc.api.errors import Denied
 from mspc.api.refusals import Refusals
+from mspc.calls.masks import masked_url
+from mspc.journal.base import Filter
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]*)?")
@@ -124,3 +126,18 @@ class Guard:
                 codes.READ_ONLY, "READ_KEY may look only: this needs ADMIN_KEY."
             )
         req.context.who = right
+
+
+def refuse_guessing(who: str, wanted: Filter) -> None:
+    """Whoever may not see the secrets of a URL may not look for them either: each
+    answer would tell a little more of one.
+
+    Raises:
+        Denied: `who` is not ADMIN_KEY, and a secret is looked for.
+    """
+    prefix = wanted.url_prefix
+    if who != "admin" and masked_url(prefix) != prefix:
+        raise Denied(
+            codes.READ_ONLY,
+            "url_prefix has a secret of a URL, which READ_KEY may not look for.",
+        )

@@ -28,6 +28,8 @@ Kind = Literal[
     "limited",
     "unlimited",
     "revealed",
+    "crashed",
+    "chunk",
     "bulk",
 ]
 Death = Literal[

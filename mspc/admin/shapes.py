@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from mspc.api.shown import ShownAttempt, ShownCall, rfc3339, rfc3339_or_none
+from mspc.calls.masks import masked_url
 from mspc.journal.base import Group, Tally
 from mspc.journal.events import Decided
 from mspc.steering.base import Job, Limits, Plan, Standing
@@ -236,7 +237,12 @@ def shown_job(job: Job) -> ShownJob:
 
 
 def shown_decision(decided: Decided) -> ShownDecision:
+    """The secrets in the URL that a job looks for are masked."""
+    details = dict(decided.details)
+    wanted = details.get("filter")
+    if isinstance(wanted, dict) and wanted.get("url_prefix"):
+        details["filter"] = wanted | {"url_prefix": masked_url(wanted["url_prefix"])}
     return ShownDecision(
         *(decided.id, decided.kind, rfc3339(decided.at), decided.who),
-        *(decided.targets, decided.reason, dict(decided.details)),
+        *(decided.targets, decided.reason, details),
     )

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from msgspec import UNSET, Struct, UnsetType
 
+from mspc.calls.masks import masked_url
 from mspc.calls.words import FINISHED, IN_FLIGHT
 from mspc.journal.base import Seen
 from mspc.journal.events import Attempted
@@ -34,7 +35,9 @@ class ShownAttempt(Struct, frozen=True):
 
 
 class ShownCall(Struct, frozen=True):
-    """A call. `attempts_log` is there when one call alone was asked for."""
+    """A call; secrets of its URL are masked. `attempts_log` is there when one call
+    alone was asked for.
+    """
 
     id: str
     state: str
@@ -50,6 +53,7 @@ class ShownCall(Struct, frozen=True):
     body_bytes: int
     finished_at: str | None
     reason: str | None
+    cut_off_at: str | None
     last_attempt: ShownAttempt | None
     attempts_log: list[ShownAttempt] | UnsetType = UNSET
 
@@ -84,6 +88,7 @@ class Showing:
         self._steering = steering
         self._answers = answers
         self._now = clock()
+        self._cut_off_at = steering.cut_off_at()
         self._standings: dict[str, Standing] = {}
 
     def call(
@@ -96,7 +101,7 @@ class Showing:
             state=state,
             held=self.held(seen, state),
             method=seen.method,
-            url=seen.url,
+            url=masked_url(seen.url),
             destination=seen.destination,
             labels=seen.labels,
             created_at=rfc3339(seen.created_at),
@@ -106,6 +111,7 @@ class Showing:
             body_bytes=seen.body_bytes,
             finished_at=rfc3339_or_none(seen.finished_at),
             reason=seen.reason or None,
+            cut_off_at=rfc3339_or_none(self.cut_off_at(seen, state)),
             last_attempt=None if seen.last is None else self.attempt(seen.last),
             attempts_log=UNSET
             if attempts is None
@@ -125,6 +131,15 @@ class Showing:
         if seen.state not in FINISHED and self._steering.in_flight(seen.id):
             return IN_FLIGHT
         return seen.state
+
+    def cut_off_at(self, seen: Seen, state: str) -> float | None:
+        """When mspc was started after a crash in which an open call may have ended, and
+        nothing was heard of it since, Unix seconds; None for any other call.
+        """
+        if state in FINISHED or state == IN_FLIGHT or seen.next_at is None:
+            return None
+        at = self._cut_off_at
+        return None if at is None or seen.next_at > at else at
 
     def held(self, seen: Seen, state: str) -> str | None:
         """What an open call waits for besides its time."""

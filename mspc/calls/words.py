@@ -26,6 +26,16 @@ MAX_AGE: Final = "max_age"
 PERMANENT: Final = "permanent"
 NOT_SENDABLE: Final = "not_sendable"
 DAMAGED: Final = "damaged"
+# A queue keeps a sentence: how it begins.
+_BEGINNINGS = {
+    "failed, and requeue is false": NO_REQUEUE,
+    "max_attempts": MAX_ATTEMPTS,
+    "max_age": MAX_AGE,
+    "permanent": PERMANENT,
+    "cannot be sent": NOT_SENDABLE,
+    "is no call": NOT_SENDABLE,
+    "damaged in the file": DAMAGED,
+}
 REASONS = (NO_REQUEUE, MAX_ATTEMPTS, MAX_AGE, PERMANENT, NOT_SENDABLE, DAMAGED)
 
 # What a call is at the moment.
@@ -37,3 +47,8 @@ DEAD: Final = "dead"
 GONE: Final = "cancelled"
 STATES = (QUEUED, IN_FLIGHT, WAITING, SUCCEEDED, DEAD, GONE)
 FINISHED = frozenset({SUCCEEDED, DEAD, GONE})
+
+
+def reason_in(sentence: str) -> str:
+    """The word for the sentence that a queue keeps of a death; empty for another's."""
+    return _BEGINNINGS.get(sentence.partition(":")[0], "")

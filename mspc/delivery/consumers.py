@@ -8,6 +8,7 @@ from gevent.event import Event
 from gevent.pool import Pool
 
 from mspc.calls.call import Outcome, Request
+from mspc.calls.masks import masked_url
 from mspc.calls.requests import Requests
 from mspc.delivery.in_flight import Attempt, InFlight
 from mspc.delivery.recording import Recording
@@ -173,16 +174,17 @@ class Consumers:
         self, delivery: Delivery, request: Request, instead: Requeue | DeadLetter
     ) -> None:
         call = delivery.call
+        url = masked_url(request.url)
         match instead:
             case Requeue(delay):
                 told = "%s %s %s -> its first attempt is due in %g s%s"
                 labels = request.policy.shown_labels
-                log.info(told, call.id, request.method, request.url, delay, labels)
+                log.info(told, call.id, request.method, url, delay, labels)
                 delivery.retry(call, delay)
             case DeadLetter(reason):
                 told = "%s %s %s -> a dead letter: %s%s"
                 labels = request.policy.shown_labels
-                log.error(told, call.id, request.method, request.url, reason, labels)
+                log.error(told, call.id, request.method, url, reason, labels)
                 delivery.bury(call, reason)
         self._recording.not_attempted(call, request, instead)
 
@@ -206,7 +208,7 @@ class Consumers:
             "%s %s %s -> %s in %d ms: %s%s",
             delivery.call.id,
             request.method,
-            request.url,
+            masked_url(request.url),
             outcome,
             outcome.seconds * 1000,
             then,

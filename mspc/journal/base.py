@@ -214,7 +214,13 @@ class View(Protocol):
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
     ) -> Sequence[Decided]:
-        """What was decided, newest first; of one target, or of all."""
+        """What was decided, newest first; of one target, or of all.
+
+        Args:
+            target: see Decided; empty for all.
+            kinds: of these; without any, of all but `chunk`.
+            limit: how many at most.
+        """
 
 
 class Feed(Protocol):

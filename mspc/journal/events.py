@@ -20,6 +20,8 @@ Kind = Literal[
     "limited",  # the same; details: {"rate", "period", "parallelism"}
     "unlimited",  # the same
     "revealed",  # the secrets of a call were shown
+    "crashed",  # an instance: what became of calls just before that may be missing
+    "chunk",  # a job begins with some of its calls; of each job the last one is kept
     "bulk",  # a job was begun, stopped or ended; details: as steering has them
 ]
 
@@ -94,7 +96,7 @@ class Decided:
         kind: what.
         at: when, Unix seconds.
         who: the name of the key: `admin`, `calls`, or `mspc` for its own jobs.
-        targets: ids of calls, or one destination, or the id of one job.
+        targets: ids of calls, or one destination, or the id of one job or instance.
         reason: why, in the words of whoever did it.
         details: more of it; JSON.
         id: of the decision, 32 hex digits, in the order of time.

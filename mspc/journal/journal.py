@@ -93,6 +93,16 @@ class Journal:
         self._written()
         return self._keeper.last_at
 
+    def cut_off(self) -> bool:
+        """Whether something that happened before the start may be missing: whoever had
+        the file then did not close it, or had no room for all.
+
+        Raises:
+            JournalUnavailable: the file is away.
+        """
+        self._written()
+        return self._keeper.cut_off
+
     def call(self, call_id: str) -> Seen | None:
         return self._keeper.ask(lambda db: reading.one_call(db, call_id))
 

@@ -51,6 +51,7 @@ class Keeper:
     Attributes:
         counters: of what is written.
         last_at: when the last event happened that the file had at the start, or 0.
+        cut_off: whether what happened before the start may be missing in the file.
         dropped: how many events were dropped since the start.
     """
 
@@ -70,6 +71,7 @@ class Keeper:
         """
         self.counters = Counters()
         self.last_at = 0.0
+        self.cut_off = False
         self.dropped = 0
         self._path = config.path
         self._shared = shared
@@ -159,7 +161,7 @@ class Keeper:
             if self._gathered or self._shared:
                 self._asked.wait(BATCH_SECONDS)
         self._turn()
-        self._in_thread(self._store.close)
+        self._in_thread(self._store.close, not self.dropped)
         self._closed = True
 
     def _turn(self) -> None:
@@ -194,6 +196,7 @@ class Keeper:
             log.warning(_DAMAGED, *opened.remark)
         self._is_open = True
         self.counters, self.last_at = opened.counters, opened.last_at
+        self.cut_off = opened.cut_off
         if self._shared is not None and not self._reading:
             self._reading = True
             arrived = partial(self._arrived, self._shared)

@@ -29,6 +29,9 @@ class NoJournal:
     def last_at(self) -> NoReturn:
         raise _off()
 
+    def cut_off(self) -> NoReturn:
+        raise _off()
+
     def call(self, call_id: str) -> NoReturn:
         raise _off()
 

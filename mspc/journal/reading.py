@@ -175,7 +175,7 @@ def latest_dead(
 def decisions(
     db: sqlite3.Connection, target: str, kinds: Sequence[str], limit: int
 ) -> list[Decided]:
-    """Newest first; of one target, or of all."""
+    """Newest first; of one target, or of all. Chunks only when they are asked for."""
     table, condition = "decisions d", "1"
     values: list[object] = []
     if target:
@@ -185,6 +185,8 @@ def decisions(
     if kinds:
         condition += f" AND kind IN ({', '.join('?' * len(kinds))})"
         values += kinds
+    else:
+        condition += " AND kind <> 'chunk'"
     place = "t.decision" if target else "d.key"
     found = db.execute(
         "SELECT kind, at, who, targets, reason, details, id"

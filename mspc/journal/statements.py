@@ -47,6 +47,11 @@ NOTE = "INSERT OR REPLACE INTO position VALUES (?, ?)"
 DECIDE = """
 INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+CHUNKS = """
+SELECT d.key FROM decisions d INDEXED BY decisions_kind
+    JOIN targets t ON t.decision = d.key AND t.target = ?
+WHERE d.kind = 'chunk' AND d.key < ?
+"""
 LATEST_DEAD = """
 SELECT id, finished_at, answer FROM (
     SELECT c.id, c.finished_at, c.answer, c.reason, c.status, c.error

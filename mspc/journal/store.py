@@ -27,6 +27,7 @@ class Opened:
         counters: of its calls.
         last_at: when the last of its events happened, Unix seconds; 0 for none.
         offset: of the last batch of the stream that is in it; None for none.
+        cut_off: whether whoever had it before did not close it, or left something out.
         remark: of one that was damaged: its path, what is wrong with it, and its new
             path; empty when none was.
     """
@@ -34,6 +35,7 @@ class Opened:
     counters: Counters
     last_at: float
     offset: int | None
+    cut_off: bool
     remark: tuple[object, ...] = ()
 
 
@@ -84,7 +86,10 @@ class Store:
             reading.count_destinations(self._db),
             reading.count_groups(self._db),
         )
-        return Opened(counters, self._writer.last_at, self._writer.offset, remark)
+        return Opened(
+            *(counters, self._writer.last_at, self._writer.offset),
+            *(self._writer.begin(), remark),
+        )
 
     def set_aside(self) -> Path:
         """Lets a damaged file go; its new name. open() begins a new one.
@@ -130,12 +135,19 @@ class Store:
             db, self._db = self._db, None
             db.close()
 
-    def close(self) -> None:
+    def close(self, complete: bool) -> None:
         """Empties the WAL and lets the file go.
+
+        Args:
+            complete: whether the file has all that was to be written.
 
         Raises:
             sqlite3.Error: the WAL stays, for the next open().
         """
         if self._db is not None:
             db, self._db = self._db, None
-            close_file(db)
+            try:
+                if complete:
+                    self._writer.end()
+            finally:
+                close_file(db)

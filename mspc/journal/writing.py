@@ -5,7 +5,7 @@ All of it runs in the journal's thread.
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -44,7 +44,29 @@ class Writer:
         known = dict(db.execute("SELECT name, value FROM position"))
         self.states = {state: int(known.get(state, 0)) for state in STATES}
         self.last_at = float(known.get("last_at", 0.0))
+        self._closed: int | None = known.get("closed")
         self.offset: int | None = known.get("offset")
+
+    def begin(self) -> bool:
+        """Notes that the file is in use, so that it survives a crash of the machine.
+
+        Returns:
+            Whether whoever had it before did not call end(). Of a file of before there
+            were such notes nobody knows.
+        """
+        # What a full disk has can be read all the same.
+        with suppress(sqlite3.OperationalError):
+            self._db.execute(sql.NOTE, ("closed", 0))
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # which syncs it
+        return self._closed == 0
+
+    def end(self) -> None:
+        """Notes that the file has everything that happened.
+
+        Raises:
+            sqlite3.Error: that is not noted.
+        """
+        self._db.execute(sql.NOTE, ("closed", 1))
 
     def write(self, events: Sequence[Event], offset: int | None = None) -> Changes:
         """All of them, in one transaction; what cannot be written is left out.
@@ -177,7 +199,18 @@ class Writer:
             "INSERT OR IGNORE INTO targets VALUES (?, ?)",
             [(target, key) for target in event.targets],
         )
+        if event.kind == "chunk":
+            self._forget_chunks(event.targets[0], key)
         return True
+
+    def _forget_chunks(self, job_id: str, before: int) -> None:
+        """Of one job, those that are done with: each has the ids of its calls."""
+        rows = self._db.execute(sql.CHUNKS, (job_id, before)).fetchall()
+        self._db.executemany("DELETE FROM decisions WHERE key = ?", rows)
+        self._db.executemany(
+            "DELETE FROM targets WHERE decision = ?1 AND target = ?2",
+            [(key, job_id) for (key,) in rows],
+        )
 
     def _insert(self, rows: Sequence[Row]) -> None:
         if rows and self._added(rows) < len(rows):

@@ -7,10 +7,11 @@ import falcon
 
 from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
-from mspc.admin.masks import masked_headers
+from mspc.admin.guard import refuse_guessing
 from mspc.admin.queries import CallFilter, CallsQuery
 from mspc.admin.reading import read_query
 from mspc.api.shown import Showing, rfc3339
+from mspc.calls.masks import masked_headers
 from mspc.calls.words import ERRORS, REASONS, STATES
 from mspc.errors import NoSuchCall
 from mspc.journal.base import Filter
@@ -18,6 +19,7 @@ from mspc.pages.bodies import shown_body
 from mspc.pages.desk import Page
 from mspc.pages.forms import first, query_of, read_form
 from mspc.pages.looking import ShownCall, shown_call
+from mspc.pages.wording import utc
 from mspc.steering.base import Action, Plan
 from mspc.steering.reach import STATES as STATES_OF
 
@@ -41,6 +43,7 @@ class Calls(Page):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         query = read_query(CallsQuery, _given(req))
         wanted = query.wanted()
+        refuse_guessing(req.context.who, wanted)
         after = read_cursor(query.cursor, query) if query.cursor else None
         page = self.desk.view.calls(wanted, after, PAGE_CALLS)
         showing = Showing(self.desk.steering, answers=True)
@@ -178,6 +181,11 @@ def fitting(action: Action, wanted: Filter) -> Filter:
 
 def why(call: ShownCall) -> str:
     """Why the next attempt comes when it does; empty when there is none to come."""
+    if call.cut_off_at is not None:
+        return (
+            "mspc was killed, and nothing was heard of the call since it was started"
+            f" again at {utc(call.cut_off_at)}: it may have ended before."
+        )
     if call.held == "paused":
         return "Its destination is paused: it goes on when somebody resumes it."
     if call.held == "breaker":

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from mspc.admin.masks import masked_url
 from mspc.api.shown import Showing
+from mspc.calls.masks import masked_url
 from mspc.calls.words import DEAD, QUEUED, WAITING
 from mspc.journal.base import Filter, Group, Seen, Tally, View
 from mspc.journal.events import Attempted
@@ -31,6 +31,7 @@ class ShownCall:
     max_attempts: int
     finished_at: float | None
     reason: str
+    cut_off_at: float | None
     last: Attempted | None
 
 
@@ -76,6 +77,7 @@ def shown_call(seen: Seen, showing: Showing) -> ShownCall:
         max_attempts=seen.max_attempts,
         finished_at=seen.finished_at,
         reason=seen.reason,
+        cut_off_at=showing.cut_off_at(seen, state),
         last=seen.last,
     )
 

@@ -5,9 +5,12 @@ from dataclasses import dataclass, replace
 
 import falcon
 
+from mspc.api import codes
+from mspc.api.errors import Denied
 from mspc.errors import BadRequest, InvalidProperties, QueueError
 from mspc.pages.desk import Page
 from mspc.pages.forms import Form, first, read_form
+from mspc.pages.login import ADMIN
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -54,7 +57,11 @@ class Send(Page):
         problems: list[str] = []
         copied = req.get_param("copy")
         if copied:
+            if req.context.right != ADMIN:
+                raise Denied(codes.READ_ONLY, "A copy has the secrets of its call.")
             form, problems = self._copy(copied)
+            if form.url:
+                self.desk.steering.revealed(copied, req.context.who)
         self._form(req, resp, form, problems)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:

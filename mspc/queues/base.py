@@ -1,6 +1,7 @@
 """The queue contract. One suite, tests/contract, runs against every implementation."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from mspc.calls.call import Call
@@ -48,6 +49,25 @@ class Delivery(Protocol):
         Raises:
             QueueUnavailable: as for retry.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How a queue has a call.
+
+    Attributes:
+        attempts: how many were made.
+        last_error: what the last of them gave.
+        due: when the next one is, Unix seconds; 0 for as soon as it has its turn.
+        died_at: Unix seconds; None for an open one.
+        reason: why it is dead, a sentence; empty for an open one.
+    """
+
+    attempts: int
+    last_error: str
+    due: float = 0.0
+    died_at: float | None = None
+    reason: str = ""
 
 
 class Queue(Protocol):
@@ -142,6 +162,14 @@ class Queue(Protocol):
 
         Raises:
             QueueUnavailable: they cannot be read.
+        """
+
+    def kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:
+        """Those of these calls that it has, open or dead, by their ids. None of them
+        where none can be looked up.
+
+        Raises:
+            QueueUnavailable: nobody knows.
         """
 
     def connected(self) -> bool | None:

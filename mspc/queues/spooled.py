@@ -5,7 +5,7 @@ of to a target. Broker first, then the spool's copy is let go.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -16,7 +16,7 @@ from gevent.pool import Pool
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.process.greenlets import Watched
-from mspc.queues.base import Delivery, Queue
+from mspc.queues.base import Delivery, Kept, Queue
 from mspc.queues.dispatch import dispatch
 
 log = logging.getLogger(__name__)
@@ -110,6 +110,9 @@ class SpooledQueue:
 
     def recent(self, since: float) -> Iterator[list[Call]]:
         return self._broker.recent(since)
+
+    def kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:
+        return self._broker.kept(ids)
 
     def connected(self) -> bool | None:
         return self._broker.connected()

@@ -115,6 +115,12 @@ class Steering(Protocol):
                 `waits_in_rabbitmq`, with when it is due.
         """
 
+    def cut_off_at(self) -> float | None:
+        """When an instance was last started after a crash whose queue cannot be asked
+        for calls, Unix seconds; None for never. An open call that was due then, of
+        which nothing was heard since, may have ended.
+        """
+
     def standing(self, destination: str) -> Standing: ...
 
     def standings(self) -> Sequence[Standing]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from mspc.errors import MspcError
 from mspc.journal.base import Seen, View
 from mspc.steering.reach import Reach, Reached
-from mspc.steering.work import Work
+from mspc.steering.work import Chunk, Work
 
 # Calls at once, and so many seconds of a slow job.
 CHUNK, CHUNK_SECONDS = 100, 1.0
@@ -23,23 +23,43 @@ class Chunks:
         ended: whether nothing is left.
     """
 
-    def __init__(self, work: Work, view: View, reach: Reach, *, unsure: bool) -> None:
+    def __init__(
+        self, work: Work, view: View, reach: Reach, begun: Chunk | None = None
+    ) -> None:
         """
         Args:
             work: where to go on.
             view: of the journal, which says what there is.
             reach: does it.
-            unsure: whether the next chunk may have been begun, before a crash.
+            begun: the next chunk, when it was begun before a crash.
         """
         self.work = work
         self.ended = False
         self._view = view
         self._reach = reach
-        self._unsure = unsure
-        self._chunk: tuple[Sequence[Seen], int, int | None] | None = None
+        self._begun = begun
+        self._unsure = False
+        self._chunk: Chunk | None = None
+        self._calls: Sequence[Seen] = ()
+
+    def prepare(self, now: float) -> Chunk:
+        """The next chunk, which is to be in the journal before step().
+
+        Args:
+            now: Unix seconds.
+
+        Raises:
+            JournalUnavailable: ask again.
+        """
+        if self._begun is not None:
+            return self._begun
+        # Kept over a failure: some of its calls may be something else by then.
+        if self._chunk is None:
+            self._chunk = self._next(now)
+        return self._chunk
 
     def step(self) -> Sequence[str]:
-        """Does the next chunk.
+        """Does the chunk that prepare() gave.
 
         Returns:
             The ids of calls whose decision is to be written down.
@@ -47,18 +67,20 @@ class Chunks:
         Raises:
             JournalUnavailable, QueueUnavailable: asked again, it does the same chunk.
         """
-        # Kept over a failure: some of its calls may be something else by then.
-        self._chunk = self._chunk or self._next()
-        calls, asked, cursor = self._chunk
         action = self.work.job.action
+        chunk = self._begun or self._chunk
+        assert chunk is not None  # noqa: S101 - it was prepared
         try:
-            reached = self._reach.act(action, calls, unsure=self._unsure)
+            if self._begun is not None:
+                reached = self._reach.act_again(action, chunk.ids, chunk.at)
+            else:
+                reached = self._reach.act(action, self._calls, unsure=self._unsure)
         except MspcError:
             self._unsure = True
             raise
         self._unsure = False
-        self._chunk = None
-        self._advance(asked, reached, cursor)
+        self._begun = self._chunk = None
+        self._advance(chunk, reached)
         return reached.ids
 
     @property
@@ -73,25 +95,31 @@ class Chunks:
             return most
         return min(most, max(1, int(work.per_second * seconds)))
 
-    def _next(self) -> tuple[Sequence[Seen], int, int | None]:
-        """The calls, how many were looked for, and where the chunk after it begins."""
+    def _next(self, now: float) -> Chunk:
         work, size = self.work, self.size
         if work.wanted is not None:
             page = self._view.calls(work.wanted, work.cursor, size)
-            return page.calls, len(page.calls), page.next
+            return self._of(page.calls, len(page.calls), page.next, now)
         begin = work.cursor or 0
         ids = work.ids[begin : begin + size]
         found = [seen for one in ids if (seen := self._view.call(one)) is not None]
         end = begin + len(ids)
-        return found, len(ids), end if end < len(work.ids) else None
+        return self._of(found, len(ids), end if end < len(work.ids) else None, now)
 
-    def _advance(self, asked: int, reached: Reached, cursor: int | None) -> None:
+    def _of(
+        self, calls: Sequence[Seen], asked: int, cursor: int | None, now: float
+    ) -> Chunk:
+        self._calls = calls
+        ids = tuple(call.id for call in calls)
+        return Chunk(ids, asked, cursor, self.work.job.matched, now)
+
+    def _advance(self, chunk: Chunk, reached: Reached) -> None:
         job = self.work.job
         job = replace(
             job,
-            matched=job.matched + asked,
+            matched=job.matched + chunk.asked,
             done=job.done + reached.done,
-            failed=job.failed + asked - reached.done,
+            failed=job.failed + chunk.asked - reached.done,
         )
-        self.work = replace(self.work, job=job, cursor=cursor)
-        self.ended = cursor is None or job.matched >= self.work.limit
+        self.work = replace(self.work, job=job, cursor=chunk.cursor)
+        self.ended = chunk.cursor is None or job.matched >= self.work.limit

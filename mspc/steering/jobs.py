@@ -14,7 +14,16 @@ from mspc.steering.base import Job
 from mspc.steering.chunks import Chunks
 from mspc.steering.decisions import FARTHEST_LOOK, Decisions, order
 from mspc.steering.reach import KINDS, Reach
-from mspc.steering.work import DONE, FAILED, RUNNING, STOPPED, Work, read_work
+from mspc.steering.work import (
+    DONE,
+    FAILED,
+    RUNNING,
+    STOPPED,
+    Chunk,
+    Work,
+    read_chunk,
+    read_work,
+)
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +36,8 @@ Wait = Callable[[Event, float], object]
 class Jobs:
     """Does jobs so that each call is reached once, also when the process dies.
 
-    After each chunk it is written down how far the job is, and the next chunk begins
-    when that is in the journal, since it asks the journal for its calls.
+    Which calls a chunk has is in the journal before it is done, and after it, how far
+    the job is. A chunk of which only the former is there is taken up again.
     """
 
     def __init__(
@@ -58,7 +67,8 @@ class Jobs:
         self._works: dict[str, Work] = {}
         self._orders: dict[str, tuple[float, str]] = {}
         self._todo: deque[str] = deque()
-        self._resumed: set[str] = set()
+        # By the id of the job: what was begun, and is not written down as done.
+        self._begun: dict[str, Chunk] = {}
         self._new = Event()
         self._halt = Event()
         self._stopping = False
@@ -134,7 +144,9 @@ class Jobs:
             if work.wanted is None:
                 work = replace(work, ids=self._ids_of(work.job.id))
                 self._works[work.job.id] = work
-            self._resumed.add(work.job.id)
+            begun = self._begun_of(work.job)
+            if begun is not None:
+                self._begun[work.job.id] = begun
             self._todo.append(work.job.id)
             log.info("job %s goes on after a restart", work.job.id)
 
@@ -166,26 +178,49 @@ class Jobs:
 
     def _do(self, job_id: str) -> None:
         self._halt.clear()
-        unsure = job_id in self._resumed
-        chunks = Chunks(self._works[job_id], self._view, self._reach, unsure=unsure)
-        began: float | None = None
+        begun = self._begun.get(job_id)
+        chunks = Chunks(self._works[job_id], self._view, self._reach, begun)
         while self._goes_on(job_id) and not chunks.ended:
-            before = chunks.work.job.matched
-            # A call may fail again before its chunk is done.
-            began = self._clock() if began is None else began
             try:
+                chunk = chunks.prepare(self._clock())
+                self._note(chunks.work.job, chunk)
                 ids = chunks.step()
             except (JournalUnavailable, QueueUnavailable) as exc:
                 log.warning("job %s goes on in a second: %s", job_id, exc)
                 self._wait(self._halt, AGAIN_SECONDS)
                 continue
-            self._record(chunks.work, ids, began)
-            began = None
-            asked = chunks.work.job.matched - before
-            if chunks.work.job.action == "retry" and asked and not chunks.ended:
-                self._wait(self._halt, asked / chunks.work.per_second)
+            # A call may have failed again before its chunk was done.
+            self._record(chunks.work, ids, chunk.at)
+            self._begun.pop(job_id, None)
+            if chunks.work.job.action == "retry" and chunk.asked and not chunks.ended:
+                self._wait(self._halt, chunk.asked / chunks.work.per_second)
         if not self._stopping or chunks.ended:
             self._end(job_id, DONE)
+
+    def busy(self) -> set[str]:
+        """Ids of calls to which something is being done, or was before a crash, and
+        what became of that will be written down.
+        """
+        return {one for chunk in self._begun.values() for one in chunk.ids}
+
+    def _note(self, job: Job, chunk: Chunk) -> None:
+        """Returns when it is in the journal, in which it is once.
+
+        Raises:
+            JournalUnavailable: it may not be.
+        """
+        if chunk.ids and self._begun.get(job.id) is not chunk:
+            details = chunk.details()
+            self._decisions.decide("chunk", job.who, job.id, "", details, at=chunk.at)
+            self._begun[job.id] = chunk
+
+    def _begun_of(self, job: Job) -> Chunk | None:
+        """The chunk that was begun, and of which nobody knows how far it came."""
+        for decided in self._view.decisions(job.id, ("chunk",), 1):
+            chunk = read_chunk(decided.details)
+            if chunk is not None and chunk.matched == job.matched:
+                return chunk
+        return None
 
     def _goes_on(self, job_id: str) -> bool:
         return not self._stopping and self._works[job_id].job.status == RUNNING
@@ -205,7 +240,7 @@ class Jobs:
         work = self._works[job_id]
         if work.job.status == RUNNING:
             work = work.with_status(status, self._clock())
-        self._resumed.discard(job_id)
+        self._begun.pop(job_id, None)
         self._save(replace(work, ids=()))
         job = work.job
         told = "job %s is %s: %d of %d calls reached"

@@ -1,20 +1,24 @@
-"""Calls that the journal does not know: it was killed before it wrote them down.
+"""What the journal does not know: it was killed before it wrote it down.
 
-The queue has them. What it has of the journal's last moments is told again at the
-start, some calls at a time; what the journal knows already changes nothing there.
+The queue does. The calls that it has of the journal's last moments are told again at
+the start, some at a time; what the journal knows already changes nothing there. Then
+the queue is asked for those that the journal takes for open. RabbitMQ cannot be asked:
+there it is only told that, and when, the journal was cut off.
 """
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 from gevent.event import Event
 
 from mspc.calls.call import Call, Request
 from mspc.errors import BadRequest, JournalUnavailable, QueueUnavailable
 from mspc.journal.base import Recorder
-from mspc.journal.events import accepted
+from mspc.journal.events import Decided, accepted
 from mspc.process.greenlets import Watched
 from mspc.queues.base import Queue
+from mspc.steering.ended import Ended
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +27,7 @@ BEFORE_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
 # After some calls: others have their turn.
 REST_SECONDS = 0.01
+KILLED = "mspc was killed: what became of calls in its last moments is not known."
 
 
 class Missed:
@@ -33,8 +38,12 @@ class Missed:
         queue: Queue,
         recorder: Recorder,
         last_at: Callable[[], float],
+        cut_off: Callable[[], bool],
         read: Callable[[Call], Request],
+        ended: Ended,
+        instance: str,
         wait: Callable[[Event, float], object] = Event.wait,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """
         Args:
@@ -42,19 +51,31 @@ class Missed:
             recorder: of the journal.
             last_at: of the same: when the last event happened before the start, Unix
                 seconds, or 0; raises JournalUnavailable.
+            cut_off: of the same: whether something that happened before the start is
+                missing; raises JournalUnavailable.
             read: what a call asks for; raises BadRequest.
+            ended: tells of calls that are not open any more.
+            instance: tells this one from others, also after a restart.
             wait: for an event, or so many seconds.
+            clock: Unix seconds.
         """
         self._queue = queue
         self._recorder = recorder
         self._last_at = last_at
+        self._cut_off = cut_off
         self._read = read
+        self._ended = ended
+        self._instance = instance
         self._wait = wait
+        self._clock = clock
+        self._started = 0.0
         self._stopping = Event()
         self._watched = Watched("recovery of the journal", self.run)
 
     def start(self) -> None:
-        if self._recorder.on and self._queue.looks_up:
+        """Before calls are made or accepted."""
+        self._started = self._clock()
+        if self._recorder.on:
             self._watched.start()
 
     def stop(self) -> None:
@@ -66,19 +87,30 @@ class Missed:
         """Returns when all was told, or after stop()."""
         while not self._stopping.is_set():
             try:
-                self._tell()
+                for _ in self._steps():
+                    self._wait(self._stopping, REST_SECONDS)
+                    if self._stopping.is_set():
+                        return
                 return
             except (JournalUnavailable, QueueUnavailable) as exc:
                 log.info("The journal is completed in a second: %s", exc)
                 self._wait(self._stopping, AGAIN_SECONDS)
 
-    def _tell(self) -> None:
-        for calls in self._queue.recent(self._last_at() - BEFORE_SECONDS):
+    def _steps(self) -> Iterator[None]:
+        last_at, cut_off = self._last_at(), self._cut_off()
+        if not self._queue.looks_up:
+            if cut_off:
+                who, here = "mspc", (self._instance,)
+                self._recorder.record(
+                    Decided("crashed", self._started, who, here, KILLED)
+                )
+            return
+        for calls in self._queue.recent(last_at - BEFORE_SECONDS):
             for call in calls:
                 self._record(call)
-            self._wait(self._stopping, REST_SECONDS)
-            if self._stopping.is_set():
-                return
+            yield
+        if cut_off:
+            yield from self._ended.tell(self._started, last_at)
 
     def _record(self, call: Call) -> None:
         try:

@@ -87,6 +87,7 @@ class Operator:
             lanes, self._decisions, clock, monotonic, make_alarm
         )
         self._jobs = Jobs(self._decisions, view, self._reach, instance, clock, wait)
+        self._cut_off_at: float | None = None
         self._restored = False
         self._stopping = Event()
         self._worker = Watched("work on bulk jobs", self._work)
@@ -114,6 +115,9 @@ class Operator:
 
     def retry(self, call_id: str, who: str, reason: str = "") -> None:
         self._calls.retry(call_id, who, reason)
+
+    def cut_off_at(self) -> float | None:
+        return self._cut_off_at
 
     def standing(self, destination: str) -> Standing:
         return self._destinations.standing(destination)
@@ -177,6 +181,16 @@ class Operator:
     def payload(self, call_id: str) -> bytes | None:
         return self._queue.payload(call_id)
 
+    def busy(self) -> set[str]:
+        """Ids of calls of which a job will tell what became of them.
+
+        Raises:
+            JournalUnavailable: nobody knows which these are, yet.
+        """
+        if not self._restored:
+            raise JournalUnavailable("What was begun before is not known yet.")
+        return self._jobs.busy()
+
     def _arrived(self, decided: Decided) -> None:
         """Also for what was decided here, and for what is known: all of it may be
         applied again.
@@ -187,6 +201,8 @@ class Operator:
             self._jobs.apply(decided)
         elif decided.kind == "cancelled":
             self._tell_queue(decided.targets)
+        elif decided.kind == "crashed":
+            self._cut_off_at = max(decided.at, self._cut_off_at or 0.0)
 
     def _tell_queue(self, ids: Sequence[str]) -> None:
         """Of cancelled calls, when the queue has to know them as they come."""
@@ -201,6 +217,8 @@ class Operator:
             self._destinations.restore(
                 self._decisions.newest((*PAUSES, *LIMITS), lambda _: False)
             )
+            for crashed in self._view.decisions(kinds=("crashed",), limit=1):
+                self._arrived(crashed)
             self._tell_queue(self._cancelled())
             self._jobs.restore()
         except JournalUnavailable as exc:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mspc.calls.words import DEAD, QUEUED, WAITING
+from mspc.calls.words import DEAD, GONE, QUEUED, WAITING
 from mspc.errors import NotPossible
 from mspc.journal.base import Filter, Seen, View
 from mspc.journal.events import Kind
@@ -117,6 +117,31 @@ class Reach:
         hurried = self._queue.hurry(waiting) if waiting else []
         return Reached(done + len(hurried), [*reached, *hurried])
 
+    def act_again(self, action: Action, ids: Sequence[str], since: float) -> Reached:
+        """Does `action` to calls to which it was to be done before a crash, and perhaps
+        was. What was done then is counted as done, and not done again.
+
+        Args:
+            action: what.
+            ids: of the calls, which were what it is for.
+            since: when it was begun, Unix seconds.
+
+        Raises:
+            JournalUnavailable, QueueUnavailable: some may have been reached.
+        """
+        done = 0
+        left: list[Seen] = []
+        for one in ids:
+            # In this order: what ends now is in flight until it is recorded.
+            flies = self._in_flight(one)
+            seen = self._view.call(one)
+            if _was_done(action, seen, since, flies=flies):
+                done += 1
+            elif seen is not None:
+                left.append(seen)
+        reached = self.act(action, left, unsure=True)
+        return Reached(done + reached.done, reached.ids)
+
     def cancel(self, ids: Sequence[str]) -> list[str]:
         """Takes open calls out of the queue.
 
@@ -145,3 +170,20 @@ class Reach:
     def _dead(self, call_id: str) -> bool:
         seen = self._view.call(call_id)
         return seen is not None and seen.state == DEAD
+
+
+def _was_done(action: Action, seen: Seen | None, since: float, *, flies: bool) -> bool:
+    """Whether a call that `action` was for is what that makes of it.
+
+    Args:
+        action: what.
+        seen: the call now; None when it is not known any more.
+        since: when it was what `action` is for, Unix seconds.
+        flies: whether it is attempted now.
+    """
+    if action != "retry":
+        return seen is None or seen.state == GONE
+    if seen is None or flies or seen.state not in STATES[action]:
+        return True
+    # It has failed again, or is even dead again.
+    return seen.last is not None and seen.last.at >= since

@@ -16,6 +16,37 @@ _JOB = tuple(field.name for field in fields(Job))
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some calls of a job: what is done at once, and written down before.
+
+    Attributes:
+        ids: theirs.
+        asked: how many were looked for: of some of a job by ids nobody knows anything.
+        cursor: where the chunk after it begins; None after the last one.
+        matched: how many calls the job had found before it.
+        at: when it was begun, Unix seconds.
+    """
+
+    ids: tuple[str, ...]
+    asked: int
+    cursor: int | None
+    matched: int
+    at: float
+
+    def details(self) -> dict[str, object]:
+        """As it is written down."""
+        return asdict(self)
+
+
+def read_chunk(details: Mapping[str, Any]) -> Chunk | None:
+    """What details() wrote; None when another version wrote something else."""
+    try:
+        return Chunk(**{**details, "ids": tuple(details["ids"])})
+    except (KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """A job, with all that it takes to go on after a crash.
 

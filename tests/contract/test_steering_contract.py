@@ -14,7 +14,7 @@ from gevent.pool import Pool
 from mspc.calls.call import Call, first_call_id
 from mspc.errors import QueueUnavailable
 from mspc.lanes.lanes import Lanes
-from mspc.queues.base import Queue
+from mspc.queues.base import Kept, Queue
 from mspc.queues.opening import open_queue
 from mspc.settings.config import AmqpConfig, SqliteConfig
 from tests.support.memory import MemoryQueue, MemoryStore
@@ -353,6 +353,36 @@ def test_a_closed_queue_says_so(make: Make, lanes: Lanes) -> None:
     for verb in verbs:
         with pytest.raises(QueueUnavailable):
             verb([NOBODY])
+    if queue.looks_up:
+        with pytest.raises(QueueUnavailable):
+            queue.kept([NOBODY])
+
+
+# ---- kept
+
+
+@SIZES
+def test_it_tells_how_it_has_the_calls_that_it_has(
+    opened: Opened, queue: Queue, lanes: Lanes, size: int
+) -> None:
+    began = time.time()
+    (dead,) = buried(opened, 1, size)
+    late = waiting(opened, 60, size)
+    lanes.pause(LANE)
+    calls = stored(opened, 250, size if size < 1000 else 10)
+    kept = queue.kept([dead.id, late.id, NOBODY, *(call.id for call in calls)])
+    if not queue.looks_up:
+        assert kept == {}
+        return
+    assert set(kept) == {dead.id, late.id, *(call.id for call in calls)}
+    assert {kept[call.id] for call in calls} == {Kept(0, "")}
+    assert (kept[late.id].attempts, kept[late.id].last_error) == (1, "500")
+    assert 59 < kept[late.id].due - began < 75
+    assert kept[late.id].died_at is None
+    assert (kept[dead.id].attempts, kept[dead.id].reason) == (1, "max_attempts")
+    died_at = kept[dead.id].died_at
+    assert died_at is not None
+    assert began <= died_at <= time.time()
 
 
 # ---- recent

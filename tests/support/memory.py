@@ -1,7 +1,7 @@
 """The queue contract in memory: the double that unit tests use."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
 from mspc.lanes.one import OneLane
-from mspc.queues.base import Delivery
+from mspc.queues.base import Delivery, Kept
 from mspc.queues.clock import WaitingWindow
 
 
@@ -129,6 +129,18 @@ class MemoryQueue:
         first = first_call_id(since) if since > 0 else ""
         calls = [call for call, _ in self.store.rows.values() if call.id > first]
         yield from ([call] for call in calls)
+
+    def kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:
+        self._check()
+        graves = zip(self.store.dead, self.store.died_at, strict=True)
+        found = {
+            call.id: Kept(call.attempts, call.last_error, 0.0, died_at, reason)
+            for (call, reason), died_at in graves
+        } | {
+            call.id: Kept(call.attempts, call.last_error, due)
+            for call, due in self.store.rows.values()
+        }
+        return {one: found[one] for one in ids if one in found}
 
     def problem(self) -> str | None:
         return self.refusing or self.delivery_problem()

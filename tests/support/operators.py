@@ -137,6 +137,7 @@ class FakeSteering:
         flying: calls that are attempted now.
         states: how destinations stand that do not stand as usual.
         payloads: of calls that can be looked up.
+        cut_off: what cut_off_at() says.
     """
 
     def __init__(self) -> None:
@@ -146,6 +147,7 @@ class FakeSteering:
         self.states: dict[str, Standing] = {}
         self.payloads: dict[str, bytes] = {}
         self.begun: dict[str, Job] = {}
+        self.cut_off: float | None = None
 
     def _note(self, *what: Any) -> None:
         if self.refusal is not None:
@@ -171,6 +173,9 @@ class FakeSteering:
     def retry(self, call_id: str, who: str, reason: str = "") -> None:
         self._known(call_id)
         self._note("retry", call_id, who, reason)
+
+    def cut_off_at(self) -> float | None:
+        return self.cut_off
 
     def standing(self, destination: str) -> Standing:
         return self.states.get(destination) or Standing(destination)

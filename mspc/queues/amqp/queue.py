@@ -33,6 +33,7 @@ from mspc.queues.amqp.link import PATIENCE_SECONDS, Link
 from mspc.queues.amqp.sources import Consumer, Limits, Source
 from mspc.queues.amqp.stock import ours
 from mspc.queues.amqp.topology import Topology
+from mspc.queues.amqp.unseen import Unseen
 from mspc.queues.amqp.withdrawn import Withdrawn
 from mspc.queues.base import Delivery, unread
 from mspc.settings.config import AmqpConfig
@@ -51,10 +52,8 @@ MOVED_SECONDS = 5.0
 PUBLISH_LINK_SECONDS = 20.0
 
 
-class AmqpQueue:
+class AmqpQueue(Unseen):
     """The queue contract on one or several RabbitMQ nodes."""
-
-    looks_up = False
 
     def __init__(
         self,
@@ -147,19 +146,11 @@ class AmqpQueue:
         self._lanes.forget(lambda item: not self._withdrawn.let_go(ours(item)))
         return list(ids)
 
-    def hurry(self, ids: Sequence[str]) -> list[str]:
-        return []
-
     def revive(self, ids: Sequence[str]) -> list[str]:
         return self._dead.settle(ids, self._revive)
 
     def forget(self, ids: Sequence[str]) -> list[str]:
         return self._dead.settle(ids, lambda call: None)
-
-    def payload(self, call_id: str) -> None: ...
-
-    def recent(self, since: float) -> Iterator[list[Call]]:
-        return iter(())
 
     def connected(self) -> bool:
         return self._publishing.up.is_set() and self._consuming.up.is_set()

@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,7 @@ import gevent
 from mspc.calls.call import Call, first_call_id
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lane import Lane
+from mspc.queues.base import Kept
 from mspc.queues.sqlite import statements as sql
 from mspc.process.bulk import Row
 from mspc.queues.sqlite.commits import Store
@@ -122,6 +123,12 @@ class Finding:
                     intact = self._store.run(partial(_intact, some))
                     yield [call for _, call in intact]
                 after = rows[-1].id
+
+    def kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:
+        kept: dict[str, Kept] = {}
+        for some in _portions(ids):
+            kept |= self._store.run(partial(_kept, some))
+        return kept
 
     def _find(self, ids: Sequence[str], *tables: str) -> list[Found]:
         return self._store.run(partial(_find, ids, tables))
@@ -241,6 +248,13 @@ def _find(
         for table in tables
         for row in sql.FIND[table].fetch(db, wanted)
     ]
+
+
+def _kept(ids: Sequence[str], db: sqlite3.Connection) -> dict[str, Kept]:
+    """An open one counts, when a dead letter has its id too."""
+    wanted = [(call_id,) for call_id in ids]
+    rows = [row for bulk in sql.KEPT.values() for row in bulk.fetch(db, wanted)]
+    return {call_id: Kept(*told) for call_id, *told in rows}
 
 
 def _recent(table: str, after: str, last: str, db: sqlite3.Connection) -> list[Found]:

@@ -11,7 +11,7 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lanes import Lanes
 from mspc.lanes.one import OneLane
 from mspc.process.greenlets import Watched
-from mspc.queues.base import Delivery, unread
+from mspc.queues.base import Delivery, Kept, unread
 from mspc.queues.clock import Alarm
 from mspc.queues.sqlite import statements as sql
 from mspc.process.bulk import Bulk, Row
@@ -212,6 +212,9 @@ class SqliteQueue:
 
     def recent(self, since: float) -> Iterator[list[Call]]:
         return self._finding.recent(since)
+
+    def kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:
+        return self._finding.kept(ids)
 
     def problem(self) -> str | None:
         return self._store.problem() or self._loader.problem()

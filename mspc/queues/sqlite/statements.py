@@ -84,6 +84,17 @@ FIND = {
         "dead": "0, r.reason",
     }.items()
 }
+# How the calls of some ids stand: see Kept in queues/base.py.
+KEPT = {
+    table: Bulk(
+        f"SELECT id, attempts, last_error, {more} FROM {table} WHERE id IN (", "?", ")"
+    )
+    for table, more in {
+        "dead": "0.0, died_at, reason",
+        "calls": "0.0, NULL, ''",
+        "waiting": "due / 1000.0, NULL, ''",
+    }.items()
+}
 # Rows in the order of their ids, as FIND has them.
 RECENT_ROWS = 50
 RECENT = {

@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +134,40 @@ def test_what_was_written_is_there_after_the_process_was_killed(
     again = journals(left / "journal.db")
     assert again.tally().states == {"waiting": 1}
     assert again.problem() is None
+    assert again.cut_off()
+
+
+def test_a_file_that_was_closed_has_everything(
+    journals: Journals, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.db"
+    for _ in range(2):
+        journal = journals(path)
+        record(journal, accepted())
+        assert not journal.cut_off()
+        journal.stop()
+
+
+def test_a_file_for_which_there_was_too_much_has_not(
+    journals: Journals, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.db"
+    journal = journals(path)
+    for _ in range(gathering.MOST_EVENTS + 1):
+        journal.record(accepted())
+    journal.stop()
+    assert journal.dropped
+    assert journals(path).cut_off()
+
+
+def test_of_a_file_of_before_nobody_says_that_something_is_missing(
+    journals: Journals, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.db"
+    journals(path).stop()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM position WHERE name = 'closed'")
+    assert not journals(path).cut_off()
 
 
 def test_what_is_recorded_after_a_stop_is_dropped(

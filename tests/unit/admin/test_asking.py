@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from mspc.admin.app import admin_routes
 from mspc.admin.queries import Death, Error, Kind, State
 from mspc.api.codes import CODES
+from mspc.api.shown import rfc3339_or_none
 from mspc.calls.words import ERRORS, REASONS, STATES
 from mspc.errors import JournalUnavailable, NotPossible, QueueUnavailable
 from mspc.journal import events
 from mspc.journal.base import Filter, Group, Tally
 from mspc.journal.events import Decided
 from mspc.steering.base import Limits, Standing
-from tests.support.door import HOST, MAX_BYTES, ONE, READ, Door
+from tests.support.door import ADMIN, HOST, MAX_BYTES, ONE, READ, Door
 from tests.support.operators import (
     ANSWER,
     AT,
@@ -29,6 +30,9 @@ from tests.support.operators import (
     SHOWN_AT,
     seen,
 )
+
+MASKED = "https://service.test/orders?token=***&x=1"
+DUE = AT + 6.25
 
 ATTEMPT = {
     "number": 1,
@@ -46,8 +50,9 @@ CALL = {
     "id": CALL_ID,
     "state": "waiting",
     "held": None,
+    "cut_off_at": None,
     "method": "POST",
-    "url": SEEN.url,
+    "url": MASKED,
     "destination": DESTINATION,
     "labels": ["order-1"],
     "created_at": SHOWN_AT,
@@ -181,6 +186,46 @@ class TestList:
         calls = door.get("/v1/calls")["calls"]
         assert {call["state"]: call["held"] for call in calls} == {
             "waiting": held,
+            "dead": None,
+            "in_flight": None,
+        }
+
+    @pytest.mark.parametrize("path", ["/v1/calls", ONE, "/v1/export"])
+    @pytest.mark.parametrize("key", [ADMIN, READ])
+    def test_no_secret_of_a_url_is_shown(self, door: Door, path: str, key: str) -> None:
+        answer = door.ask("GET", path, key=key)
+        if key == READ and path == "/v1/export":
+            assert answer.status == 403
+            return
+        assert MASKED.encode() in answer.body
+        assert b"s3cr3t-c" not in answer.body
+
+    @pytest.mark.parametrize("secret", ["token=s", "token=", "to%6ben=s3", "x=1;key=a"])
+    def test_whoever_may_look_may_not_guess_secrets(
+        self, door: Door, secret: str
+    ) -> None:
+        prefix = quote(f"https://service.test/orders?{secret}", safe="")
+        path = f"/v1/calls?url_prefix={prefix}"
+        answer = door.ask("GET", path, key=READ)
+        assert (answer.status, answer.json["code"]) == (403, "read_only")
+        assert door.ask("GET", path).status == 200
+        for harmless in ("", "%3Fx%3D1"):
+            path = f"/v1/calls?url_prefix=https://service.test/orders{harmless}"
+            assert door.ask("GET", path, key=READ).status == 200
+
+    @pytest.mark.parametrize(
+        ("started_at", "told"),
+        [(None, None), (DUE - 1, None), (DUE, DUE), (DUE + 60, DUE + 60)],
+    )
+    def test_what_was_due_before_a_crash_may_have_ended(
+        self, door: Door, started_at: float | None, told: float | None
+    ) -> None:
+        door.steering.cut_off = started_at
+        door.view.known = [SEEN, seen(1, state="dead"), seen(2)]
+        door.steering.flying = {f"{2:032x}"}
+        calls = door.get("/v1/calls")["calls"]
+        assert {call["state"]: call["cut_off_at"] for call in calls} == {
+            "waiting": rfc3339_or_none(told),
             "dead": None,
             "in_flight": None,
         }
@@ -652,6 +697,16 @@ class TestMany:
             (only,) = door.get(f"/v1/decisions?{query}")["decisions"]
             assert (only["kind"], only["details"]) == ("paused", {"until": None})
         door.refused("GET", "/v1/decisions?kind=burnt")
+
+    def test_no_secret_of_a_url_that_a_job_looks_for_is_shown(self, door: Door) -> None:
+        wanted = {"url_prefix": "http://a/?x=1&token=s3cr3t", "method": "PUT"}
+        door.view.decided = [
+            Decided("bulk", AT, "admin", (JOB_ID,), details={"filter": wanted}),
+            Decided("bulk", AT, "admin", (JOB_ID,), details={"filter": None}),
+        ]
+        shown = door.get("/v1/decisions")["decisions"]
+        masked = {"url_prefix": "http://a/?x=1&token=***", "method": "PUT"}
+        assert [one["details"]["filter"] for one in shown] == [masked, None]
 
     def test_export(self, door: Door) -> None:
         door.view.known = [seen(number) for number in range(250)]

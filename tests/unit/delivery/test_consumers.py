@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 
 import gevent
@@ -719,6 +720,21 @@ class TestLog:
         assert level == logging.ERROR
         assert text.startswith("an-id is no call, now a dead letter: ")
         assert "hidden" not in text
+
+    @pytest.mark.parametrize(
+        "more", [{}, {"max_age": 1}, {"delay": 60}], ids=["made", "too old", "early"]
+    )
+    def test_what_is_named_like_a_secret_is_masked_in_a_logged_url(
+        self, start: Start, queue: Queue, lines: Lines, more: dict[str, int]
+    ) -> None:
+        url = "http://service.test/a?x=1&token=hidden"
+        start()
+        payload = json.dumps({"url": url, **more}).encode()
+        age = 60 if "max_age" in more else 0
+        queue.put(Call(payload, "an-id", time.time() - age))
+        eventually(lines)
+        ((_, text),) = lines()
+        assert "http://service.test/a?x=1&token=*** -> " in text
 
     @pytest.mark.parametrize(
         "payload",

@@ -157,3 +157,20 @@ def test_decisions_are_found_by_target_and_kind() -> None:
     assert reading.decisions(db, CALL.destination, (), 9) == [limited, paused]
     assert reading.decisions(db, CALL.destination, ("paused",), 9) == [paused]
     assert reading.decisions(db, "", ("paused", "limited"), 9) == everything[1:]
+
+
+def test_of_the_chunks_of_a_job_the_last_one_is_kept_and_shown_when_asked_for() -> None:
+    db = in_memory()
+    writer = Writer(db)
+    for number in range(3):
+        for job in ("one", "other"):
+            event = decided("chunk", job, after=number)
+            writer.write([replace(event, details={"number": number})])
+    writer.write([decided("bulk", "one")])
+    for job in ("one", "other"):
+        chunks = reading.decisions(db, job, ("chunk",), 9)
+        assert [one.details for one in chunks] == [{"number": 2}]
+    assert db.execute("SELECT count(*) FROM targets").fetchone() == (3,)
+    for target in ("", "one"):
+        shown = reading.decisions(db, target, (), 9)
+        assert [one.kind for one in shown] == ["bulk"]

@@ -334,9 +334,27 @@ class TestSending:
         assert answer.status == 400
         assert "has no colon" in text(answer)
 
-    def test_a_copy(self, site: Site) -> None:
+    def test_a_copy_has_the_secrets_and_that_is_written_down(self, site: Site) -> None:
         shown = site.get(f"/send?copy={CALL_ID}").body.decode()
         assert "https://service.test/orders?token=s3cr3t-c&amp;x=1" in shown
+        assert site.steering.done == [("revealed", CALL_ID, "admin")]
+
+    def test_a_copy_of_nothing_shows_nothing(self, site: Site) -> None:
+        assert "none is not known" in text(site.get("/send?copy=none"))
+        assert site.steering.done == []
+
+    def test_whoever_may_look_gets_no_copy(self, site: Site) -> None:
+        site.right = READ
+        answer = site.get(f"/send?copy={CALL_ID}")
+        assert answer.status == 403
+        assert b"s3cr3t" not in answer.body
+        assert site.steering.done == []
+
+    def test_whoever_may_look_may_not_guess_secrets(self, site: Site) -> None:
+        path = "/calls?url_prefix=https%3A%2F%2Fservice.test%2Forders%3Ftoken%3Ds"
+        assert site.get(path).status == 200
+        site.right = READ
+        assert site.get(path).status == 403
 
 
 def test_hostile_content_is_text(site: Site) -> None:

@@ -10,6 +10,7 @@ import pytest
 from mspc.calls.words import DEAD, GONE, QUEUED, SUCCEEDED, WAITING
 from mspc.errors import JournalUnavailable, NotPossible
 from mspc.journal.base import EVERYTHING, Filter
+from mspc.journal.events import Accepted, Attempted
 from mspc.steering.base import Action, Job, Plan
 from mspc.steering.chunks import CHUNK, PASS_CHUNK, PASS_SECONDS
 from mspc.steering.jobs import KEPT_JOBS
@@ -21,6 +22,10 @@ OTHER = "http://other.test:8080"
 
 class Killed(BaseException):
     """The process is gone."""
+
+
+def killed() -> None:
+    raise Killed
 
 
 def ids(count: int, prefix: str = "d") -> list[str]:
@@ -298,6 +303,97 @@ def test_a_job_goes_on_after_a_kill_and_each_call_goes_once(
     assert sorted(targets(world, "retried")) == sorted(ids(5000)[-1000:])
     queued = [one for one, state in world.queue.there.items() if state == QUEUED]
     assert queued == ids(5000)[-1000:]
+
+
+def test_what_was_done_before_a_kill_counts_and_is_not_done_again(
+    world: World,
+) -> None:
+    """Calls of the chunk that was cut short are made again before the job goes on."""
+    world.add(*ids(300), state=DEAD)
+    world.queue.after_verb = killed
+    operator = world.operator()
+    job = operator.begin("retry", EVERYTHING, "admin", limit=150, per_second=100)
+    with pytest.raises(Killed):
+        operator._jobs.work_off()
+    world.journal.lose()
+    world.clock.now += 5
+    for one, state in (("d299", SUCCEEDED), ("d298", WAITING), ("d297", DEAD)):
+        seen = world.journal.rows[one]
+        told = Accepted(one, NOW, "POST", URL, URL)
+        last = Attempted(told, 1, world.clock.now)
+        world.journal.rows[one] = replace(seen, state=state, last=last)
+    world.in_flight.add("d296")
+    world.queue.there["d297"] = DEAD
+    world.queue.after_verb = lambda: None
+    with world.steered() as again:
+        assert again.busy() == set(ids(300)[200:])
+        assert counts(ended(again, job)) == ("done", 150, 150, 0)
+        assert again.busy() == set()
+    queued = [one for one, state in world.queue.there.items() if state == QUEUED]
+    assert queued == [one for one in ids(300)[150:] if one != "d297"]
+    assert Counter(world.queue.revived())["d297"] == 1
+    made = {"d299", "d298", "d297", "d296"}
+    assert sorted(targets(world, "retried")) == sorted(set(ids(300)[150:]) - made)
+    first = next(one for one in world.journal.decided if one.kind == "retried")
+    assert first.at == NOW  # what has failed since then counts more
+
+
+@pytest.mark.parametrize(("action", "state"), [("delete", DEAD), ("cancel", QUEUED)])
+def test_what_is_gone_since_a_kill_counts(
+    world: World, action: Action, state: str
+) -> None:
+    world.add(*ids(10), state=state)
+    world.queue.after_verb = killed
+    operator = world.operator()
+    job = operator.begin(action, EVERYTHING, "admin")
+    with pytest.raises(Killed):
+        operator._jobs.work_off()
+    world.journal.lose()
+    world.queue.after_verb = lambda: None
+    del world.journal.rows["d3"]  # deleted, or forgotten
+    world.journal.add("d4", state=GONE)
+    world.journal.add("d5", state=SUCCEEDED)
+    with world.steered() as again:
+        assert counts(ended(again, job)) == ("done", 10, 9, 1)
+
+
+def test_a_chunk_that_was_done_is_not_taken_up_again(world: World) -> None:
+    world.add(*ids(150), state=DEAD)
+    operator = world.operator()
+    operator.start()
+    world.while_waiting = operator._jobs.stop
+    job = operator.begin("retry", EVERYTHING, "admin", per_second=100)
+    assert counts(ended(operator, job)) == ("running", 100, 100, 0)
+    operator.stop()
+    again = world.operator()
+    again._restore()
+    assert again.busy() == set()
+
+
+def test_nothing_is_done_that_is_not_written_down_before(world: World) -> None:
+    world.add(*ids(3), state=DEAD)
+    operator = world.operator()
+    job = operator.begin("delete", EVERYTHING, "admin")
+    world.journal.full = True
+
+    def mend() -> None:
+        assert world.queue.asked == []
+        world.journal.full = False
+
+    world.while_waiting = mend
+    operator._jobs.work_off()
+    assert counts(ended(operator, job)) == ("done", 3, 3, 0)
+
+
+def test_what_a_job_is_about_is_known_when_what_was_before_is(world: World) -> None:
+    world.journal.away = JournalUnavailable("its disk is away")
+    operator = world.operator()
+    operator._restore()
+    with pytest.raises(JournalUnavailable):
+        operator.busy()
+    world.journal.away = None
+    operator._restore()
+    assert operator.busy() == set()
 
 
 def test_a_cancelling_job_goes_on_after_a_kill_and_leaves_what_is_lent(

@@ -1,7 +1,9 @@
 """What the journal lost in a crash is told again."""
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
+import pytest
 from gevent.event import Event
 
 from mspc.calls.accepted import Accepted as Remembered
@@ -9,7 +11,8 @@ from mspc.calls.call import Call, first_call_id
 from mspc.calls.networks import NetworkRules
 from mspc.calls.requests import Requests
 from mspc.errors import JournalUnavailable, QueueUnavailable
-from mspc.journal.events import Accepted
+from mspc.journal.events import Accepted, Decided
+from mspc.steering.ended import Ended
 from mspc.steering.missed import AGAIN_SECONDS, REST_SECONDS, Missed
 from tests.support.memory import MemoryQueue
 from tests.support.recorded import Recorded
@@ -23,9 +26,15 @@ def call(at: float, payload: bytes = PAYLOAD) -> Call:
 
 
 class World:
-    """Attributes: waited: for how many seconds, each time."""
+    """
+    Attributes:
+        waited: for how many seconds, each time.
+        looked: what was given to whoever tells of calls that ended.
+    """
 
-    def __init__(self, *calls: Call, last_at: float = NOW) -> None:
+    def __init__(
+        self, *calls: Call, last_at: float = NOW, cut_off: bool = False
+    ) -> None:
         self.queue = MemoryQueue()
         self.queue.start(lambda failure: None)
         for one in calls:
@@ -33,13 +42,22 @@ class World:
         self.journal = Recorded(body_bytes=3)
         self.waited: list[float] = []
         self.last_at: Callable[[], float] = lambda: last_at
+        self.looked: list[tuple[float, float]] = []
         self.missed = Missed(
             self.queue,
             self.journal,
             lambda: self.last_at(),
+            lambda: cut_off,
             Requests(NetworkRules(), Remembered()).read,
+            cast(Ended, self),
+            "here",
             self.wait,
+            lambda: NOW + 9,
         )
+
+    def tell(self, before: float, last_at: float) -> Iterator[None]:
+        self.looked.append((before, last_at))
+        yield
 
     def wait(self, event: Event, seconds: float) -> None:
         self.waited.append(seconds)
@@ -105,3 +123,34 @@ def test_a_stop_ends_it() -> None:
     world.queue.recent = recent  # type: ignore[method-assign]
     world.missed.run()
     assert read == [0]
+
+
+def test_after_a_crash_it_is_asked_what_ended() -> None:
+    world = World(call(NOW), cut_off=True)
+    world.missed.start()
+    world.missed.run()
+    assert world.looked[-1] == (NOW + 9, NOW)
+    assert len(world.told) >= 1
+
+
+def test_after_a_stop_nothing_has_ended_unnoticed() -> None:
+    world = World(call(NOW))
+    world.missed.run()
+    assert world.looked == []
+
+
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_of_a_queue_that_cannot_be_asked_only_the_crash_is_told(cut_off: bool) -> None:
+    world = World(call(NOW), cut_off=cut_off)
+    world.queue.looks_up = False
+    world.missed.start()
+    world.missed.run()
+    world.missed.stop()
+    kinds = {
+        (event.kind, event.at, event.who, event.targets)
+        for event in world.journal.events
+        if isinstance(event, Decided)
+    }
+    assert kinds == ({("crashed", NOW + 9, "mspc", ("here",))} if cut_off else set())
+    assert world.looked == []
+    assert world.told == []

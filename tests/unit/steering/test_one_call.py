@@ -11,6 +11,7 @@ from mspc.errors import (
     NotPossible,
     QueueUnavailable,
 )
+from mspc.journal.events import Decided
 from mspc.steering.operator import Operator
 from tests.unit.steering.world import NOW, World
 
@@ -224,3 +225,26 @@ def test_a_queue_that_looks_up_is_told_nothing_twice(world: World) -> None:
         assert world.queue.asked == [("withdraw", ("1",))]
     with world.steered():
         assert world.queue.asked == [("withdraw", ("1",))]
+
+
+# ---- what RabbitMQ does not tell
+
+
+def crashed(at: float, number: int = 1) -> Decided:
+    return Decided("crashed", at, "mspc", ("here",), id=f"{number:032x}")
+
+
+def test_that_an_instance_was_killed_is_known(world: World) -> None:
+    with world.steered() as operator:
+        assert operator.cut_off_at() is None
+        world.journal.take(crashed(NOW - 2))
+        assert operator.cut_off_at() == NOW - 2
+        world.journal.take(crashed(NOW - 9, 2))  # another instance's comes late
+        assert operator.cut_off_at() == NOW - 2
+
+
+def test_that_an_instance_was_killed_is_known_after_a_restart(world: World) -> None:
+    for number in (1, 2):
+        world.journal.take(crashed(NOW - 9 + number, number))
+    with world.steered() as operator:
+        assert operator.cut_off_at() == NOW - 7

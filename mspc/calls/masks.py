@@ -27,6 +27,8 @@ def masked_headers(
 
 def masked_url(url: str) -> str:
     """The URL with the values of its query that are secret masked."""
+    if "?" not in url:
+        return url
 
     def masked(found: re.Match[str]) -> str:
         if not is_secret(unquote_plus(found[2])):

@@ -1,0 +1,24 @@
+"""What RabbitMQ cannot do: look up a call that waits there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from mspc.calls.call import Call
+from mspc.queues.base import Kept
+
+
+class Unseen:
+    """The part of the queue contract that is for queues which look calls up."""
+
+    looks_up = False
+
+    def hurry(self, ids: Sequence[str]) -> list[str]:
+        return []
+
+    def payload(self, call_id: str) -> bytes | None:
+        return None
+
+    def recent(self, since: float) -> Iterator[list[Call]]:
+        return iter(())
+
+    def kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:
+        return {}
