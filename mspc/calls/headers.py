@@ -51,6 +51,11 @@ def has_content_type(headers: object) -> bool:
     )
 
 
+def has_traceparent(headers: Iterable[tuple[str, str]]) -> bool:
+    """Whether these say themselves which trace they belong to."""
+    return any(name.lower() == "traceparent" for name, _ in headers)
+
+
 def _check_name(name: str, seen: set[str]) -> str:
     if not TOKEN.fullmatch(name):
         raise Invalid("is not a header name: letters, digits and !#$%&'*+-.^_`|~ are.")
