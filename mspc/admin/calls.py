@@ -12,7 +12,6 @@ from msgspec import convert, structs
 
 from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
-from mspc.admin.masks import masked_headers
 from mspc.admin.queries import (
     CallQuery,
     CallsQuery,
@@ -29,6 +28,7 @@ from mspc.api.one_call import known
 from mspc.api.shown import Showing, ShownCall
 from mspc.calls import validation
 from mspc.calls.batch import MOST_CALLS
+from mspc.calls.masks import masked_headers
 from mspc.calls.networks import NetworkRules
 from mspc.calls.words import IN_FLIGHT, QUEUED, WAITING
 from mspc.errors import BadRequest

@@ -4,7 +4,7 @@ import base64
 import shlex
 from collections.abc import Iterator
 
-from mspc.admin.masks import masked_headers, masked_url
+from mspc.calls.masks import masked_headers, masked_url
 from mspc.journal.base import Seen
 
 

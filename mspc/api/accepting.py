@@ -15,7 +15,7 @@ from mspc.api.reading import read_body
 from mspc.calls import validation
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Request
-from mspc.calls.headers import has_traceparent
+from mspc.calls.headers import value_of
 from mspc.calls.networks import NetworkRules
 from mspc.calls.policy import USUAL
 from mspc.calls.trace import Trace, kept_in, read_trace
@@ -113,7 +113,8 @@ class Acceptance:
         dead letters, in an export. The call's headers are what the caller wants of it.
         """
         own = request.policy
-        if own.traceparent or has_traceparent(request.headers):
+        said = value_of(request.headers, "traceparent") is not None
+        if said or own.traceparent:
             return payload, request
         kept = kept_in(payload, trace)
         if own is USUAL:

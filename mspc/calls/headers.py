@@ -51,9 +51,12 @@ def has_content_type(headers: object) -> bool:
     )
 
 
-def has_traceparent(headers: Iterable[tuple[str, str]]) -> bool:
-    """Whether these say themselves which trace they belong to."""
-    return any(name.lower() == "traceparent" for name, _ in headers)
+def value_of(headers: Iterable[tuple[str, str]], wanted: str) -> str | None:
+    """That of the header whose name, in lower case, is `wanted`; None without one."""
+    for name, content in headers:
+        if len(name) == len(wanted) and name.lower() == wanted:
+            return content
+    return None
 
 
 def _check_name(name: str, seen: set[str]) -> str:

@@ -7,10 +7,10 @@ import falcon
 
 from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
-from mspc.admin.masks import masked_headers
 from mspc.admin.queries import CallFilter, CallsQuery
 from mspc.admin.reading import read_query
 from mspc.api.shown import Showing, rfc3339
+from mspc.calls.masks import masked_headers
 from mspc.calls.words import ERRORS, REASONS, STATES
 from mspc.errors import NoSuchCall
 from mspc.journal.base import Filter

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from mspc.admin.masks import masked_url
 from mspc.api.shown import Showing
+from mspc.calls.masks import masked_url
 from mspc.calls.words import DEAD, QUEUED, WAITING
 from mspc.journal.base import Filter, Group, Seen, Tally, View
 from mspc.journal.events import Attempted

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mspc.admin.curl import curl_line
-from mspc.admin.masks import is_secret, masked_headers, masked_url
+from mspc.calls.masks import is_secret, masked_headers, masked_url
 from tests.support.door import ONE, READ, Door
 from tests.support.operators import CALL_ID, SEEN
 
