@@ -7,9 +7,9 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /app
 
 # The packages first: they change less often than the code. All of them come as wheels.
-COPY requirements.txt ./
+COPY requirements.txt requirements-tracing.txt ./
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
-        -r requirements.txt
+        -r requirements.txt -r requirements-tracing.txt
 
 # A fixed uid, so that files which are mounted can be made readable to it. Named volumes
 # get the owner and the mode of the directories they are mounted on.

@@ -83,7 +83,7 @@ $(RUNTIME): requirements.txt
 	@$(PIP) -r requirements.txt
 	@touch $@
 
-$(DEV): requirements-dev.txt $(RUNTIME)
+$(DEV): requirements-dev.txt requirements-tracing.txt $(RUNTIME)
 	@echo "Installing what the tests need..."
 	@$(PIP) -r requirements-dev.txt
 	@touch $@

@@ -29,6 +29,7 @@ from mspc.operators import (
 from mspc.queues.opening import open_queue
 from mspc.serving.server import Server
 from mspc.settings.config import Config
+from mspc.tracing.opening import open_tracing
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +58,15 @@ class Service:
         self._counting = open_counting(config, self._journal)
         recorder = recorder_of(self._journal, self._counting)
         self._forwarder = Forwarder(config.forward)
+        attempt = self._forwarder.attempt
+        self._tracing = open_tracing(config.tracing, attempt)
+        if self._tracing is not None:
+            attempt = self._tracing.attempt
         self._consumers = Consumers(
             config.consumers,
             self._queue,
             self._lanes,
-            self._forwarder.attempt,
+            attempt,
             RetryPolicy(
                 config.delays, config.max_attempts, config.max_age, config.permanent
             ),
@@ -160,6 +165,8 @@ class Service:
         self._steering.start()  # what is paused is so before a call is made
         self._missed.start()
         self._forwarder.start()
+        if self._tracing is not None:
+            self._tracing.start()
         self._consumers.start()
         if self._counting is not None:
             self._counting.start()
@@ -183,6 +190,8 @@ class Service:
         self._forwarder.close()
         self._queue.close()
         self._journal.stop()
+        if self._tracing is not None:
+            self._tracing.stop()
 
     def _fail(self, failure: MspcError) -> None:
         """The queue cannot go on: end, so that a restart or a person mends it."""

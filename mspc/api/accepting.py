@@ -3,7 +3,9 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import falcon
 
@@ -13,9 +15,11 @@ from mspc.api.reading import read_body
 from mspc.calls import validation
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Request
+from mspc.calls.headers import value_of
 from mspc.calls.networks import NetworkRules
 from mspc.calls.policy import USUAL
-from mspc.errors import NotAnObject, QueueError
+from mspc.calls.trace import Trace, kept_in, read_trace
+from mspc.errors import BadRequest, NotAnObject, QueueError
 from mspc.journal.base import Recorder
 from mspc.journal.events import accepted
 from mspc.process import crash
@@ -42,14 +46,20 @@ class Acceptance:
         self._lane_of = lane_of
         self._journal = journal
 
-    def take(self, payload: bytes) -> str:
+    def take(self, payload: bytes, trace: Trace | None = None) -> str:
         """Stores a call; its id.
+
+        Args:
+            payload: what the client sent.
+            trace: which one it came with; a call may say another one itself.
 
         Raises:
             BadRequest: it is no call.
             QueueUnavailable: it is not stored, or nobody knows.
         """
         request = validation.parse(payload, self._networks)
+        if trace is not None:
+            payload, request = self._traced(payload, request, trace)
         call = Call(payload, lane=request.lane)
         delay = 0.0
         if request.policy is not USUAL:
@@ -71,20 +81,49 @@ class Acceptance:
         )
         return call.id
 
-    def take_unread(self, payload: bytes) -> str:
+    def take_unread(self, payload: bytes, trace: Trace | None = None) -> str:
         """Stores whatever it is; its id.
+
+        Args:
+            payload: what the client sent.
+            trace: as for take(); what breaks a rule has none.
 
         Raises:
             QueueUnavailable: it is not stored, or nobody knows.
         """
+        if trace is not None:
+            with suppress(BadRequest):
+                request = validation.parse(payload, self._networks)
+                payload, _ = self._traced(payload, request, trace)
         call = Call(payload)
         # Answered whatever it is; but a service that is down must not hold up others.
         call = replace(call, lane=self._lane_of(call))
-        request = self._accepted.look(call)
+        known = self._accepted.look(call)
         self._put(call)
-        self._record(call, request)
+        self._record(call, known)
         log.info("%s accepted unread, %d bytes", call.id, len(payload))
         return call.id
+
+    def _traced(
+        self, payload: bytes, request: Request, trace: Trace
+    ) -> tuple[bytes, Request]:
+        """What is stored of a call that came with a trace, and what that asks for.
+
+        In the payload a trace is wherever that is: in every queue, in a spool, among
+        dead letters, in an export. The call's headers are what the caller wants of it.
+        """
+        own = request.policy
+        said = value_of(request.headers, "traceparent") is not None
+        if said or own.traceparent:
+            return payload, request
+        kept = kept_in(payload, trace)
+        if own is USUAL:
+            policy = replace(own, traceparent=trace.parent, tracestate=trace.state)
+            return kept, replace(request, policy=policy)
+        try:
+            return kept, validation.parse(kept, self._networks)
+        except BadRequest:  # it says null itself: none
+            return payload, request
 
     def _record(self, call: Call, request: Request | None) -> None:
         """Tells the journal; of what nobody could read or remember, an attempt does."""
@@ -110,16 +149,25 @@ class CallsResource:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         payload = read_body(req, self._max_bytes)
         if not self._fast:
-            call_id = take(self._acceptance.take, req, payload)
+            call_id = take(with_trace(self._acceptance.take, req), req, payload)
             answer(resp, falcon.HTTP_202, "Accepted", id=call_id)
         elif payload:
-            call_id = self._acceptance.take_unread(payload)
+            call_id = with_trace(self._acceptance.take_unread, req)(payload)
             answer(resp, falcon.HTTP_200, "OK", id=call_id)
         else:  # ignored, as the original did
             answer(resp, falcon.HTTP_200, "OK")
 
     def on_options(self, req: falcon.Request, resp: falcon.Response) -> None:
         raise falcon.HTTPMethodNotAllowed(["POST"])  # else Falcon answers by itself
+
+
+def with_trace(store: Callable[..., str], req: falcon.Request) -> Callable[..., str]:
+    """`store`, told of the trace of a request, if it has one."""
+    parent = req.env.get("HTTP_TRACEPARENT")
+    if parent is None:
+        return store
+    trace = read_trace(parent, req.env.get("HTTP_TRACESTATE", ""))
+    return store if trace is None else partial(store, trace=trace)
 
 
 def take(store: Callable[[bytes], str], req: falcon.Request, payload: bytes) -> str:

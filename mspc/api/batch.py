@@ -7,6 +7,7 @@ from typing import Any
 import falcon
 from gevent.pool import Pool
 
+from mspc.api.accepting import with_trace
 from mspc.api.answers import answer
 from mspc.api.problems import problem_of
 from mspc.api.reading import read_body
@@ -19,13 +20,14 @@ class BatchResource:
 
     protected = True
 
-    def __init__(self, take: Callable[[bytes], str], max_bytes: int) -> None:
+    def __init__(self, take: Callable[..., str], max_bytes: int) -> None:
         """`take` stores one call and returns its id, as Acceptance.take does."""
         self._take = take
         self._max_bytes = max_bytes
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        taken = take_all(self._take, read_body(req, self._max_bytes))
+        payload = read_body(req, self._max_bytes)
+        taken = take_all(with_trace(self._take, req), payload)
         all_stored = taken.stored == len(taken.items)
         answer(resp, falcon.HTTP_202, taken.message, not all_stored, calls=taken.items)
 

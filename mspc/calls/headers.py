@@ -51,6 +51,14 @@ def has_content_type(headers: object) -> bool:
     )
 
 
+def value_of(headers: Iterable[tuple[str, str]], wanted: str) -> str | None:
+    """That of the header whose name, in lower case, is `wanted`; None without one."""
+    for name, content in headers:
+        if len(name) == len(wanted) and name.lower() == wanted:
+            return content
+    return None
+
+
 def _check_name(name: str, seen: set[str]) -> str:
     if not TOKEN.fullmatch(name):
         raise Invalid("is not a header name: letters, digits and !#$%&'*+-.^_`|~ are.")

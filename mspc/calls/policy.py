@@ -1,4 +1,4 @@
-"""What a call may ask for besides the request: when, how often, how long."""
+"""What a call may ask for besides the request: when, how often, for which trace."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -39,6 +39,8 @@ class Policy:
         timeout: seconds that an attempt may take.
         permanent: answers that end it at once: "410", or "4xx" for all of a class.
         labels: words of the caller's, for the log.
+        traceparent: which trace its attempts belong to, as W3C writes it; else empty.
+        tracestate: what belongs to that.
     """
 
     delay: float | None = None
@@ -49,6 +51,8 @@ class Policy:
     timeout: float | None = None
     permanent: frozenset[str] | None = None
     labels: tuple[str, ...] = ()
+    traceparent: str = ""
+    tracestate: str = ""
 
     @property
     def shown_labels(self) -> str:

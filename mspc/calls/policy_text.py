@@ -12,6 +12,7 @@ from voluptuous import Invalid, MultipleInvalid
 
 from mspc.calls.policy import YEAR_SECONDS, Backoff, Policy
 from mspc.calls.sentences import Number, kind, shown
+from mspc.calls.trace import read_traceparent, read_tracestate
 
 MAX_ATTEMPTS = 1000
 MAX_STEPS = 20
@@ -189,6 +190,8 @@ READERS: dict[str, Read] = {
     "timeout": lambda value: read_duration(value, 0.1, LONGEST_TIMEOUT_SECONDS),
     "permanent": read_statuses,
     "labels": read_labels,
+    "traceparent": read_traceparent,
+    "tracestate": read_tracestate,
 }
 
 
@@ -222,6 +225,8 @@ def contradictions(properties: Mapping[str, object], now: float) -> list[str]:
         "1",
     ):
         wrong.append("requeue is false, which means max_attempts 1: give one of them.")
+    if "tracestate" in given and "traceparent" not in given:
+        wrong.append("tracestate says nothing without a traceparent.")
     if "not_before" in given:
         wrong += _too_late(properties["not_before"], now)
     return wrong

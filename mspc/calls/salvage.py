@@ -61,6 +61,8 @@ class _Members(msgspec.Struct):
     timeout: Raw | UnsetType = UNSET
     permanent: Raw | UnsetType = UNSET
     labels: Raw | UnsetType = UNSET
+    traceparent: Raw | UnsetType = UNSET
+    tracestate: Raw | UnsetType = UNSET
 
 
 def salvage(payload: bytes, networks: NetworkRules, refused: BadRequest) -> Request:

@@ -16,6 +16,7 @@ from urllib3 import exceptions as http
 
 from mspc import __version__
 from mspc.calls.call import Outcome, Request
+from mspc.calls.policy import Policy
 from mspc.calls.words import (
     BAD_STATUS,
     CONNECT_TIMEOUT,
@@ -233,6 +234,8 @@ def written_head(request: Request, call_id: str, number: int) -> bytes:
     ):
         if name not in given:
             lines.append(line)
+    if request.policy.traceparent:
+        lines += _trace_lines(request.policy, given)
     if request.body or request.method in _METHODS_WITH_BODY:
         lines.append(f"Content-Length: {len(request.body)}")
     for line in lines:
@@ -242,6 +245,16 @@ def written_head(request: Request, call_id: str, number: int) -> bytes:
         return "\r\n".join([*lines, "\r\n"]).encode()
     except UnicodeError as exc:
         raise Unwritable(str(exc)) from exc
+
+
+def _trace_lines(policy: Policy, given: set[str]) -> list[str]:
+    """What says which trace it is; nothing if its headers say that themselves."""
+    if "traceparent" in given:
+        return []
+    lines = [f"traceparent: {policy.traceparent}"]
+    if policy.tracestate and "tracestate" not in given:
+        lines.append(f"tracestate: {policy.tracestate}")
+    return lines
 
 
 def _target(request: Request) -> str:

@@ -150,6 +150,7 @@ class Config:
         max_age: seconds; 0: no end.
         permanent: answers after which a call is not made again; see calls/policy.py.
         shutdown_timeout: seconds that attempts in flight get after SIGTERM.
+        tracing: the URL of the collector of spans; None for none.
         remarks: what somebody should be told once about the settings.
     """
 
@@ -167,4 +168,5 @@ class Config:
     max_age: float = 0.0
     permanent: frozenset[str] = frozenset()
     shutdown_timeout: float = 30.0
+    tracing: str | None = None
     remarks: tuple[str, ...] = ()

@@ -167,6 +167,10 @@ def header(value: str) -> str:
 
 
 token = matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", "a header name")
+endpoint = matching(
+    r"https?://[^\s/?#@]+(?:/[^\s?#]*)?",
+    "the URL of a collector, such as http://collector:4318",
+)
 listen = matching(
     r"[0-9A-Za-z._:-]+",
     "an address to listen on, without brackets: 0.0.0.0 for all of IPv4, '::' for IPv6",

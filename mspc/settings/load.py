@@ -10,6 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ _LINKS = (
     " setting: it is not taken. In Kubernetes `enableServiceLinks: false` keeps it"
     " away; settings of that name can stand in the settings file."
 )
+_TRACING = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _SCHEMA = Schema(
     {
         Optional(name, default=text): All(kinds.text, kind)
@@ -121,9 +123,21 @@ def _conflicts(values: Values) -> Iterator[tuple[Set[str], str]]:
                 trusting(file)
             except NoCertificates as exc:
                 yield {name}, f"{name} {exc}"
+    if values["OTEL_EXPORTER_OTLP_ENDPOINT"] and not _has_tracing():
+        name = "OTEL_EXPORTER_OTLP_ENDPOINT"
+        told = "needs OpenTelemetry's SDK: pip install 'mspc[tracing]'."
+        yield {name}, f"{name} {told}"
     ports = values["HTTP_PORT"], values["HTTPS_PORT"]
     if values["TLS"] and values["REDIRECT_TO_TLS"] and ports[0] == ports[1]:
         yield {"HTTP_PORT", "HTTPS_PORT"}, "HTTP_PORT and HTTPS_PORT must differ."
+
+
+def _has_tracing() -> bool:
+    """Whether what makes spans is installed; it is not loaded for that."""
+    try:
+        return all(map(find_spec, _TRACING))
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
 
 
 def _build(values: Values, remarks: tuple[str, ...]) -> to.Config:

@@ -82,6 +82,8 @@ SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
     ("READ_KEY", "", kinds.key, "admin.read_key"),
     ("ADMIN_PREFIX", "", kinds.if_any(kinds.prefix), ""),
     ("METRICS_DESTINATIONS", "", kinds.destinations, "admin.metrics_destinations"),
+    # OpenTelemetry's own name; what else it has, its SDK reads from the environment.
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "", kinds.if_any(kinds.endpoint), ".tracing"),
     ("FILE_LOG_ENABLED", "1", kinds.boolean, ""),
     ("LOG_FILE", "logs/mspc.log", kinds.path, ""),
     ("LOG_FILE_MAX_BYTES", "67108864", kinds.number(0, 10**15), "log.max_bytes"),

@@ -24,7 +24,10 @@ from tests.support.waiting import eventually
 PROJECT = Path(__file__).parents[2]
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 PYTHONS = re.findall(r":: (3\.[0-9]+)$", "\n".join(METADATA["classifiers"]), re.M)
-COPIED = ("mspc", "pyproject.toml", "requirements.txt", "README.md", "LICENSE")
+COPIED = (
+    *("mspc", "pyproject.toml", "requirements.txt", "requirements-tracing.txt"),
+    *("README.md", "LICENSE"),
+)
 SHARED = (
     "env.dist.yml",
     "deploy/haproxy.cfg",

@@ -21,7 +21,8 @@ ROOMS: dict[str, frozenset[str]] = {
     "starting": frozenset({"main", "process"}),
     "main": BASEMENT | {"service", "process", "settings"},
     "service": BASEMENT
-    | {"operators", "serving", "api", "delivery", "forwarding", "queues", "lanes"}
+    | {"operators", "serving", "api", "delivery", "tracing", "forwarding", "queues"}
+    | {"lanes"}
     | {"journal", "process", "settings"},
     "operators": BASEMENT
     | {"serving", "pages", "metrics", "admin", "api", "steering", "queues"}
@@ -33,6 +34,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "api": BASEMENT | {"steering", "queues", "journal", "process", "settings"},
     "steering": BASEMENT | {"queues", "lanes", "journal", "process"},
     "delivery": BASEMENT | {"queues", "lanes", "journal", "process"},
+    "tracing": BASEMENT | {"process"},
     "forwarding": BASEMENT | {"process", "settings"},
     "queues": BASEMENT | {"lanes", "journal", "process", "settings"},
     "lanes": frozenset(),
@@ -52,6 +54,7 @@ ADAPTERS = {
     "amqpstorm": ("queues.amqp",),
     "pamqp": ("queues.amqp",),
     "urllib3": ("forwarding",),
+    "opentelemetry": ("tracing",),
     "sqlite3": ("queues.sqlite", "journal", "process.bulk"),
     "voluptuous": ("settings", "calls"),
     "yaml": ("settings",),

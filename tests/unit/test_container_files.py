@@ -199,7 +199,7 @@ def test_the_directories_exist_with_their_owner_before_they_are_volumes(
 def test_packages_are_a_layer_of_their_own(steps: list[tuple[str, str]]) -> None:
     copied = [rest for name, rest in steps if name == "COPY"]
 
-    assert copied[0] == "requirements.txt ./"
+    assert copied[0] == "requirements.txt requirements-tracing.txt ./"
     assert only(steps, "EXPOSE") == "8008 8009"
     assert "PYTHONUNBUFFERED=1" in only(steps, "ENV")
 
@@ -210,7 +210,10 @@ def test_the_image_gets_no_secrets() -> None:
     kept = {rule[1:] for rule in rules if rule.startswith("!")}
 
     assert rules[0] == "*"
-    assert kept == {"LICENSE", "mspc.py", "mspc", "requirements.txt"}
+    assert kept == {
+        *("LICENSE", "mspc.py", "mspc"),
+        *("requirements.txt", "requirements-tracing.txt"),
+    }
     assert all((PROJECT / name).exists() for name in kept)
 
 

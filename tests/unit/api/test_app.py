@@ -580,3 +580,70 @@ def test_whatever_is_sent_is_taken_or_refused(request: object) -> None:
     assert answer.status[:3] in {"202", "400", "413", "422"}
     assert answer.json["error"] is (answer.status[:3] != "202")
     assert len(queue.store.rows) == (answer.status[:3] == "202")
+
+
+TRACE = {
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "tracestate": "rojo=00f067aa0ba902b7",
+}
+
+
+class TestTrace:
+    def kept(self, queue: MemoryQueue) -> dict[str, str]:
+        (payload,) = stored(queue)
+        told = json.loads(payload)
+        return {name: told[name] for name in TRACE if name in told}
+
+    @pytest.mark.parametrize("more", [{}, {"labels": ["a"]}], ids=["usual", "policy"])
+    def test_that_of_the_request_is_stored(
+        self, client: Client, queue: MemoryQueue, more: dict[str, object]
+    ) -> None:
+        call = json.dumps({"url": "http://s.test/", **more}).encode()
+        client.post(call, **TRACE)
+        assert self.kept(queue) == TRACE
+        ((stored_call, _),) = queue.store.rows.values()
+        request = client.accepted.take(stored_call)
+        assert request is not None
+        assert request.policy.traceparent == TRACE["traceparent"]
+        assert request.policy.tracestate == TRACE["tracestate"]
+
+    def test_of_each_call_of_a_batch(self, client: Client, queue: MemoryQueue) -> None:
+        batch = b'{"calls": [%b, %b]}' % (CALL, CALL)
+        client.request("POST", "/v1/calls:batch", body=batch, headers=TRACE)
+        assert len(stored(queue)) == 2
+        assert all(TRACE["traceparent"].encode() in one for one in stored(queue))
+
+    def test_unread(self, fast: Client, queue: MemoryQueue) -> None:
+        fast.post(CALL, **TRACE)
+        assert self.kept(queue) == TRACE
+
+    @pytest.mark.parametrize("payload", [b"no JSON", b"{}", b'{"Url": "x"}'])
+    def test_what_is_unread_and_no_call_is_as_it_was(
+        self, fast: Client, queue: MemoryQueue, payload: bytes
+    ) -> None:
+        fast.post(payload, **TRACE)
+        assert stored(queue) == [payload]
+
+    @pytest.mark.parametrize(
+        "own",
+        [
+            {"traceparent": TRACE["traceparent"].replace("b7", "c7")},
+            {"traceparent": None},
+            {"headers": {"TraceParent": "whatever it is"}},
+        ],
+        ids=["property", "null", "header"],
+    )
+    def test_a_call_that_says_one_itself_is_as_it_was(
+        self, client: Client, queue: MemoryQueue, own: dict[str, object]
+    ) -> None:
+        call = json.dumps({"url": "http://s.test/", **own}).encode()
+        assert client.post(call, **TRACE).status == "202 Accepted"
+        assert stored(queue) == [call]
+
+    @pytest.mark.parametrize("parent", ["", "00", f"{TRACE['traceparent']},x"])
+    def test_what_is_no_trace_is_ignored(
+        self, client: Client, queue: MemoryQueue, parent: str
+    ) -> None:
+        answer = client.post(CALL, **TRACE | {"traceparent": parent})
+        assert answer.status == "202 Accepted"
+        assert stored(queue) == [CALL]
