@@ -1,20 +1,25 @@
 """The command: arguments, settings, logs, signals, exit code."""
 
 import argparse
+import gc
 import logging
 import os
 import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mspc import __version__
 from mspc.errors import ConfigError
 from mspc.process import healthcheck, logs, signals
-from mspc.service import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, Service
+from mspc.process.exits import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
 from mspc.settings.config import Config
 from mspc.settings.describe import describe
 from mspc.settings.load import load_config
+
+if TYPE_CHECKING:
+    from mspc.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +82,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(config: Config) -> int:
     _allow_many_sockets()
-    service = Service(config)
+    service = _built(config)
     signals.heed(service.shutdown, service.reload, config.shutdown_timeout)
     log.info("mspc %s: %s", __version__, describe(config))
     for remark in config.remarks:
         log.warning("%s", remark)
     return service.run()
+
+
+def _built(config: Config) -> "Service":
+    # Here: whoever only asks for the health, or has wrong settings, imports no more.
+    from mspc.service import Service
+
+    gc.freeze()  # see starting.py
+    gc.enable()
+    return Service(config)
 
 
 def _allow_many_sockets() -> None:

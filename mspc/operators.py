@@ -120,7 +120,7 @@ def open_door(
     from mspc.admin.keys import Keys, admin_key
     from mspc.admin.stats import Health
     from mspc.metrics.resource import add_metrics
-    from mspc.metrics.state import Sources
+    from mspc.metrics.sources import Sources
     from mspc.pages.desk import Desk
     from mspc.pages.login import Logins
     from mspc.pages.rendering import Templates

@@ -26,6 +26,7 @@ from mspc.operators import (
     open_steering,
     recorder_of,
 )
+from mspc.process.exits import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
 from mspc.queues.opening import open_queue
 from mspc.serving.server import Server
 from mspc.settings.config import Config
@@ -35,10 +36,6 @@ log = logging.getLogger(__name__)
 
 # An operator who pages through calls is not waited for.
 DOOR_STOP_SECONDS = 1.0
-
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_CONFIG = 2
 
 
 class Service:

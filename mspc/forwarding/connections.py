@@ -50,6 +50,7 @@ class Connections:
     """Opens connections, and keeps those that can be used again.
 
     Args:
+        context: gives that of TLS, when the first connection needs it.
         longest: seconds for what is left of a request that has been answered.
     """
 
@@ -57,7 +58,7 @@ class Connections:
         self,
         dialer: Dialer,
         connect_timeout: float,
-        context: ssl.SSLContext,
+        context: Callable[[], ssl.SSLContext],
         longest: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -111,7 +112,7 @@ class Connections:
         }
         opening: _Plain | _OverTls
         if request.scheme == "https":
-            opening = _OverTls(**place, ssl_context=self._context)
+            opening = _OverTls(**place, ssl_context=self._context())
         else:
             opening = _Plain(**place)
         opening.dialer = self._dialer

@@ -33,7 +33,7 @@ from mspc.forwarding.connections import Connections
 from mspc.forwarding.dialer import AddressDenied, Dialer
 from mspc.forwarding.exchange import Stale, TargetConnection
 from mspc.forwarding.retry_after import seconds_from_now
-from mspc.forwarding.tls import client_context
+from mspc.forwarding.tls import ClientContext
 from mspc.process import crash
 from mspc.process.greenlets import Watched
 from mspc.settings.config import ForwardConfig
@@ -64,7 +64,7 @@ class Forwarder:
         self._connections = Connections(
             Dialer(config.networks),
             config.connect_timeout,
-            client_context(config),
+            ClientContext(config),
             config.timeout,
             clock,
         )

@@ -7,11 +7,9 @@ a label of their own.
 
 from collections.abc import Collection
 
-from prometheus_client import CollectorRegistry
-
 from mspc.calls import words
 from mspc.journal.events import Accepted, Attempted, Event
-from mspc.metrics.tallies import Counts, Spread, Tallies
+from mspc.metrics.tallies import Counts, Spread
 
 OTHER = "other"
 OUTCOMES = {
@@ -32,19 +30,17 @@ ATTEMPTS = (1, 2, 3, 5, 10, 20, 50, 100, 1000)
 
 
 class CallMetrics:
-    """Counts what it is told. A Recorder, as the journal is."""
+    """Counts what it is told. A Recorder, as the journal is.
+
+    Attributes:
+        parts: what is counted.
+    """
 
     on = True
     body_bytes = 0
 
-    def __init__(
-        self, registry: CollectorRegistry, named: Collection[str] = ()
-    ) -> None:
-        """
-        Args:
-            registry: where the metrics are found.
-            named: destinations with a label of their own.
-        """
+    def __init__(self, named: Collection[str] = ()) -> None:
+        """`named`: destinations with a label of their own."""
         self._named = frozenset(named)
         self._accepted = Counts("mspc_calls_accepted", "Calls that were stored.")
         self._attempts = Counts(
@@ -79,8 +75,7 @@ class CallMetrics:
         for place in (*self._named, OTHER):
             self._delivery.begin(place)
         parts = (self._accepted, self._attempts, self._seconds, self._delivery)
-        more = (self._first_wait, self._per_delivery, self._dead)
-        registry.register(Tallies((*parts, *more)))
+        self.parts = (*parts, self._first_wait, self._per_delivery, self._dead)
 
     def record(self, event: Event) -> None:
         if type(event) is Accepted:

@@ -1,14 +1,18 @@
 """The metrics of one service: what counts, and what is asked when somebody scrapes."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from mspc.journal.base import Recorder, View
 from mspc.metrics.calls import CallMetrics
 from mspc.metrics.lag import LoopLag
-from mspc.metrics.registry import Metrics
 from mspc.metrics.requests import RequestMetrics
 from mspc.metrics.several import Several
-from mspc.metrics.state import Sources, State
+from mspc.metrics.sources import Sources
+
+if TYPE_CHECKING:
+    from mspc.metrics.registry import Metrics
 
 
 class Counting:
@@ -28,10 +32,11 @@ class Counting:
             journal: is told, too.
             named: destinations with a label of their own.
         """
-        self._metrics = Metrics(engine)
-        registry = self._metrics.registry
-        self.recorder = Several(journal, CallMetrics(registry, named))
-        self.requests = RequestMetrics(registry)
+        self._engine = engine
+        self._asked: tuple[Sources, View] | None = None
+        self._calls = CallMetrics(named)
+        self.recorder = Several(journal, self._calls)
+        self.requests = RequestMetrics()
         self._lag = LoopLag()
 
     def start(self) -> None:
@@ -41,10 +46,20 @@ class Counting:
         self._lag.stop()
 
     def ask(self, sources: Sources, view: View) -> None:
-        """Whom to ask for how things stand; once."""
-        self._metrics.registry.register(State(sources, view, self._lag.take))
+        """Whom to ask for how things stand; before the first render()."""
+        self._asked = (sources, view)
 
-    @property
-    def render(self) -> Callable[[], bytes]:
-        """Gives all of it as Prometheus reads it."""
-        return self._metrics.rendered
+    def render(self) -> bytes:
+        """All of it as Prometheus reads it."""
+        return self._metrics.rendered()
+
+    @cached_property
+    def _metrics(self) -> "Metrics":
+        # Here: what writes it down is a twentieth of the start, and it may be that
+        # nobody ever asks.
+        from mspc.metrics.registry import Metrics
+        from mspc.metrics.state import State
+
+        parts = (*self._calls.parts, *self.requests.parts)
+        state = State(*self._asked, self._lag.take) if self._asked else None
+        return Metrics(self._engine, parts, state)

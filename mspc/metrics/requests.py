@@ -3,17 +3,19 @@
 import time
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
-from mspc.metrics.tallies import Counts, Spread, Tallies
+from mspc.metrics.tallies import Counts, Spread
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class RequestMetrics:
-    """Those of the calls' port."""
+    """Those of the calls' port.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    Attributes:
+        parts: what is counted.
+    """
+
+    def __init__(self) -> None:
         self._requests = Counts(
             "mspc_requests",
             "Requests of the calls' port by the status of the answer.",
@@ -25,7 +27,7 @@ class RequestMetrics:
             SECONDS,
         )
         self._seconds.begin()
-        registry.register(Tallies((self._requests, self._seconds)))
+        self.parts = (self._requests, self._seconds)
 
     def process_request(self, req: Any, resp: Any) -> None:
         req.context.began = time.monotonic()

@@ -7,9 +7,12 @@ import falcon
 
 from mspc.admin.app import AdminApp
 from mspc.admin.keys import Keys
-from mspc.metrics.registry import MEDIA_TYPE
 
 Render = Callable[[], bytes]
+
+# prometheus_client.exposition.CONTENT_TYPE_PLAIN_1_0_0, which is imported when somebody
+# asks.
+MEDIA_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 
 # What a proxy on this machine puts in: then the client is somebody else.
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")

@@ -2,38 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from mspc.calls.words import IN_FLIGHT, QUEUED, WAITING
 from mspc.errors import JournalUnavailable
 from mspc.journal.base import View
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Whom to ask.
-
-    Attributes:
-        consumers: calls in flight at once, at most.
-        in_flight: attempts that run now.
-        problem: why the service is not ready; None when it is.
-        destinations: how many there are in each state.
-        spooled: calls in the spool; None without one.
-        connected: whether RabbitMQ is; None without it.
-        disk_free: bytes of the volume of DATA_DIR; raises OSError.
-        lines_dropped: of the log, since the start.
-    """
-
-    consumers: int
-    in_flight: Callable[[], int]
-    problem: Callable[[], str | None]
-    destinations: Callable[[], dict[str, int]]
-    spooled: Callable[[], int | None]
-    connected: Callable[[], bool | None]
-    disk_free: Callable[[], int]
-    lines_dropped: Callable[[], int]
+from mspc.metrics.sources import Sources
 
 
 class State:

@@ -1,12 +1,14 @@
 """Templates to HTML."""
 
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import TYPE_CHECKING
 
 from mspc import __version__
 from mspc.pages.wording import FILTERS
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FOLDER = Path(__file__).parent
 STATIC = {
@@ -24,8 +26,12 @@ POLICY = (
 class Templates:
     """Those in templates/, compiled once."""
 
-    def __init__(self) -> None:
-        self._environment = Environment(
+    @cached_property
+    def _environment(self) -> "Environment":
+        # Here: it is a twentieth of the start, and it may be that nobody ever looks.
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        environment = Environment(
             loader=FileSystemLoader(FOLDER / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
@@ -33,8 +39,9 @@ class Templates:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.filters.update(FILTERS)
-        self._environment.globals["version"] = __version__
+        environment.filters.update(FILTERS)
+        environment.globals["version"] = __version__
+        return environment
 
     def render(self, name: str, **values: object) -> bytes:
         """

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mspc.settings.file import File, read_file
+from mspc.errors import ConfigError
+from mspc.settings.file import File
 from mspc.settings.table import NAMES, SECRETS, SETTINGS
 
 # As Kubernetes and Docker set <NAME>_PORT for what is called <name>.
@@ -44,7 +45,7 @@ def read_sources(path: Path | None, environ: Mapping[str, str], root: Path) -> S
     """
     if path is None and (root / "env.yml").exists():
         path = root / "env.yml"
-    file = File() if path is None else read_file(path)
+    file = File() if path is None else _read(path)
     # An empty variable is one that nobody set: it must not open what a key closes.
     variables = {name: environ[name] for name in NAMES if environ.get(name)}
     links = [name for name in variables if _is_link(name, variables)]
@@ -72,3 +73,22 @@ def _is_link(name: str, variables: Mapping[str, str]) -> bool:
         return alias is not None and _is_link("QUEUE_PORT", variables)
     address = variables.get(name, "")
     return name.endswith(("_PORT", "_HOST")) and bool(_LINK.fullmatch(address))
+
+
+def _read(path: Path) -> File:
+    source = _source(path)
+    if not source.strip():
+        return File()
+    # Here: whoever has all settings in the environment starts without YAML.
+    from mspc.settings.mapping import read_mapping
+
+    return read_mapping(path, source)
+
+
+def _source(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path} is not UTF-8 text.") from exc

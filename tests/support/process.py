@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.support.children import die_with_parent, free_port
+from tests.support.waiting import eventually
 
 SCRIPT = Path(__file__).resolve().parents[2] / "mspc.py"
 START_SECONDS = 30.0
@@ -275,6 +276,30 @@ class MspcProcess:
             return Response(answer.status, fields, answer.read())
         finally:
             connection.close()
+
+    def wait_for_state(self, call_id: str, state: str) -> Any:
+        """What the operators' door tells of a call, from when it is in that state.
+
+        The log says what becomes of a call before that is stored, and the journal and
+        the queue know it after: whoever reads them waits for them.
+        """
+        told: dict[str, Any] = {}
+
+        def reached() -> bool:
+            told.update(self.admin("GET", f"/v1/calls/{call_id}").json)
+            return bool(told["state"] == state)
+
+        eventually(reached)
+        return told
+
+    def wait_for_states(self, **counts: int) -> None:
+        """Until so many calls are in each of these states; see `wait_for_state()`."""
+
+        def reached() -> bool:
+            states = self.admin("GET", "/v1/stats").json["states"]
+            return counts == {state: states[state] for state in counts}
+
+        eventually(reached)
 
     def connect(
         self, *, tls: bool | None = None, timeout: float = 30

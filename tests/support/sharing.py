@@ -1,12 +1,14 @@
 """Runs of pytest side by side share the files of tests: each takes one after another.
 
 `-p tests.support.sharing` with MSPC_TEST_SHARED=directory:number. The directory is the
-same for all runs and empty at first; every run has another number, from 0.
+same for all runs and empty at first; every run has another number, from 0. A run
+imports the files that it takes, and no others.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, groupby, pairwise
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
@@ -39,8 +41,11 @@ LONGEST = (
     "tests/integration/queues/sqlite/test_opening.py",
     "tests/system/test_signals.py",
 )
-# Whoever asks for one of these fixtures may get a RabbitMQ.
-BROKER = {"rabbitmq", "queue_kind", "backend", "nodes"}
+# What a file has whose tests may ask for a RabbitMQ, by the fixtures that give one.
+BROKER = re.compile(
+    r"rabbitmq|StartOnQueue|queue_kind|: Nodes|\b(backend|nodes)\b"
+    r"|\bmspc: MspcProcess, target"
+)
 
 
 class Claims:
@@ -58,53 +63,81 @@ class Claims:
         return True
 
 
-def in_order(
-    files: Sequence[str], needing_broker: set[str], broker_first: bool
-) -> list[str]:
+def in_order(texts: Mapping[str, str], broker_first: bool) -> list[str]:
     """The files in the order in which a run asks for them.
 
     Half of the runs begin with those that need a broker, so that the others need none
     of their own, or late: a RabbitMQ that starts takes 6 s of a processor.
+
+    Args:
+        texts: what stands in each file.
+        broker_first: whether this run is of that half.
     """
     ranks = {file: rank for rank, file in enumerate(LONGEST)}
+    needing = {file for file, text in texts.items() if BROKER.search(text)}
 
     def rank(file: str) -> tuple[bool, int]:
-        return (file in needing_broker) is not broker_first, ranks.get(file, len(ranks))
+        return (file in needing) is not broker_first, ranks.get(file, len(ranks))
 
-    return sorted(files, key=rank)
+    return sorted(texts, key=rank)
 
 
 def taken(
-    items: Sequence[pytest.Item], take: Callable[[str], bool], broker_first: bool
-) -> Iterator[pytest.Item]:
-    """The items of every file that this run gets, file by file."""
-    files = {file: list(group) for file, group in groupby(items, _file_of)}
-    needing = {
-        file
-        for file, group in files.items()
-        if any(BROKER.intersection(getattr(item, "fixturenames", ())) for item in group)
-    }
-    for file in in_order(list(files), needing, broker_first):
-        if take(file):
-            yield from files[file]
+    texts: Mapping[str, str], take: Callable[[str], bool], broker_first: bool
+) -> Iterator[str]:
+    """Every file that this run gets, one after another; see in_order()."""
+    return filter(take, in_order(texts, broker_first))
 
 
-def _file_of(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
+class Sharing:
+    """The plugin of one run."""
+
+    def __init__(self, claims: Claims, broker_first: bool) -> None:
+        self._claims = claims
+        self._broker_first = broker_first
+        self._files: dict[str, pytest.File] = {}
+        self._found = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> pytest.CollectReport | None:
+        """While pytest collects, files are found, and none is imported."""
+        if self._found or not isinstance(collector, pytest.File):
+            return None
+        self._files[collector.nodeid] = collector
+        return pytest.CollectReport(collector.nodeid, "passed", None, [])
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """pytest's own loop, over the items of the files that this run takes."""
+        if session.testsfailed:
+            raise session.Interrupted("the files could not be found")
+        self._found = True
+        # An item is torn down down to what the next one needs.
+        for item, following in pairwise(chain(self._items(session), [None])):
+            assert item is not None
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+            if session.shouldstop:
+                raise session.Interrupted(session.shouldstop)
+        return True
+
+    def _items(self, session: pytest.Session) -> Iterator[pytest.Item]:
+        """File by file: collected as pytest does it for all at once."""
+        texts = {name: file.path.read_text() for name, file in self._files.items()}
+        config = session.config
+        for name in taken(texts, self._claims.take, self._broker_first):
+            items = list(session.genitems(self._files[name]))
+            config.hook.pytest_collection_modifyitems(
+                session=session, config=config, items=items
+            )
+            session.testscollected += len(items)
+            yield from items
 
 
-def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """pytest's own loop, over the items that this run takes."""
+def pytest_configure(config: pytest.Config) -> None:
     directory, _, number = os.environ.get("MSPC_TEST_SHARED", "").rpartition(":")
-    if not directory or session.testsfailed or session.config.option.collectonly:
-        return None  # pytest's own says what is wrong
-    items = taken(session.items, Claims(Path(directory)).take, int(number) % 2 == 0)
-    # An item is torn down down to what the next one needs.
-    for item, following in pairwise(chain(items, [None])):
-        assert item is not None
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        if session.shouldfail:
-            raise session.Failed(session.shouldfail)
-        if session.shouldstop:
-            raise session.Interrupted(session.shouldstop)
-    return True
+    if directory:
+        plugin = Sharing(Claims(Path(directory)), int(number) % 2 == 0)
+        config.pluginmanager.register(plugin)

@@ -16,6 +16,7 @@ from tests.conftest import StartMspc
 from tests.support.process import MspcProcess
 from tests.support.rabbitmq import Broker, unique_name
 from tests.support.target import Target
+from tests.support.waiting import eventually
 
 # Short, so that a test sees several attempts; long enough to tell early from on time.
 RETRY_SECONDS = 0.7
@@ -61,6 +62,7 @@ class QueueUnderTest:
     def replay(self, mspc: MspcProcess) -> dict[str, object]:
         """Makes the only dead letter go again as the README says; what it told."""
         if self.broker is not None:
+            eventually(lambda: self.dead_letters(mspc) == 1)  # it is logged before
             dead = self.broker.take(f"{self.name}.dead")
             assert dead is not None
             assert dead.body is not None

@@ -36,7 +36,7 @@ def test_a_call_to_its_own_door_is_not_made(mspc_process: StartMspc) -> None:
     for host in SPELLINGS:
         url = f"http://{host}:{mspc.admin_port}/v1/stats"
         assert mspc.post({"url": url, "requeue": False}).status == 200
-    mspc.wait_for_log("a dead letter", count=len(SPELLINGS), timeout=30)
+    mspc.wait_for_states(dead=len(SPELLINGS))
     dead = mspc.admin("GET", "/v1/calls?state=dead&limit=100").json["calls"]
     assert len(dead) == len(SPELLINGS)
     assert {call["last_attempt"]["status"] for call in dead} == {None}

@@ -27,7 +27,7 @@ from tests.support.waiting import eventually
 from tests.system.conftest import QueueUnderTest, StartOnQueue
 
 PROJECT = SCRIPT.parent
-LONG = {"REQUEUE_FAILED_AFTER_MILLISECONDS": "60000"}  # goes to services.retry.5
+LONG = {"REQUEUE_FAILED_AFTER_MILLISECONDS": "3600000"}  # goes to services.retry.11
 
 _CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -357,8 +357,7 @@ def test_the_recipes_of_the_embedded_queue(
         for path in ("/dead", "/waits", "/old/waits", "/hangs")
     }
     target.wait_for(4)
-    mspc.wait_for_log("attempt 1 failed", count=2)
-    mspc.wait_for_log("a dead letter")
+    mspc.wait_for_states(dead=1, waiting=2)
 
     counting = recipe("How many calls wait, and where?", "sqlite3")
     assert "database is locked" in shell.run(counting, fails=True)
@@ -492,8 +491,7 @@ def test_looking_at_calls(
     target.answer("/waits", status=503, times=1)
     dead = mspc.post({"url": target.url("/dead"), "requeue": False}).json["id"]
     waits = mspc.post({"url": target.url("/waits")}).json["id"]
-    mspc.wait_for_log("a dead letter")
-    mspc.wait_for_log("attempt 1 failed")
+    mspc.wait_for_states(dead=1, waiting=1)
 
     stats = operator.does("How many calls wait, and where?", "mspc stats")
     assert re.search(r"^states\.waiting\t1$", stats, re.MULTILINE)
@@ -528,13 +526,12 @@ def test_steering_calls(
     target.answer("/wrong", status=503)
     dead = mspc.post({"url": target.url("/dead"), "requeue": False}).json["id"]
     waits = mspc.post({"url": target.url("/waits")}).json["id"]
-    mspc.wait_for_log("a dead letter")
-    mspc.wait_for_log("attempt 1 failed")
+    mspc.wait_for_states(dead=1, waiting=1)
 
     heading, left = "Make waiting calls go now", 0
     if queue.broker is None:
         operator.does(heading, "mspc calls retry", more="--yes")
-        mspc.wait_for_log(f"{waits} .*: done")
+        mspc.wait_for_state(waits, "succeeded")
     else:
         told = operator.does(heading, "mspc calls retry", more="--yes", fails=True)
         assert "wait in RabbitMQ cannot be looked up" in told
@@ -543,11 +540,11 @@ def test_steering_calls(
     target.wait_for(2, "/dead")
     keys = [hit.headers["idempotency-key"] for hit in target.hits_of("/dead")]
     assert keys == [dead, dead]
-    mspc.wait_for_log("a dead letter", count=2)
+    mspc.wait_for_states(dead=1)
     operator.does("Delete dead letters", "mspc dead delete", more="--yes")
 
     mspc.post({"url": target.url("/wrong")})
-    mspc.wait_for_log(r"/wrong -> 503 .*attempt 1 failed")
+    mspc.wait_for_states(waiting=left + 1)
     heading, cancel = "Delete the calls to one service", "mspc calls cancel"
     assert f"matched\t{left + 1}\n" in operator.does(heading, cancel)  # the dry run
     wrong = "--reason 'sent by mistake'"
@@ -599,7 +596,7 @@ def test_a_backup_while_it_runs(
     operator = operator_of(mspc)
     target.answer("/waits", status=503, times=1)
     mspc.post({"url": target.url("/waits"), "labels": ["kept"]})
-    mspc.wait_for_log("attempt 1 failed")
+    mspc.wait_for_states(waiting=1)
     heading = "Back up while it runs"
     operator.does(heading, "(umask 077; mspc export > mspc-calls.jsonl)")
     export = mspc.directory / "mspc-calls.jsonl"
@@ -720,14 +717,14 @@ def test_the_recipes_of_rabbitmq(
         eventually(lambda: messages(rabbitmq, "services.dead") == 1)
         asked.run(recipe("Delete dead letters", "purge_queue"))
         assert messages(rabbitmq, "services.dead") == 0
-        assert messages(rabbitmq, "services.retry.5") == 1
+        assert messages(rabbitmq, "services.retry.11") == 1
         # Each takes half a second; those that are empty say nothing.
         asked.run(
             recipe("Delete all calls", "for q in"),
-            but=lambda words: words[-1] != "services.retry.5",
+            but=lambda words: words[-1] != "services.retry.11",
         )
         assert [words[-1] for words in asked.last] == names
-        assert messages(rabbitmq, "services.retry.5") == 0
+        assert messages(rabbitmq, "services.retry.11") == 0
     finally:
         mspc.kill()
         rabbitmq.delete_queues("services")

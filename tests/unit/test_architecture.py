@@ -5,6 +5,7 @@ CONTRIBUTING.md has the picture. A new room needs a line in ROOMS, a new file no
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -79,6 +80,7 @@ SOURCES = {
 VERSION = {"", "version"}
 
 
+@cache
 def tree_of(name: str) -> ast.Module:
     return ast.parse(SOURCES[name].read_text())
 

@@ -1,9 +1,11 @@
 """Runs that share the tests: together they run each of them, once."""
 
+import os
+import re
+import subprocess
+import sys
 from itertools import zip_longest
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -12,48 +14,87 @@ from tests.support.sharing import LONGEST, Claims, in_order, taken
 PROJECT = Path(__file__).parents[2]
 
 
-def items(*names: str) -> Any:
-    return [
-        SimpleNamespace(
-            nodeid=name, fixturenames=["rabbitmq"] if "broker" in name else []
-        )
-        for name in names
-    ]
-
-
 @pytest.mark.parametrize("longest", LONGEST)
 def test_a_file_that_takes_long_is_there(longest: str) -> None:
     assert (PROJECT / longest).exists()
 
 
-def test_each_test_runs_once_and_a_file_s_together(tmp_path: Path) -> None:
-    names = [f"{kind}{n}.py::t{m}" for kind in "ab" for n in range(5) for m in range(3)]
-    runs = [
-        taken(items(*names), Claims(tmp_path).take, number % 2 == 0)
-        for number in range(3)
-    ]
+def test_each_file_is_run_once(tmp_path: Path) -> None:
+    texts = {f"{n}.py": "" for n in range(10)}
+    runs = [taken(texts, Claims(tmp_path).take, number % 2 == 0) for number in range(3)]
     seen: list[list[str]] = [[] for _ in runs]
-    # In turn, one test each, as runs that are equally fast.
+    # In turn, one file each, as runs that are equally fast.
     for turn in zip_longest(*runs):
-        for own, item in zip(seen, turn, strict=True):
-            if item is not None:
-                own.append(item.nodeid)
-    assert sorted(name for own in seen for name in own) == sorted(names)
-    for own in seen:
-        assert own
-        files = [name.partition("::")[0] for name in own]
-        assert files == sorted(files, key=files.index)
+        for own, file in zip(seen, turn, strict=True):
+            if file is not None:
+                own.append(file)
+    assert sorted(file for own in seen for file in own) == sorted(texts)
+    assert all(seen)
 
 
-def test_half_of_the_runs_begin_with_the_files_that_need_a_broker(
-    tmp_path: Path,
-) -> None:
-    given = items("a.py::x", "broker.py::x", "c.py::x", "broker2.py::x")
-    first = [item.nodeid for item in taken(given, lambda _: True, True)]
-    last = [item.nodeid for item in taken(given, lambda _: True, False)]
-    assert first == ["broker.py::x", "broker2.py::x", "a.py::x", "c.py::x"]
-    assert last == ["a.py::x", "c.py::x", "broker.py::x", "broker2.py::x"]
+def test_half_of_the_runs_begin_with_the_files_that_need_a_broker() -> None:
+    needing = "def test(rabbitmq: Broker)"
+    texts = {"a.py": "", "b.py": needing, "c.py": "", "d.py": needing}
+    first = [*taken(texts, lambda _: True, True)]
+    last = [*taken(texts, lambda _: True, False)]
+    assert first == ["b.py", "d.py", "a.py", "c.py"]
+    assert last == ["a.py", "c.py", "b.py", "d.py"]
 
 
 def test_the_longest_come_first() -> None:
-    assert in_order(["a.py", *LONGEST[::-1]], set(), False) == [*LONGEST, "a.py"]
+    texts = dict.fromkeys(["a.py", *LONGEST[::-1]], "")
+    assert in_order(texts, False) == [*LONGEST, "a.py"]
+
+
+SHARED = {
+    "conftest.py": """
+import pytest
+
+@pytest.fixture(scope="session")
+def whole():
+    yield 1
+    print("WHOLE ENDS")
+""",
+    "test_one.py": """
+import pytest
+
+@pytest.mark.parametrize("n", [1, 2], scope="module")
+class TestThem:
+    def test_a(self, n, whole): print(f"A{n}")
+    def test_b(self, n, whole): print(f"B{n}")
+""",
+    "test_two.py": "def test_two(whole): print('TWO')",
+    "test_wrong.py": "import nothing_of_that_name",
+    "test_taken.py": "raise SystemExit('of another run')",
+}
+
+
+def test_a_run_imports_what_it_takes_and_says_what_is_wrong(tmp_path: Path) -> None:
+    """In a process of its own: fixtures, their order, and a file without an end."""
+    folder, taken_ = tmp_path / "tests", tmp_path / "taken"
+    folder.mkdir()
+    taken_.mkdir()
+    for name, text in SHARED.items():
+        (folder / name).write_text(text)
+    Claims(taken_).take("tests/test_taken.py")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-s", "-q", "--rootdir", tmp_path),
+            *("-p", "no:cacheprovider", "-p", "tests.support.sharing", "tests"),
+        ],
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(PROJECT),
+            "MSPC_TEST_SHARED": f"{taken_}:0",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    printed = re.findall(r"[AB]\d|TWO|WHOLE ENDS", done.stdout)
+    assert printed == ["A1", "B1", "A2", "B2", "TWO", "WHOLE ENDS"], done.stdout
+    assert "No module named 'nothing_of_that_name'" in done.stdout
+    assert "5 passed, 1 error" in done.stdout
+    assert done.returncode == 1

@@ -1,43 +1,80 @@
 """What a start leaves out: seen in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.children import free_port
+
 PROJECT = Path(__file__).parents[2]
-START = """
+# As `python mspc.py`, until both ports listen.
+SERVING = """
 import importlib.metadata, sys
 asked = []
 importlib.metadata.entry_points = lambda **group: asked.append(group) or ()
 
 import mspc.__main__
-from mspc.queues.opening import open_queue
-from mspc.settings.config import SqliteConfig
-from pathlib import Path
+from mspc.serving.server import Server
 
-open_queue(SqliteConfig(Path("unused")))
+listening = []
 
-import gc, json, socket
-print(json.dumps({
-    "asked": asked,
-    "patched": socket.socket.__module__,
-    "libraries": sorted({name.partition(".")[0] for name in sys.modules}),
-    "collecting": gc.isenabled(),
-    "frozen": gc.get_freeze_count(),
-}))
+def start(self):
+    listening.append(self)
+    if len(listening) < 2:
+        return
+    import gc, json, mimetypes, os, socket
+    print(json.dumps({
+        "asked": asked,
+        "patched": socket.socket.__module__,
+        "modules": sorted(sys.modules),
+        "collecting": gc.isenabled(),
+        "frozen": gc.get_freeze_count(),
+        "types": len(mimetypes.types_map),
+    }), flush=True)
+    os._exit(0)
+
+Server.start = start
+mspc.__main__.run()
+"""
+# `python mspc.py --check`, to its end.
+CHECKING = """
+import json, mspc.__main__, sys
+code = mspc.__main__.run()
+print(json.dumps({"code": code, "modules": sorted(sys.modules)}))
 """
 
 
-@pytest.fixture(scope="module")
-def started() -> Any:
-    command = [sys.executable, "-c", START]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=60)
+def ran(script: str, folder: Path, *arguments: str, **settings: str) -> Any:
+    environment: Mapping[str, str] = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(PROJECT),
+        "HTTP_HOST": "127.0.0.1",
+        "HTTP_PORT": str(free_port()),
+        "ADMIN_PORT": str(free_port()),
+        "DATA_DIR": str(folder / "data"),
+        **settings,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return ran(SERVING, tmp_path_factory.mktemp("started"))
 
 
 def test_no_package_is_asked_whether_it_has_plugins_for_gevent(started: Any) -> None:
@@ -45,9 +82,18 @@ def test_no_package_is_asked_whether_it_has_plugins_for_gevent(started: Any) -> 
     assert started["patched"] == "gevent._socket3"
 
 
-def test_only_who_has_rabbitmq_imports_what_speaks_to_it(started: Any) -> None:
-    assert not {"amqpstorm", "pamqp"}.intersection(started["libraries"])
-    assert "sqlite3" in started["libraries"]
+def test_only_what_is_used_is_imported(started: Any) -> None:
+    """With these settings, and before anybody has asked for a page or for metrics."""
+    libraries = {name.partition(".")[0] for name in started["modules"]}
+    assert not {"amqpstorm", "pamqp", "jinja2", "prometheus_client", "yaml"} & libraries
+    assert {"falcon", "urllib3", "sqlite3"} <= libraries
+    assert started["types"] < 300, "the machine's list of file types was read"
+
+
+def test_who_asks_for_the_health_imports_nothing_that_serves(tmp_path: Path) -> None:
+    done = ran(CHECKING, tmp_path, "--check")
+    assert done["code"] == 1
+    assert not {"mspc.service", "falcon", "sqlite3"}.intersection(done["modules"])
 
 
 def test_garbage_is_looked_for_again_but_not_in_what_was_imported(started: Any) -> None:

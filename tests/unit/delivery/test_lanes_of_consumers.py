@@ -114,6 +114,6 @@ def test_whatever_comes_of_it_the_slot_is_free_again(
     house: House, outcome: Outcome | Exception
 ) -> None:
     house.services.give[GOOD] = outcome
-    house.put(GOOD, 200)
-    eventually(lambda: house.services.made[GOOD] == 200)
+    house.put(GOOD, 60)  # three for each consumer
+    eventually(lambda: house.services.made[GOOD] == 60)
     eventually(lambda: not house.lanes.of(GOOD).out)

@@ -65,7 +65,7 @@ decisions = st.builds(
 )
 
 
-@given(st.lists(calls | attempts | decisions))
+@given(st.lists(calls | attempts | decisions, max_size=3))
 def test_what_is_written_is_read(events: list[Event]) -> None:
     assert decode(encode(events)) == events
 

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 from mspc.calls import words
 from mspc.journal.events import Accepted, Attempted, Decided
 from mspc.metrics.calls import CallMetrics
+from mspc.metrics.families import Tallies
 
 NAMED, ELSE = "http://named.test:80", "http://else.test:80"
 
@@ -19,7 +20,8 @@ class Counted:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.metrics = CallMetrics(self.registry, [NAMED])
+        self.metrics = CallMetrics([NAMED])
+        self.registry.register(Tallies(self.metrics.parts))
 
     def tell(self, *events: Accepted | Attempted | Decided) -> "Counted":
         for event in events:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
 from mspc.admin.app import create_admin_app
 from mspc.admin.keys import Keys
@@ -50,7 +51,7 @@ def test_what_is_counted_is_shown(site: Site) -> None:
     site.counting.recorder.record(CALL)
     answer = site.get({})
     assert answer.status == 200
-    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers["content-type"] == CONTENT_TYPE_PLAIN_1_0_0
     assert b"mspc_calls_accepted_total 1.0" in answer.body
     assert b"mspc_build_info" in answer.body
     assert site.journal.events == [CALL]

@@ -43,12 +43,10 @@ def names(registry: CollectorRegistry) -> set[str]:
 
 @pytest.mark.parametrize("expression", sorted(set(asked())))
 def test_what_is_asked_for_exists(expression: str) -> None:
-    metrics = Metrics("sqlite")
-    CallMetrics(metrics.registry)
-    RequestMetrics(metrics.registry)
+    parts = (*CallMetrics().parts, *RequestMetrics().parts)
     view = View(Tally({"dead": 1}))
     sources = replace(SOURCES, spooled=lambda: 0, connected=lambda: True)
-    metrics.registry.register(State(sources, view, lambda: 0.0))  # type: ignore[arg-type]
-    known = names(metrics.registry)
+    state = State(sources, view, lambda: 0.0)  # type: ignore[arg-type]
+    known = names(Metrics("sqlite", parts, state).registry)
     for name in NAME.findall(expression):
         assert name in known

@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from mspc.errors import JournalUnavailable
 from mspc.journal.base import Tally
 from mspc.metrics.lag import LoopLag
-from mspc.metrics.state import Sources, State
+from mspc.metrics.sources import Sources
+from mspc.metrics.state import State
 
 
 class View:
