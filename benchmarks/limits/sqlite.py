@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.limits.clock import repeat
 from benchmarks.load import body
-from mspc.queues.sqlite.bulk import Bulk
+from mspc.process.bulk import Bulk
 from mspc.queues.sqlite.commits import Store
 
 INSERT = Bulk(

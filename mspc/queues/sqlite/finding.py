@@ -17,9 +17,9 @@ import gevent
 from mspc.calls.call import Call, first_call_id
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lane import Lane
+from mspc.process.bulk import Row
 from mspc.queues.base import Kept
 from mspc.queues.sqlite import statements as sql
-from mspc.process.bulk import Row
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.delivery import Owner, Place, checksum, fields
 from mspc.queues.sqlite.jobs import caught

@@ -21,11 +21,11 @@ from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lanes import Lanes
 from mspc.lanes.one import OneLane
+from mspc.process.bulk import Bulk, Row
 from mspc.process.greenlets import Watched
 from mspc.queues.base import Delivery, Kept, unread
 from mspc.queues.clock import Alarm
 from mspc.queues.sqlite import statements as sql
-from mspc.process.bulk import Bulk, Row
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.delivery import (
     Move,
