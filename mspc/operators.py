@@ -1,7 +1,7 @@
 """Builds what operators need: the journal, the steering, their door."""
 
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,12 +58,13 @@ def open_missed(
     journal: Journal | NoJournal,
     requests: Requests,
     in_flight: Callable[[str], bool],
-    busy: Callable[[], Collection[str]],
+    steering: Operator,
 ) -> Missed:
     """What tells the journal of what it lost in a crash."""
     return Missed(
         *(queue, journal, journal.last_at, journal.cut_off, requests.read),
-        Ended(queue, journal, journal, in_flight, busy),
+        Ended(queue, journal, journal, in_flight, steering.busy),
+        *(journal.completed, steering.doubt),
         identity_of(config.journal.path.parent),
     )
 

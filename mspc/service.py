@@ -79,7 +79,7 @@ class Service:
             self._journal,
             requests,
             self._consumers.in_flight,
-            self._steering.busy,
+            self._steering,
         )
         acceptance = Acceptance(
             self._queue,

@@ -103,6 +103,12 @@ class Journal:
         self._written()
         return self._keeper.cut_off
 
+    def completed(self) -> None:
+        """It was told of what was missing. Until then cut_off() is so after a restart,
+        too.
+        """
+        self._keeper.cut_off = False
+
     def call(self, call_id: str) -> Seen | None:
         return self._keeper.ask(lambda db: reading.one_call(db, call_id))
 

@@ -161,7 +161,7 @@ class Keeper:
             if self._gathered or self._shared:
                 self._asked.wait(BATCH_SECONDS)
         self._turn()
-        self._in_thread(self._store.close, not self.dropped)
+        self._in_thread(self._store.close, not (self.dropped or self.cut_off))
         self._closed = True
 
     def _turn(self) -> None:

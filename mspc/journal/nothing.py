@@ -32,6 +32,8 @@ class NoJournal:
     def cut_off(self) -> NoReturn:
         raise _off()
 
+    def completed(self) -> None: ...
+
     def call(self, call_id: str) -> NoReturn:
         raise _off()
 

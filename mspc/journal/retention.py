@@ -22,10 +22,12 @@ DECISION_DAYS = 90
 ROUND_SECONDS = 3600.0
 # Free pages that are kept for the next calls: 4 MiB.
 _KEPT_PAGES = 1024
+_CRASHED = "SELECT max(at) FROM decisions WHERE kind = 'crashed'"
 _NEWEST = (1 << 63) - 1
 
 _SELECT = f"""
-SELECT c.key, c.id, c.state, d.name, c.finished_at, c.reason, c.status, c.error
+SELECT c.key, c.id, c.state, d.name, c.finished_at, c.reason, c.status, c.error,
+    c.due
 FROM calls c JOIN destinations d ON d.number = c.destination
 WHERE c.key > ? AND c.key < ? ORDER BY c.key LIMIT {STEP_ROWS}
 """
@@ -33,13 +35,16 @@ _UNUSED = f"""
 SELECT d.number, EXISTS (SELECT 1 FROM calls c WHERE c.destination = d.number)
 FROM destinations d WHERE d.number > ? ORDER BY d.number LIMIT {STEP_ROWS}
 """
-# What is in force is the last word on a destination, and neither an end nor a relief.
+# What is in force is the last word on a destination, and neither an end nor a relief;
+# or on which calls may have ended unnoticed.
 _OLD_DECISIONS = f"""
 SELECT key, kind IN ('paused', 'limited') AND NOT EXISTS (
     SELECT 1 FROM targets t JOIN decisions later ON later.key = t.decision
     WHERE t.target = json_extract(d.targets, '$[0]') AND t.decision > d.key
     AND later.kind IN
         (d.kind, CASE d.kind WHEN 'paused' THEN 'resumed' ELSE 'unlimited' END))
+    OR kind = 'crashed' AND NOT EXISTS (
+    SELECT 1 FROM decisions later WHERE later.kind = 'crashed' AND later.key > d.key)
 FROM decisions d WHERE key > ? AND key < ? ORDER BY key LIMIT {STEP_ROWS}
 """
 
@@ -59,7 +64,8 @@ class Retention:
         Args:
             db: the file.
             writer: of that file.
-            days: for which a finished call is kept.
+            days: for which a finished call is kept, and one that may have ended
+                unnoticed in a crash.
             max_calls: how many calls are kept.
             clock: Unix seconds.
         """
@@ -94,6 +100,7 @@ class Retention:
         # Most calls are finished soon after they came: an hour later they are passed.
         passed = first_key(old - ROUND_SECONDS)
         end = _NEWEST if over > 0 else passed
+        (crashed,) = self._db.execute(_CRASHED).fetchone()
         rows = self._db.execute(_SELECT, (self._call, end)).fetchall()
         gone: list[tuple[Any, ...]] = []
         for row in rows:
@@ -101,7 +108,8 @@ class Retention:
             if not too_many and row[0] >= passed:
                 break
             self._call = row[0]
-            if row[2] in FINISHED and (too_many or row[4] < old):
+            ended = _ended(row, crashed)
+            if ended is not None and (too_many or ended < old):
                 gone.append(row)
         if over > 0 and not rows:
             # All that were passed are open, and somebody must go.
@@ -110,7 +118,7 @@ class Retention:
 
     def _forgotten(self, rows: list[tuple[Any, ...]]) -> Changes:
         changes = Changes()
-        for _, call_id, state, destination, _, reason, status, error in rows:
+        for _, call_id, state, destination, _, reason, status, error, _ in rows:
             changes.moved[destination, state, None] += 1
             if state == DEAD:
                 cause = Cause(reason, status, error)
@@ -148,3 +156,16 @@ class Retention:
         if gone:
             self._writer.forget_decisions(gone)
         return True
+
+
+def _ended(row: tuple[Any, ...], crashed: float | None) -> float | None:
+    """When the call of a row of _SELECT ended, or perhaps did, Unix seconds.
+
+    Args:
+        row: of a call.
+        crashed: when it was known last that calls may have ended unnoticed; or None.
+    """
+    if row[2] in FINISHED:
+        return float(row[4])
+    due = row[8]
+    return None if crashed is None or due is None or due > crashed else crashed

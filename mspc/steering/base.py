@@ -117,8 +117,8 @@ class Steering(Protocol):
 
     def cut_off_at(self) -> float | None:
         """When an instance was last started after a crash whose queue cannot be asked
-        for calls, Unix seconds; None for never. An open call that was due then, of
-        which nothing was heard since, may have ended.
+        for calls, or is being asked now, Unix seconds; None for never. An open call
+        that was due then, of which nothing was heard since, may have ended.
         """
 
     def standing(self, destination: str) -> Standing: ...

@@ -41,6 +41,8 @@ class Missed:
         cut_off: Callable[[], bool],
         read: Callable[[Call], Request],
         ended: Ended,
+        completed: Callable[[], None],
+        doubt: Callable[[float | None], None],
         instance: str,
         wait: Callable[[Event, float], object] = Event.wait,
         clock: Callable[[], float] = time.time,
@@ -55,6 +57,8 @@ class Missed:
                 missing; raises JournalUnavailable.
             read: what a call asks for; raises BadRequest.
             ended: tells of calls that are not open any more.
+            completed: tells the journal that nothing is missing any more.
+            doubt: told since when an open call may have ended, Unix seconds; then None.
             instance: tells this one from others, also after a restart.
             wait: for an event, or so many seconds.
             clock: Unix seconds.
@@ -65,6 +69,8 @@ class Missed:
         self._cut_off = cut_off
         self._read = read
         self._ended = ended
+        self._completed = completed
+        self._doubt = doubt
         self._instance = instance
         self._wait = wait
         self._clock = clock
@@ -98,19 +104,25 @@ class Missed:
 
     def _steps(self) -> Iterator[None]:
         last_at, cut_off = self._last_at(), self._cut_off()
-        if not self._queue.looks_up:
-            if cut_off:
-                who, here = "mspc", (self._instance,)
-                self._recorder.record(
-                    Decided("crashed", self._started, who, here, KILLED)
-                )
-            return
+        if self._queue.looks_up:
+            yield from self._look_up(last_at, cut_off=cut_off)
+        elif cut_off:
+            here = (self._instance,)
+            self._recorder.record(
+                Decided("crashed", self._started, "mspc", here, KILLED)
+            )
+        self._completed()
+
+    def _look_up(self, last_at: float, *, cut_off: bool) -> Iterator[None]:
+        if cut_off:
+            self._doubt(self._started)
         for calls in self._queue.recent(last_at - BEFORE_SECONDS):
             for call in calls:
                 self._record(call)
             yield
         if cut_off:
             yield from self._ended.tell(self._started, last_at)
+            self._doubt(None)
 
     def _record(self, call: Call) -> None:
         try:

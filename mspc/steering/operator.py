@@ -119,6 +119,10 @@ class Operator:
     def cut_off_at(self) -> float | None:
         return self._cut_off_at
 
+    def doubt(self, since: float | None) -> None:
+        """Sets cut_off_at(), for as long as a queue is being asked for calls."""
+        self._cut_off_at = since
+
     def standing(self, destination: str) -> Standing:
         return self._destinations.standing(destination)
 

@@ -160,6 +160,24 @@ def test_a_file_for_which_there_was_too_much_has_not(
     assert journals(path).cut_off()
 
 
+def test_a_file_that_was_not_completed_is_cut_off_until_it_is(
+    journals: Journals, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.db"
+    journals(path).stop()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE position SET value = 0 WHERE name = 'closed'")
+    for _ in range(2):
+        journal = journals(path)
+        assert journal.cut_off()
+        journal.stop()
+    journal = journals(path)
+    journal.completed()
+    assert not journal.cut_off()
+    journal.stop()
+    assert not journals(path).cut_off()
+
+
 def test_of_a_file_of_before_nobody_says_that_something_is_missing(
     journals: Journals, tmp_path: Path
 ) -> None:

@@ -151,3 +151,25 @@ def test_what_was_open_when_it_was_passed_is_looked_at_again() -> None:
     kept.write(succeeded(call, after=2))
     kept.clock.now += retention.ROUND_SECONDS
     assert kept.forget() == "2"
+
+
+def test_what_may_have_ended_in_a_crash_is_kept_for_some_days_after_it() -> None:
+    kept = Kept(days=7)
+    late = DAY_SECONDS
+    first, second, third = (accepted(number, NOW + number) for number in (1, 2, 3))
+    kept.write(first, failed(second), failed(third, after=late))
+    kept.write(decided("crashed", "here", after=0.5 * late))
+    kept.clock.now = NOW + 7.4 * DAY_SECONDS
+    assert kept.forget() == "123"
+    kept.clock.now = NOW + 7.6 * DAY_SECONDS
+    assert kept.forget() == "3"
+
+
+def test_the_last_crash_is_never_forgotten() -> None:
+    kept = Kept()
+    for after in (1, 2, 3):
+        kept.write(decided("crashed", "here", after=after))
+    kept.clock.now = NOW + 100 * DAY_SECONDS
+    kept.forget()
+    (left,) = reading.decisions(kept.db, "", ("crashed",), 9)
+    assert left.at == NOW + 3

@@ -16,6 +16,7 @@ from mspc.steering.ended import Ended
 from mspc.steering.missed import AGAIN_SECONDS, REST_SECONDS, Missed
 from tests.support.memory import MemoryQueue
 from tests.support.recorded import Recorded
+from tests.support.waiting import eventually
 
 NOW = 1_800_000_000.0
 PAYLOAD = b'{"url": "http://service.test/x", "body": "12345"}'
@@ -30,6 +31,8 @@ class World:
     Attributes:
         waited: for how many seconds, each time.
         looked: what was given to whoever tells of calls that ended.
+        completed: how often that was, when nothing was missing any more.
+        doubted: since when open calls were told to have ended perhaps.
     """
 
     def __init__(
@@ -41,8 +44,11 @@ class World:
             self.queue.put(one)
         self.journal = Recorded(body_bytes=3)
         self.waited: list[float] = []
+        self.after_wait: Callable[[], object] = lambda: None
         self.last_at: Callable[[], float] = lambda: last_at
         self.looked: list[tuple[float, float]] = []
+        self.completed: list[int] = []
+        self.doubted: list[float | None] = []
         self.missed = Missed(
             self.queue,
             self.journal,
@@ -50,6 +56,8 @@ class World:
             lambda: cut_off,
             Requests(NetworkRules(), Remembered()).read,
             cast(Ended, self),
+            lambda: self.completed.append(len(self.looked)),
+            self.doubted.append,
             "here",
             self.wait,
             lambda: NOW + 9,
@@ -61,6 +69,7 @@ class World:
 
     def wait(self, event: Event, seconds: float) -> None:
         self.waited.append(seconds)
+        self.after_wait()
 
     @property
     def told(self) -> list[str]:
@@ -128,15 +137,28 @@ def test_a_stop_ends_it() -> None:
 def test_after_a_crash_it_is_asked_what_ended() -> None:
     world = World(call(NOW), cut_off=True)
     world.missed.start()
-    world.missed.run()
-    assert world.looked[-1] == (NOW + 9, NOW)
-    assert len(world.told) >= 1
+    eventually(lambda: world.completed)
+    assert world.looked == [(NOW + 9, NOW)]
+    assert len(world.told) == 1
+    assert world.completed == [1]
+    assert world.doubted == [NOW + 9, None]
 
 
 def test_after_a_stop_nothing_has_ended_unnoticed() -> None:
     world = World(call(NOW))
     world.missed.run()
     assert world.looked == []
+    assert world.completed == [0]
+    assert world.doubted == []
+
+
+def test_what_is_cut_short_is_not_complete() -> None:
+    world = World(call(NOW), cut_off=True)
+    world.after_wait = world.missed.stop
+    world.missed.run()
+    assert world.looked == []
+    assert world.completed == []
+    assert None not in world.doubted
 
 
 @pytest.mark.parametrize("cut_off", [False, True])
@@ -144,8 +166,7 @@ def test_of_a_queue_that_cannot_be_asked_only_the_crash_is_told(cut_off: bool) -
     world = World(call(NOW), cut_off=cut_off)
     world.queue.looks_up = False
     world.missed.start()
-    world.missed.run()
-    world.missed.stop()
+    eventually(lambda: world.completed)
     kinds = {
         (event.kind, event.at, event.who, event.targets)
         for event in world.journal.events

@@ -248,3 +248,11 @@ def test_that_an_instance_was_killed_is_known_after_a_restart(world: World) -> N
         world.journal.take(crashed(NOW - 9 + number, number))
     with world.steered() as operator:
         assert operator.cut_off_at() == NOW - 7
+
+
+def test_while_a_queue_is_asked_that_is_known_too(world: World) -> None:
+    operator = world.operator()
+    operator.doubt(NOW)
+    assert operator.cut_off_at() == NOW
+    operator.doubt(None)
+    assert operator.cut_off_at() is None
