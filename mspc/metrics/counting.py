@@ -9,6 +9,7 @@ from mspc.metrics.registry import Metrics
 from mspc.metrics.requests import RequestMetrics
 from mspc.metrics.several import Several
 from mspc.metrics.state import Sources, State
+from mspc.metrics.stores import StoreMetrics
 
 
 class Counting:
@@ -17,6 +18,7 @@ class Counting:
     Attributes:
         recorder: tells the journal, and what counts here.
         requests: middleware of the calls' port.
+        stores: a StoreWatch of the queues.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Counting:
         registry = self._metrics.registry
         self.recorder = Several(journal, CallMetrics(registry, named))
         self.requests = RequestMetrics(registry)
+        self.stores = StoreMetrics(registry)
         self._lag = LoopLag()
 
     def start(self) -> None:
