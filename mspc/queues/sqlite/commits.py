@@ -275,8 +275,8 @@ class Store:
     def _transaction(self, jobs: list[Job]) -> list[Any]:
         """One transaction for all. Runs in the thread, so it returns its errors."""
         assert self._db is not None  # noqa: S101 - opened before the first job
-        started, changes = time.monotonic(), self._db.total_changes
         try:
+            started, changes = time.monotonic(), self._db.total_changes
             self._db.execute("BEGIN IMMEDIATE")
             refused, self.inside = refusals_of(self.path, self._db, jobs, self.inside)
             results = work(self._db, jobs, refused)
