@@ -17,6 +17,7 @@ from mspc.process import logs
 from mspc.process.disk import free_of
 from mspc.process.identity import identity_of
 from mspc.queues.base import Queue
+from mspc.queues.watch import NOBODY, StoreWatch
 from mspc.serving.server import Server
 from mspc.settings.config import Config, HttpConfig, SqliteConfig
 from mspc.steering.base import Standing, Steering
@@ -100,6 +101,11 @@ def recorder_of(journal: Journal | NoJournal, counting: "Counting | None") -> Re
     return journal if counting is None else counting.recorder
 
 
+def watch_of(counting: "Counting | None") -> StoreWatch:
+    """Who is told how the store does."""
+    return NOBODY if counting is None else counting.stores
+
+
 def open_door(
     config: Config,
     queue: Queue,
@@ -152,7 +158,7 @@ def open_door(
     add_metrics(app, counting.render, Keys(key, read_key))
     desk = Desk(
         *(journal, steering, Logins(key, read_key), Templates()),
-        *(condition.problem, condition.remark, condition.in_flight),
+        *(condition.problem, condition.remark, condition.in_flight, queue.spooled),
         acceptance.take,
         "embedded queue" if _engine(config) == "sqlite" else "RabbitMQ",
     )

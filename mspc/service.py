@@ -25,6 +25,7 @@ from mspc.operators import (
     open_missed,
     open_steering,
     recorder_of,
+    watch_of,
 )
 from mspc.process.exits import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
 from mspc.queues.opening import open_queue
@@ -50,9 +51,11 @@ class Service:
         self._lanes = Lanes(
             config.consumers, config.breaker_failures, config.delays.initial
         )
-        self._queue = open_queue(config.queue, self._lanes, requests.lane_of)
         self._journal = open_journal(config)
         self._counting = open_counting(config, self._journal)
+        self._queue = open_queue(
+            config.queue, self._lanes, requests.lane_of, watch_of(self._counting)
+        )
         recorder = recorder_of(self._journal, self._counting)
         self._forwarder = Forwarder(config.forward)
         attempt = self._forwarder.attempt

@@ -17,7 +17,7 @@ from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Request
 from mspc.calls.headers import value_of
 from mspc.calls.networks import NetworkRules
-from mspc.calls.policy import USUAL
+from mspc.calls.policy import USUAL, Policy
 from mspc.calls.trace import Trace, kept_in, read_trace
 from mspc.errors import BadRequest, NotAnObject, QueueError
 from mspc.journal.base import Recorder
@@ -118,7 +118,7 @@ class Acceptance:
             return payload, request
         kept = kept_in(payload, trace)
         if own is USUAL:
-            policy = replace(own, traceparent=trace.parent, tracestate=trace.state)
+            policy = Policy(traceparent=trace.parent, tracestate=trace.state)
             return kept, replace(request, policy=policy)
         try:
             return kept, validation.parse(kept, self._networks)

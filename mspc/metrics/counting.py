@@ -10,6 +10,7 @@ from mspc.metrics.lag import LoopLag
 from mspc.metrics.requests import RequestMetrics
 from mspc.metrics.several import Several
 from mspc.metrics.sources import Sources
+from mspc.metrics.stores import StoreMetrics
 
 if TYPE_CHECKING:
     from mspc.metrics.registry import Metrics
@@ -21,6 +22,7 @@ class Counting:
     Attributes:
         recorder: tells the journal, and what counts here.
         requests: middleware of the calls' port.
+        stores: a StoreWatch of the queues.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Counting:
         self._calls = CallMetrics(named)
         self.recorder = Several(journal, self._calls)
         self.requests = RequestMetrics()
+        self.stores = StoreMetrics()
         self._lag = LoopLag()
 
     def start(self) -> None:
@@ -60,6 +63,6 @@ class Counting:
         from mspc.metrics.registry import Metrics
         from mspc.metrics.state import State
 
-        parts = (*self._calls.parts, *self.requests.parts)
+        parts = (*self._calls.parts, *self.requests.parts, *self.stores.parts)
         state = State(*self._asked, self._lag.take) if self._asked else None
         return Metrics(self._engine, parts, state)

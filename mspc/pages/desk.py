@@ -27,6 +27,7 @@ class Desk:
         problem: why the service is not ready; None when it is.
         remark: what somebody who looks should know although it is.
         in_flight: attempts that run now.
+        spooled: calls that wait for RabbitMQ to take them; None where none can.
         send: stores a call, given its JSON; returns its id. Raises BadRequest and
             QueueUnavailable.
         engine: `embedded queue` or `RabbitMQ`.
@@ -39,6 +40,7 @@ class Desk:
     problem: Callable[[], str | None]
     remark: Callable[[], str | None]
     in_flight: Callable[[], int]
+    spooled: Callable[[], int | None]
     send: Callable[[bytes], str]
     engine: str
 

@@ -37,6 +37,7 @@ class Overview(Page):
             remark=desk.remark(),
             tally=tally,
             in_flight=desk.in_flight(),
+            spooled=desk.spooled(),
             behind=_behind(tally.oldest_due, now),
             dead_lately=_dead_since(groups, now - HOUR),
             accepted_chart=bars("Calls accepted", [("in", "accepted", rates.accepted)]),

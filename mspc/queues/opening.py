@@ -7,6 +7,7 @@ from mspc.lanes.lanes import Lanes
 from mspc.queues.base import Delivery, Queue, unread
 from mspc.queues.spooled import SpooledQueue
 from mspc.queues.sqlite.queue import SqliteQueue
+from mspc.queues.watch import NOBODY, StoreWatch
 from mspc.settings.config import QueueConfig, SqliteConfig
 
 __all__ = ["Delivery", "Queue", "open_queue"]
@@ -16,6 +17,7 @@ def open_queue(
     config: QueueConfig,
     lanes: Lanes | None = None,
     lane_of: Callable[[Call], str] = unread,
+    watch: StoreWatch = NOBODY,
 ) -> Queue:
     """The queue that the settings ask for.
 
@@ -23,13 +25,15 @@ def open_queue(
         config: which one, and where.
         lanes: whose turn it is; without them calls come in order.
         lane_of: reads whom a call goes to, when nobody has. It does not raise.
+        watch: told how its store does.
     """
     if isinstance(config, SqliteConfig):
-        return SqliteQueue(config, lanes, lane_of)
+        return SqliteQueue(config, lanes, lane_of, watch)
     # Here: whoever has no RabbitMQ starts without what speaks to it.
     from mspc.queues.amqp.queue import AmqpQueue
 
-    broker = AmqpQueue(config, lanes, lane_of)
+    broker = AmqpQueue(config, lanes, lane_of, watch)
     if config.spool is None:
         return broker
-    return SpooledQueue(broker, SqliteQueue(SqliteConfig(config.spool)))
+    spool = SqliteQueue(SqliteConfig(config.spool), watch=watch)
+    return SpooledQueue(broker, spool)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +119,18 @@ def test_the_package_has_what_an_operator_copies(environment: Path) -> None:
     for name in SHARED:
         installed = environment / "share/mspc" / name.removeprefix("deploy/")
         assert installed.read_bytes() == (PROJECT / name).read_bytes()
+
+
+def test_what_makes_spans_is_an_extra(wheel: Path, environment: Path) -> None:
+    with zipfile.ZipFile(wheel) as files:
+        (name,) = (one for one in files.namelist() if one.endswith("/METADATA"))
+        told = files.read(name).decode().splitlines()
+    pinned = (PROJECT / "requirements-tracing.txt").read_text().split()
+    asked = {f'Requires-Dist: {one}; extra == "tracing"' for one in pinned}
+    assert "Provides-Extra: tracing" in told
+    assert asked == {line for line in told if "extra ==" in line}
+    program = "from importlib.util import find_spec; print(find_spec('opentelemetry'))"
+    assert run(environment / "bin/python", "-c", program) == "None\n"
 
 
 def test_three_commands_are_one_program(environment: Path, tmp_path: Path) -> None:

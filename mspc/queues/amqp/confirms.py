@@ -4,6 +4,7 @@ By delivery tag, as the broker counts: a confirm is never credited to another me
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -44,10 +45,13 @@ class Confirms:
 
     Attributes:
         any: whether one was confirmed.
+        took: told how long the oldest of those had waited, seconds, that the broker
+            has just settled together.
     """
 
     def __init__(self) -> None:
         self.any = False
+        self.took: Callable[[float], None] = lambda _seconds: None
         self._published = 0  # the last delivery tag: the broker counts as we do
         self._waiting: dict[int, Publish] = {}
         self._returned: set[str] = set()
@@ -70,6 +74,9 @@ class Confirms:
         tags = [tag]
         if multiple:  # in order of publishing
             tags = list(takewhile(lambda one: one <= tag or not tag, self._waiting))
+        oldest = self._waiting.get(tags[0]) if tags else None
+        if oldest is not None:
+            self.took(time.monotonic() - oldest.sent_at)
         for one in tags:
             publish = self._waiting.pop(one, None)
             if publish is None:

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from amqpstorm.connection import Connection
-from amqpstorm.exception import AMQPChannelError, AMQPError
-from gevent.lock import RLock
+from amqpstorm.exception import AMQPChannelError
 
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
@@ -32,10 +30,11 @@ from mspc.queues.amqp.ladder import HOLD_SECONDS, Ladder
 from mspc.queues.amqp.link import PATIENCE_SECONDS, Link
 from mspc.queues.amqp.sources import Consumer, Limits, Source
 from mspc.queues.amqp.stock import ours
-from mspc.queues.amqp.topology import Topology
+from mspc.queues.amqp.topology import Declaring, Topology
 from mspc.queues.amqp.unseen import Unseen
 from mspc.queues.amqp.withdrawn import Withdrawn
 from mspc.queues.base import Delivery, unread
+from mspc.queues.watch import BURY, CONFIRM, NOBODY, PUT, RETRY, StoreWatch
 from mspc.settings.config import AmqpConfig
 
 log = logging.getLogger(__name__)
@@ -60,20 +59,22 @@ class AmqpQueue(Unseen):
         config: AmqpConfig,
         lanes: Lanes | None = None,
         lane_of: Callable[[Call], str] = unread,
+        watch: StoreWatch = NOBODY,
     ) -> None:
         """
         Args:
             config: where it is.
             lanes: whose turn it is; without them calls come in order.
             lane_of: reads whom a call goes to, when nobody has. It does not raise.
+            watch: told how RabbitMQ does.
         """
         self._topology = Topology(config.name, config.queue_type)
         self._limits = Limits(config.prefetch, config.held_calls, config.held_bytes)
         self._start_seconds = (
             START_WITH_SPOOL_SECONDS if config.spool else START_SECONDS
         )
-        self._declaring = RLock()
-        self._declared = 0  # how many times
+        self._declaring = Declaring(self._topology)
+        self._watch = watch
         self._publishing = Link("publish", config, self._set_up_publishing)
         self._consuming = Link("consume", config, self._set_up_consuming, self._arrived)
         self._lanes = OneLane() if lanes is None else lanes
@@ -184,13 +185,17 @@ class AmqpQueue(Unseen):
         properties = amqp_message.encode(call, due, reason, lane, left)
         channel = self._publishing.channel
         problem = self._publishing.problem()
-        if channel is None or problem:
-            raise QueueUnavailable(problem or self._publishing.reason)
         try:
-            channel.publish(queue, properties, call.payload)
-        except Unroutable:
-            self._declare_again(channel.connection, queue)
-            channel.publish(queue, properties, call.payload)
+            if channel is None or problem:
+                raise QueueUnavailable(problem or self._publishing.reason)
+            try:
+                channel.publish(queue, properties, call.payload)
+            except Unroutable:
+                self._declaring.again(channel.connection, queue)
+                channel.publish(queue, properties, call.payload)
+        except QueueUnavailable:
+            self._watch.failed(BURY if reason else PUT if due is None else RETRY)
+            raise
 
     def retry(self, call: Call, delay: float) -> None:
         self._ladder.put(call, delay)
@@ -231,18 +236,15 @@ class AmqpQueue(Unseen):
         main = self._main
         return bool(main.consumers) and self._aside.fits(lane, main, self._coming)
 
-    def _declare(self, connection: Connection) -> None:
-        with self._declaring:
-            self._topology.declare(connection)
-            self._declared += 1
 
     def _set_up_publishing(self, channel: PipelinedChannel) -> None:
-        self._declare(channel.connection)
+        self._declaring.declare(channel.connection)
         channel.select_confirms()
+        channel.confirms.took = partial(self._watch.took, CONFIRM)
 
     def _set_up_consuming(self, channel: PipelinedChannel) -> None:
         try:
-            self._declare(channel.connection)
+            self._declaring.declare(channel.connection)
         except AMQPChannelError as exc:
             if exc.error_code == PRECONDITION_FAILED and self._publishing.channel:
                 # A queue that is not ours took a name of ours: what is published there
@@ -265,17 +267,6 @@ class AmqpQueue(Unseen):
         self._aside.use(session)
         if not self._cancelled:
             session.start()
-
-    def _declare_again(self, connection: Connection, queue: str) -> None:
-        declared = self._declared
-        try:
-            with self._declaring:
-                if self._declared != declared:
-                    return  # by whoever was the first to find out
-                log.warning("The queue %s was deleted; declaring it again", queue)
-                self._declare(connection)
-        except AMQPError as exc:
-            raise QueueUnavailable(f"The queue cannot be declared: {exc}") from exc
 
     def _arrived(self, channel: PipelinedChannel, message: Message) -> None:
         """Runs in the connection's reader: hands over, never waits."""

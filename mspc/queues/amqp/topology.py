@@ -5,13 +5,19 @@ call. There is no message TTL, no dead-letter exchange and no plugin: TTL blocks
 dead-lettering publishes without confirms.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import gevent
 from amqpstorm.connection import Connection
-from amqpstorm.exception import AMQPChannelError
+from amqpstorm.exception import AMQPChannelError, AMQPError
+from gevent.lock import RLock
 from pamqp import commands
+
+from mspc.errors import QueueUnavailable
+
+log = logging.getLogger(__name__)
 
 LEVELS = 16
 ASIDES = 16
@@ -103,3 +109,34 @@ class Topology:
                 nowait=True,
                 arguments=arguments,  # type: ignore[arg-type]
             )
+
+
+class Declaring:
+    """Declares the queues of a topology, one at a time however many find them gone."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._one_by_one = RLock()
+        self._declared = 0  # how many times
+
+    def declare(self, connection: Connection) -> None:
+        """Raises: AMQPError as Topology.declare() has it."""
+        with self._one_by_one:
+            self._topology.declare(connection)
+            self._declared += 1
+
+    def again(self, connection: Connection, queue: str) -> None:
+        """The queue was gone a moment ago; returns when it is there.
+
+        Raises:
+            QueueUnavailable: it cannot be declared.
+        """
+        declared = self._declared
+        try:
+            with self._one_by_one:
+                if self._declared != declared:
+                    return  # by whoever was the first to find out
+                log.warning("The queue %s was deleted; declaring it again", queue)
+                self.declare(connection)
+        except AMQPError as exc:
+            raise QueueUnavailable(f"The queue cannot be declared: {exc}") from exc

@@ -9,8 +9,8 @@ while the last fsync ran shares the next one.
 
 import logging
 import sqlite3
+import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,16 +29,11 @@ from mspc.queues.sqlite.jobs import (
     caught,
     failure_of,
     in_one_transaction,
-    refusals,
+    refusals_of,
     work,
 )
-from mspc.queues.sqlite.space import (
-    disk_problem,
-    free_in,
-    nearly_full,
-    space_of,
-    transaction_bytes,
-)
+from mspc.queues.sqlite.space import disk_problem, transaction_bytes
+from mspc.queues.watch import COMMIT, NOBODY, StoreWatch
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +57,10 @@ class Store:
         opened: set when the file was checked, or when it never will be.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, watch: StoreWatch = NOBODY) -> None:
         self.path = path
+        self._watch = watch
+        self._took = 0.0  # of the last transaction that has written, seconds
         self.calls = 0
         self.inside = 0
         self.transactions = 0
@@ -266,21 +263,27 @@ class Store:
         """One transaction for all; whatever happens, nobody waits for ever."""
         unknown = QueueUnavailable(f"{self.path}: nobody knows what was stored.")
         results: list[Any] = [unknown] * len(jobs)
+        self._took = 0.0
         try:
             results = self._thread.apply(self._transaction, (jobs,))
         finally:
             for job, result in zip(jobs, results, strict=True):
                 job.done.set(result)
+        if self._took:
+            self._watch.took(COMMIT, self._took)
 
     def _transaction(self, jobs: list[Job]) -> list[Any]:
         """One transaction for all. Runs in the thread, so it returns its errors."""
         assert self._db is not None  # noqa: S101 - opened before the first job
         try:
+            started, changes = time.monotonic(), self._db.total_changes
             self._db.execute("BEGIN IMMEDIATE")
-            refused = self._refusals(self._db, jobs)
+            refused, self.inside = refusals_of(self.path, self._db, jobs, self.inside)
             results = work(self._db, jobs, refused)
             crash.at("before_commit")
             self._db.execute("COMMIT")
+            if self._db.total_changes != changes:  # nobody waits for a disk to read
+                self._took = time.monotonic() - started
             # Here, not where somebody waits for it, who may have been ended meanwhile.
             self.calls += sum(job.adds for job in jobs)
             self.calls -= sum(jobs[place].adds for place in refused)
@@ -290,22 +293,6 @@ class Store:
             error = self._rolled_back(self._db, exc)
             return [error] * len(jobs)
         return results
-
-    def _refusals(
-        self, db: sqlite3.Connection, jobs: list[Job]
-    ) -> dict[int, QueueUnavailable]:
-        """Which jobs the disk has no room for."""
-        if not any(job.grows for job in jobs):
-            return {}
-        try:
-            space = space_of(self.path)
-        except OSError:
-            problem = disk_problem(self.path) or "The disk could not be looked at."
-            return refusals(jobs, 0, problem)
-        if space.free < 2 * space.reserve:
-            self.inside = free_in(db)
-            space = replace(space, inside=self.inside)
-        return refusals(jobs, space.for_calls, nearly_full(self.path, space))
 
     def _rolled_back(self, db: sqlite3.Connection, exc: Exception) -> MspcError:
         error = failure_of(self.path, exc)

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from gevent.event import AsyncResult
 
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.process.bulk import Bulk, Row
+from mspc.queues.sqlite.space import disk_problem, free_in, nearly_full, space_of
 
 Statements = Callable[[sqlite3.Connection], Any]
 
@@ -69,6 +70,30 @@ def refusals(jobs: list[Job], left: int, problem: str) -> dict[int, QueueUnavail
         else:
             left -= job.grows
     return refused
+
+
+def refusals_of(
+    path: Path, db: sqlite3.Connection, jobs: list[Job], inside: int
+) -> tuple[dict[int, QueueUnavailable], int]:
+    """Which jobs the disk has no room for, and what is free in the file, in bytes.
+
+    Args:
+        path: the file.
+        db: the same, open.
+        jobs: of one transaction.
+        inside: what was free when somebody looked last.
+    """
+    if not any(job.grows for job in jobs):
+        return {}, inside
+    try:
+        space = space_of(path)
+    except OSError:
+        problem = disk_problem(path) or "The disk could not be looked at."
+        return refusals(jobs, 0, problem), inside
+    if space.free < 2 * space.reserve:
+        inside = free_in(db)
+        space = replace(space, inside=inside)
+    return refusals(jobs, space.for_calls, nearly_full(path, space)), inside
 
 
 def work(

@@ -18,7 +18,7 @@ from typing import Any
 from gevent.event import Event
 
 from mspc.calls.call import Call
-from mspc.errors import MspcError, QueueUnavailable
+from mspc.errors import MspcError, QueueError, QueueFailed, QueueUnavailable
 from mspc.lanes.lanes import Lanes
 from mspc.lanes.one import OneLane
 from mspc.process.bulk import Bulk, Row
@@ -39,6 +39,7 @@ from mspc.queues.sqlite.finding import Finding
 from mspc.queues.sqlite.lending import Lending
 from mspc.queues.sqlite.loading import Loading
 from mspc.queues.sqlite.tidying import Tidying
+from mspc.queues.watch import ACK, BURY, NOBODY, PUT, RETRY, StoreWatch
 from mspc.settings.config import SqliteConfig
 
 log = logging.getLogger(__name__)
@@ -58,14 +59,17 @@ class SqliteQueue:
         config: SqliteConfig,
         lanes: Lanes | None = None,
         lane_of: Callable[[Call], str] = unread,
+        watch: StoreWatch = NOBODY,
     ) -> None:
         """
         Args:
             config: the file.
             lanes: whose turn it is; without them calls come in order.
             lane_of: reads whom a call goes to that lies in the file without it.
+            watch: told how the file does.
         """
-        self._store = Store(config.path)
+        self._store = Store(config.path, watch)
+        self._watch = watch
         self._tidying = Tidying(self._store)
         self._lanes = OneLane() if lanes is None else lanes
         self._lane_of = lane_of
@@ -118,6 +122,13 @@ class SqliteQueue:
         )
 
     def put(self, call: Call, delay: float = 0.0) -> None:
+        try:
+            self._put(call, delay)
+        except QueueError:
+            self._watch.failed(PUT)
+            raise
+
+    def _put(self, call: Call, delay: float) -> None:
         stored, body = call.payload, None
         also: tuple[tuple[Bulk, Row], ...] = ()
         if sql.needs_body(stored):
@@ -257,13 +268,14 @@ class SqliteQueue:
                 *also,
                 adds=-1,
             ),
+            ACK,
         )
 
     def bury(self, delivery: SqliteDelivery, move: Move) -> None:
-        self._settle(delivery, partial(self._store.run, move, adds=-1))
+        self._settle(delivery, partial(self._store.run, move, adds=-1), BURY)
 
     def wait(self, delivery: SqliteDelivery, move: Move) -> None:
-        due: int = self._settle(delivery, partial(self._store.run, move))
+        due: int = self._settle(delivery, partial(self._store.run, move), RETRY)
         if not self._cancelled:
             self._alarm.set(due / 1000)
 
@@ -273,13 +285,15 @@ class SqliteQueue:
     def new_wait(self) -> int:
         return next(self._waits)
 
-    def _settle(self, delivery: SqliteDelivery, store: Callable[[], Any]) -> Any:
+    def _settle(
+        self, delivery: SqliteDelivery, store: Callable[[], Any], operation: str
+    ) -> Any:
         try:
-            return self._settled(store)
+            return self._settled(store, operation)
         finally:
             self._lending.settled(delivery)
 
-    def _settled(self, store: Callable[[], Any]) -> Any:
+    def _settled(self, store: Callable[[], Any], operation: str) -> Any:
         """Does what settles a delivery, again until it is stored or the queue closes.
 
         Giving up would mean to lend the call out again, so that a full disk had the
@@ -288,7 +302,11 @@ class SqliteQueue:
         while True:
             try:
                 return store()
+            except QueueFailed:
+                self._watch.failed(operation)
+                raise
             except QueueUnavailable as exc:
+                self._watch.failed(operation)
                 log.warning("A call could not be settled, trying again: %s", exc)
                 if self._closing.wait(SETTLE_AGAIN_SECONDS):
                     raise

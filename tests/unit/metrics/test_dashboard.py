@@ -15,6 +15,7 @@ from mspc.metrics.calls import CallMetrics
 from mspc.metrics.registry import Metrics
 from mspc.metrics.requests import RequestMetrics
 from mspc.metrics.state import State
+from mspc.metrics.stores import StoreMetrics
 from tests.unit.metrics.test_state import SOURCES, View
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -43,7 +44,9 @@ def names(registry: CollectorRegistry) -> set[str]:
 
 @pytest.mark.parametrize("expression", sorted(set(asked())))
 def test_what_is_asked_for_exists(expression: str) -> None:
-    parts = (*CallMetrics().parts, *RequestMetrics().parts)
+    stores = StoreMetrics()
+    stores.took("commit", 0.001)
+    parts = (*CallMetrics().parts, *RequestMetrics().parts, *stores.parts)
     view = View(Tally({"dead": 1}))
     sources = replace(SOURCES, spooled=lambda: 0, connected=lambda: True)
     state = State(sources, view, lambda: 0.0)  # type: ignore[arg-type]

@@ -28,6 +28,7 @@ class Site:
         right: whose cookie is sent; None for no cookie.
         sent: payloads of calls.
         now: Unix seconds.
+        spooled: calls in the spool; None without one.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -35,6 +36,7 @@ class Site:
         self.steering = FakeSteering()
         self.now = AT
         self.problem: str | None = None
+        self.spooled: int | None = None
         self.right: str | None = ADMIN
         self.sent: list[bytes] = []
         self.logins = Logins(ADMIN_KEY, READ_KEY, lambda: self.now)
@@ -56,6 +58,7 @@ class Site:
             lambda: self.problem,
             lambda: None,
             lambda: 3,
+            lambda: self.spooled,
             self._send,
             "embedded queue",
         )

@@ -387,3 +387,15 @@ def test_static_files_are_those_that_there_are(site: Site) -> None:
     assert site.get("/static/mspc.css").headers["content-type"].startswith("text/css")
     assert site.get("/static/..%2frendering.py").status == 404
     assert site.get("/static/none").status == 404
+
+
+@pytest.mark.parametrize(
+    ("spooled", "shown"), [(None, False), (0, False), (1234, True)]
+)
+def test_the_overview_says_how_many_calls_are_in_the_spool(
+    site: Site, spooled: int | None, shown: bool
+) -> None:
+    site.spooled = spooled
+    told = text(site.get("/"))
+    assert ("In the spool" in told) == shown
+    assert ("1,234" in told) == shown

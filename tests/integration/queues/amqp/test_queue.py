@@ -22,6 +22,7 @@ from mspc.settings.config import AmqpConfig
 from tests.support.certificates import Certificates
 from tests.support.opened import Opened
 from tests.support.rabbitmq import Broker, RabbitNode, unique_name
+from tests.support.store_watch import Told
 from tests.support.waiting import eventually
 
 CLOSED_PORT = 1  # tcpmux: nobody listens there
@@ -452,3 +453,29 @@ class TestPipelinedChannel:
 
 def _named(message_id: str) -> commands.Basic.Properties:
     return commands.Basic.Properties(message_id=message_id)
+
+
+def test_it_tells_how_long_confirms_take(config: AmqpConfig) -> None:
+    told = Told()
+    opened = Opened(AmqpQueue(config, watch=told))
+    opened.queue.put(Call(b"one"))
+    assert len(told.times["confirm"]) == 1
+    delivery = opened.take()
+    delivery.retry(delivery.call, 0.1)
+    delivery = opened.take()
+    delivery.bury(delivery.call, "reason")
+    opened.close()
+    assert len(told.times["confirm"]) >= 3
+    assert all(0 < seconds < 30 for seconds in told.times["confirm"])
+    assert not told.failures
+
+
+def test_it_tells_what_was_not_stored(config: AmqpConfig) -> None:
+    told = Told()
+    opened = Opened(AmqpQueue(config, watch=told))
+    opened.close()
+    with pytest.raises(QueueUnavailable):
+        opened.queue.put(Call(b"one"))
+    with pytest.raises(QueueUnavailable):
+        opened.queue.put(Call(b"one"), delay=5.0)
+    assert told.failures == {"put": 1, "retry": 1}

@@ -97,3 +97,18 @@ def test_for_how_long_the_oldest_has_waited(
     assert confirms.oldest() == 3
     confirms.settle(1, multiple=False, refused=False)
     assert confirms.oldest() == 0
+
+
+def test_what_is_settled_together_took_as_long_as_its_oldest(
+    confirms: Confirms,
+) -> None:
+    took: list[float] = []
+    confirms.took = took.append
+    publishes = sent(confirms, "a", "b", "c", "d")
+    publishes[0].sent_at -= 60
+    publishes[3].sent_at -= 30
+    confirms.settle(3, multiple=True, refused=False)
+    confirms.settle(4, multiple=False, refused=True)
+    confirms.settle(4, multiple=False, refused=False)  # nobody waits for it any more
+    confirms.settle(0, multiple=True, refused=False)
+    assert [round(seconds) for seconds in took] == [60, 30]
