@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -354,3 +355,24 @@ class MspcProcess:
 
     def _failure(self, reason: str) -> AssertionError:
         return AssertionError(f"{reason}; its output:\n{self.output or '(none)'}")
+
+
+@contextmanager
+def serving(
+    directory: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[MspcProcess]:
+    """One mspc that several tests use; see `MspcProcess`.
+
+    It has to run on, and may have printed no traceback.
+    """
+    process = MspcProcess(directory, settings)
+    process.start()
+    try:
+        process.wait_ready()
+        pid = process.pid
+        yield process
+        assert process.running
+        assert process.pid == pid
+        assert "Traceback" not in process.output, process.output
+    finally:
+        process.kill()
