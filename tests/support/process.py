@@ -175,10 +175,13 @@ class MspcProcess:
         """Waits until `count` lines of the current run match; the last one's match."""
         expression = re.compile(pattern)
         matches: list[re.Match[str]] = []
+        place = self._first_line_of_run
 
         def enough() -> bool:
-            run = self._lines[self._first_line_of_run :]
-            matches[:] = [match for line in run if (match := expression.search(line))]
+            nonlocal place  # each line is looked at once: there may be thousands
+            new = self._lines[place:]
+            place += len(new)
+            matches.extend(match for line in new if (match := expression.search(line)))
             return len(matches) >= count
 
         with self._printed:
