@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -174,10 +175,13 @@ class MspcProcess:
         """Waits until `count` lines of the current run match; the last one's match."""
         expression = re.compile(pattern)
         matches: list[re.Match[str]] = []
+        place = self._first_line_of_run
 
         def enough() -> bool:
-            run = self._lines[self._first_line_of_run :]
-            matches[:] = [match for line in run if (match := expression.search(line))]
+            nonlocal place  # each line is looked at once: there may be thousands
+            new = self._lines[place:]
+            place += len(new)
+            matches.extend(match for line in new if (match := expression.search(line)))
             return len(matches) >= count
 
         with self._printed:
@@ -354,3 +358,24 @@ class MspcProcess:
 
     def _failure(self, reason: str) -> AssertionError:
         return AssertionError(f"{reason}; its output:\n{self.output or '(none)'}")
+
+
+@contextmanager
+def serving(
+    directory: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[MspcProcess]:
+    """One mspc that several tests use; see `MspcProcess`.
+
+    It has to run on, and may have printed no traceback.
+    """
+    process = MspcProcess(directory, settings)
+    process.start()
+    try:
+        process.wait_ready()
+        pid = process.pid
+        yield process
+        assert process.running
+        assert process.pid == pid
+        assert "Traceback" not in process.output, process.output
+    finally:
+        process.kill()

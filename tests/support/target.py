@@ -139,11 +139,18 @@ class Target:
         self, count: int, path: str | None = None, timeout: float = 15
     ) -> list[Hit]:
         """Waits until `count` requests have come and returns all that have."""
+        place, found = 0, 0
+
+        def enough() -> bool:
+            nonlocal place, found  # each is looked at once: there may be thousands
+            new = self.hits[place:]
+            place += len(new)
+            found += sum(path is None or path in _names(hit.path) for hit in new)
+            return found >= count
+
         with self._arrived:
-            enough = self._arrived.wait_for(
-                lambda: len(self.hits_of(path)) >= count, timeout
-            )
-        if not enough:
+            came_all = self._arrived.wait_for(enough, timeout)
+        if not came_all:
             came = "\n".join(f"  {hit.method} {hit.path}" for hit in self.hits)
             raise AssertionError(
                 f"{len(self.hits_of(path))} of {count} requests to "

@@ -6,21 +6,26 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 import pytest
 
 from tests.conftest import StartMspc
 from tests.support.children import free_port
-from tests.support.process import SCRIPT, MspcProcess, Response
+from tests.support.process import SCRIPT, MspcProcess, Response, serving
 from tests.support.target import Target
 from tests.support.waiting import eventually
-from tests.system.conftest import RETRY_SECONDS
 
-FAST = {"REQUEUE_FAILED_AFTER_MILLISECONDS": str(int(RETRY_SECONDS * 1000))}
 LONG = {"REQUEUE_FAILED_AFTER_MILLISECONDS": "3600000", "BREAKER_FAILURES": "0"}
 READ = "a-key-that-may-only-look"
+
+
+@pytest.fixture(name="mspc", scope="module")
+def _mspc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MspcProcess]:
+    """For tests that mind neither settings nor the calls of others."""
+    with serving(tmp_path_factory.mktemp("admin") / "mspc") as process:
+        yield process
 
 
 def ask(
@@ -108,8 +113,7 @@ def test_a_call_from_its_acceptance_to_its_retry(
     assert (answer.status, answer.json["code"]) == (409, "already_succeeded")
 
 
-def test_a_caller_takes_its_call_back(mspc_process: StartMspc, target: Target) -> None:
-    mspc = mspc_process()
+def test_a_caller_takes_its_call_back(mspc: MspcProcess, target: Target) -> None:
     call_id = accepted(mspc, {"url": target.url("/"), "delay": "1h"})
     for _ in range(2):
         assert mspc.request("DELETE", f"/v1/calls/{call_id}").status == 200
@@ -121,8 +125,7 @@ def test_a_caller_takes_its_call_back(mspc_process: StartMspc, target: Target) -
     assert target.hits == []
 
 
-def test_a_batch(mspc_process: StartMspc, target: Target) -> None:
-    mspc = mspc_process()
+def test_a_batch(mspc: MspcProcess, target: Target) -> None:
     calls: list[object] = [{"url": target.url(f"/{number}")} for number in range(100)]
     answer = mspc.post({"calls": [*calls, {"url": "x"}]}, path="/v1/calls:batch")
     assert (answer.status, answer.json["error"]) == (202, True)
@@ -130,8 +133,7 @@ def test_a_batch(mspc_process: StartMspc, target: Target) -> None:
     target.wait_for(100)
 
 
-def test_a_pause_and_its_end(mspc_process: StartMspc, target: Target) -> None:
-    mspc = mspc_process(FAST)
+def test_a_pause_and_its_end(mspc: MspcProcess, target: Target) -> None:
     key = quote(f"http://127.0.0.1:{target.port}", safe="")
     path = f"/v1/destinations/{key}"
     assert ask(mspc, "POST", f"{path}/pause", {"reason": "they move"}).status == 200
@@ -178,8 +180,7 @@ def test_an_export(mspc_process: StartMspc, target: Target) -> None:
     "host",
     ["127.0.0.1", "127.8.8.8", "0.0.0.0", "[::1]", "localhost", "[::ffff:7f00:1]"],
 )
-def test_no_call_is_taken_for_its_own_door(mspc_process: StartMspc, host: str) -> None:
-    mspc = mspc_process()
+def test_no_call_is_taken_for_its_own_door(mspc: MspcProcess, host: str) -> None:
     answer = mspc.post({"url": f"http://{host}:{mspc.admin_port}/v1/stats"})
     assert answer.status == 400
     assert "operators' door" in answer.json["message"]
@@ -212,10 +213,7 @@ def test_behind_a_prefix_and_from_elsewhere(mspc_process: StartMspc) -> None:
         assert (answer.status, answer.json["code"]) == (403, code)
 
 
-def test_a_link_of_the_command_line_logs_a_browser_in_once(
-    mspc_process: StartMspc,
-) -> None:
-    mspc = mspc_process()
+def test_a_link_of_the_command_line_logs_a_browser_in_once(mspc: MspcProcess) -> None:
     told = subprocess.run(
         [sys.executable, SCRIPT, "pages"],
         env={

@@ -1,9 +1,11 @@
 """What only a proxy has to fear: its own doors as a target, and hostile pages."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.conftest import StartMspc
-from tests.support.process import MspcProcess
+from tests.support.process import MspcProcess, serving
 from tests.support.target import Target
 from tests.support.waiting import eventually
 
@@ -14,9 +16,10 @@ SPELLINGS = (
 )
 
 
-@pytest.fixture(name="mspc")
-def _mspc(mspc_process: StartMspc) -> MspcProcess:
-    return mspc_process()
+@pytest.fixture(name="mspc", scope="module")
+def _mspc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MspcProcess]:
+    with serving(tmp_path_factory.mktemp("dangers") / "mspc") as process:
+        yield process
 
 
 def test_a_call_to_its_own_door_is_not_accepted(mspc: MspcProcess) -> None:

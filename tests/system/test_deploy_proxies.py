@@ -98,15 +98,15 @@ def test_a_rolling_restart_loses_no_request(
 @pytest.mark.parametrize("status", [None, 503], ids=["hangs-up", "503"])
 @pytest.mark.parametrize("size", [100, 900_000])
 def test_what_an_instance_did_not_take_goes_to_the_other(
-    start: StartOnQueue,
+    mspc: MspcProcess,
     refusing: StartRefusing,
     proxy: StartProxy,
     target: Target,
     status: int | None,
     size: int,
 ) -> None:
-    bad, good = refusing(status), start()
-    front = proxy(bad.port, good.http_port)
+    bad = refusing(status)
+    front = proxy(bad.port, mspc.http_port)
     call = {"url": target.url(), "method": "POST", "body": json.dumps("x" * size)}
     statuses = [post(front.port, call)[0] for _ in range(4)]
 

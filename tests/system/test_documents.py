@@ -90,9 +90,8 @@ for row in sqlite3.connect(sys.argv[3], isolation_level=None).execute(sys.argv[4
 
 # As a package has it.
 _MSPC = """\
-#!{python}
-import os, sys
-os.execv("{python}", ["{python}", "{script}", *sys.argv[1:]])
+#!/bin/sh
+exec "{python}" "{script}" "$@"
 """
 
 # For where it is missing.

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import StartMspc
 from tests.support.authorizing import authorization
-from tests.support.process import MspcProcess
+from tests.support.process import MspcProcess, serving
 
 CALLS = "a-key-of-those-who-send-calls"
 READ = "a-key-that-may-only-look"
@@ -28,10 +28,11 @@ ON_THE_CALLS_PORT = (
 CALLER = {"X-Authorization": authorization(CALLS)}
 
 
-@pytest.fixture(name="mspc")
-def _mspc(mspc_process: StartMspc) -> MspcProcess:
+@pytest.fixture(name="mspc", scope="module")
+def _mspc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MspcProcess]:
     keys = {"AUTHORIZATION_KEY": CALLS, "READ_KEY": READ, "ADMIN_KEY": ADMIN}
-    return mspc_process(keys)
+    with serving(tmp_path_factory.mktemp("rights") / "mspc", keys) as process:
+        yield process
 
 
 def routes(mspc: MspcProcess) -> Iterator[tuple[str, str]]:
