@@ -67,9 +67,7 @@ class Service:
             self._queue,
             self._lanes,
             attempt,
-            RetryPolicy(
-                config.delays, config.max_attempts, config.max_age, config.permanent
-            ),
+            _policy_of(config),
             requests,
             Recording(recorder),
         )
@@ -197,3 +195,9 @@ class Service:
         """The queue cannot go on: end, so that a restart or a person mends it."""
         self._failure = failure
         self._ended.set()
+
+
+def _policy_of(config: Config) -> RetryPolicy:
+    return RetryPolicy(
+        config.delays, config.max_attempts, config.max_age, config.permanent
+    )

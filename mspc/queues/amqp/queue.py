@@ -236,7 +236,6 @@ class AmqpQueue(Unseen):
         main = self._main
         return bool(main.consumers) and self._aside.fits(lane, main, self._coming)
 
-
     def _set_up_publishing(self, channel: PipelinedChannel) -> None:
         self._declaring.declare(channel.connection)
         channel.select_confirms()
