@@ -37,24 +37,29 @@ def prefetch() -> int:
 
 
 @pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
 def make(
-    request: pytest.FixtureRequest, tmp_path: Path, prefetch: int
+    request: pytest.FixtureRequest, backend: str, tmp_path: Path, prefetch: int
 ) -> Callable[[Lanes], Queue]:
     """Makes a queue, again and again on the same store."""
-    if request.param == "memory":
+    if backend == "memory":
         store = MemoryStore()
         return lambda lanes: MemoryQueue(store, lanes)
-    if request.param == "sqlite":
+    if backend == "sqlite":
         file = SqliteConfig(tmp_path / "queue.db")
         return lambda lanes: open_queue(file, lanes, lane_of)
     broker: Broker = request.getfixturevalue("rabbitmq")
     config = AmqpConfig(
         hosts=((broker.host, broker.port),),
         name=request.getfixturevalue("queue_name"),
-        queue_type="quorum" if request.param == "amqp-quorum" else "classic",
+        queue_type="quorum" if backend == "amqp-quorum" else "classic",
         prefetch=prefetch,
         held_calls=3 * prefetch,
-        spool=tmp_path / "spool.db" if request.param == "spooled-amqp" else None,
+        spool=tmp_path / "spool.db" if backend == "spooled-amqp" else None,
     )
     return lambda lanes: open_queue(config, lanes, lane_of)
 

@@ -31,20 +31,25 @@ Make = Callable[[Lanes], Queue]
 
 
 @pytest.fixture(params=BACKENDS)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> Make:
     """Makes a queue, again and again on the same store."""
-    if request.param == "memory":
+    if backend == "memory":
         store = MemoryStore()
         return lambda lanes: MemoryQueue(store, lanes)
-    if request.param == "sqlite":
+    if backend == "sqlite":
         file = SqliteConfig(tmp_path / "queue.db")
         return lambda lanes: open_queue(file, lanes, lane_of)
     broker: Broker = request.getfixturevalue("rabbitmq")
     config = AmqpConfig(
         hosts=((broker.host, broker.port),),
         name=request.getfixturevalue("queue_name"),
-        queue_type="quorum" if request.param == "amqp-quorum" else "classic",
-        spool=tmp_path / "spool.db" if request.param == "spooled-amqp" else None,
+        queue_type="quorum" if backend == "amqp-quorum" else "classic",
+        spool=tmp_path / "spool.db" if backend == "spooled-amqp" else None,
     )
     return lambda lanes: open_queue(config, lanes, lane_of)
 

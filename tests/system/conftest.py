@@ -133,13 +133,26 @@ def shared_queue(
     broker.delete_queues(name)
 
 
+@pytest.fixture
+def second_target() -> Iterator[Target]:
+    """Another destination."""
+    target = Target()
+    target.start()
+    yield target
+    target.stop()
+
+
 @pytest.fixture(scope="module")
 def shared_mspc(
-    shared_queue: QueueUnderTest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    shared_queue: QueueUnderTest,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[MspcProcess]:
+    """With the SHARED_SETTINGS of the module, if it has any."""
+    more: Mapping[str, str] = getattr(request.module, "SHARED_SETTINGS", {})
     directory: Path = tmp_path_factory.mktemp("shared") / "mspc"
     delay = {"REQUEUE_FAILED_AFTER_MILLISECONDS": str(int(RETRY_SECONDS * 1000))}
-    process = MspcProcess(directory, {**shared_queue.settings, **delay})
+    process = MspcProcess(directory, {**shared_queue.settings, **delay, **more})
     process.start()
     try:
         process.wait_ready()

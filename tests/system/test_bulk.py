@@ -2,32 +2,20 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
-
-import pytest
 
 from tests.support.process import MspcProcess
 from tests.support.target import Target
 from tests.support.waiting import eventually
 from tests.system.conftest import StartOnQueue
 
-DEAD, WANTED = 5000, 1000
+DEAD, WANTED = 1500, 1000
 CONSUMERS = 20
 # Of those that were in flight when it was killed, as always.
 MOST_TWICE = CONSUMERS
 BATCH = 500
 LIMIT = 800  # of the wanted ones
-
-
-@pytest.fixture
-def second_target(target: Target) -> Iterator[Target]:
-    """Another destination."""
-    other = Target()
-    other.start()
-    yield other
-    other.stop()
 
 
 def bury(mspc: MspcProcess, target: Target, count: int) -> list[str]:

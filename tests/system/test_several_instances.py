@@ -1,28 +1,49 @@
 """Instances on one RabbitMQ: what one is told, all know and obey."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import StartMspc
 from tests.support.process import MspcProcess
-from tests.support.rabbitmq import Broker
+from tests.support.rabbitmq import Broker, unique_name
 from tests.support.target import Target
 from tests.support.waiting import eventually
 
-LONG = "3600000"
-Start = Callable[..., MspcProcess]
+Start = Callable[[], MspcProcess]
+Pair = tuple[MspcProcess, MspcProcess]
 
 
-@pytest.fixture
-def start(rabbitmq: Broker, queue_name: str, mspc_process: StartMspc) -> Start:
-    def start(**settings: str) -> MspcProcess:
-        return mspc_process({**rabbitmq.settings(queue_name), **settings})
+@pytest.fixture(scope="module")
+def start(
+    rabbitmq: Broker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Start]:
+    """Starts instances on the queue of all of these tests; each has its own target."""
+    name = unique_name("several")
+    started: list[MspcProcess] = []
 
-    return start
+    def start() -> MspcProcess:
+        directory = tmp_path_factory.mktemp("instance") / "mspc"
+        process = MspcProcess(directory, rabbitmq.settings(name))
+        started.append(process)
+        process.start()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+    rabbitmq.delete_queues(name)
+    assert not [one.output for one in started if "Traceback" in one.output]
+
+
+@pytest.fixture(scope="module")
+def pair(start: Start) -> Pair:
+    one, other = start(), start()
+    for mspc in (one, other):
+        mspc.wait_ready()
+    return one, other
 
 
 def state_of(mspc: MspcProcess, call_id: str) -> str:
@@ -49,8 +70,25 @@ def steer(mspc: MspcProcess, target: Target, verb: str) -> int:
     return mspc.admin("POST", path, {"reason": "tests"}).status
 
 
-def test_a_call_is_told_by_both(start: Start, target: Target) -> None:
-    one, other = start(), start()
+def restart(*instances: MspcProcess) -> None:
+    """All of them end before one starts."""
+    for mspc in instances:
+        mspc.terminate()
+    for mspc in instances:
+        assert mspc.wait() == 0
+    for mspc in instances:
+        mspc.start()
+    for mspc in instances:
+        mspc.wait_ready()
+
+
+def made_by(mspc: MspcProcess) -> int:
+    return mspc.output.count(": done")
+
+
+def test_a_call_is_told_by_both(pair: Pair, target: Target) -> None:
+    one, other = pair
+    before = {mspc: made_by(mspc) for mspc in pair}
     ids: set[str] = set()
     made: dict[MspcProcess, int] = {}
     # Until each has made one that the other knows too.
@@ -62,45 +100,30 @@ def test_a_call_is_told_by_both(start: Start, target: Target) -> None:
         for mspc in (one, other):
             eventually(partial(is_in, mspc, call_id, "succeeded"), timeout=5)
         print(f"told by both after {time.monotonic() - begun:.2f} s")
-        made = {mspc: mspc.output.count(": done") for mspc in (one, other)}
+        made = {mspc: made_by(mspc) - before[mspc] for mspc in pair}
         assert len(ids) < 50, f"one of them made none: {made}"
     for mspc in (one, other):
         assert mspc.admin("GET", "/v1/stats").json["scope"] == "all"
 
 
-def test_limits_hold_on_both_also_after_both_restart(
-    start: Start, target: Target
+def test_limits_and_a_pause_hold_on_both_also_after_both_restart(
+    pair: Pair, target: Target, second_target: Target
 ) -> None:
-    one, other = start(), start()
-    path = f"/v1/destinations/{quote(destination_of(target), safe='')}"
+    one, other = pair
+    path = f"/v1/destinations/{quote(destination_of(second_target), safe='')}"
     limits = {"rate": 5, "period": "1s", "parallelism": 2}
-    assert one.admin("PUT", f"{path}/limits", limits).status == 200
 
     def limited(mspc: MspcProcess) -> bool:
         answer = mspc.admin("GET", path)
         return answer.status == 200 and answer.json["limits"] == limits
 
+    assert one.admin("PUT", f"{path}/limits", limits).status == 200
+    assert steer(one, target, "pause") == 200
     eventually(partial(limited, other))
-    for mspc in (one, other):
-        mspc.terminate()
-        assert mspc.wait() == 0
-        mspc.restart()
+    eventually(lambda: standing_of(other, target) == "paused")
+    restart(one, other)
     assert limited(one)
     assert limited(other)
-    assert other.admin("DELETE", f"{path}/limits").status == 200
-    eventually(lambda: not limited(one))
-
-
-def test_a_pause_holds_on_both_also_after_both_restart(
-    start: Start, target: Target
-) -> None:
-    one, other = start(), start()
-    assert steer(one, target, "pause") == 200
-    eventually(lambda: standing_of(other, target) == "paused")
-    for mspc in (one, other):
-        mspc.terminate()
-        assert mspc.wait() == 0
-        mspc.restart()
     assert standing_of(one, target) == standing_of(other, target) == "paused"
     call_id = other.post({"url": target.url("/x")}).json["id"]
     eventually(lambda: state_of(one, call_id) == "queued")
@@ -109,10 +132,12 @@ def test_a_pause_holds_on_both_also_after_both_restart(
     target.wait_for(1)
     eventually(lambda: standing_of(one, target) == "ok")
     eventually(lambda: state_of(one, call_id) == "succeeded")
+    assert other.admin("DELETE", f"{path}/limits").status == 200
+    eventually(lambda: not limited(one))
 
 
-def test_what_one_cancels_is_made_by_none(start: Start, target: Target) -> None:
-    one, other = start(), start()
+def test_what_one_cancels_is_made_by_none(pair: Pair, target: Target) -> None:
+    one, other = pair
     assert steer(one, target, "pause") == 200
     eventually(lambda: standing_of(other, target) == "paused")
     gone, left = (one.post({"url": target.url(p)}).json["id"] for p in ("/gone", "/x"))
@@ -120,32 +145,36 @@ def test_what_one_cancels_is_made_by_none(start: Start, target: Target) -> None:
     assert other.admin("DELETE", f"/v1/calls/{gone}").status == 200
     eventually(lambda: state_of(one, gone) == "cancelled")
     # Whoever has forgotten it by then reads it again.
-    one.terminate()
-    assert one.wait() == 0
-    one.restart()
+    restart(one)
     assert steer(one, target, "resume") == 200
     target.wait_for(1, "/x")
     eventually(lambda: state_of(other, left) == "succeeded")
     assert not target.hits_of("/gone")
 
 
-def test_both_list_what_was_decided(start: Start, target: Target) -> None:
-    one, other = start(), start()
+def test_both_list_what_was_decided(pair: Pair, target: Target) -> None:
+    one, other = pair
     steer(one, target, "pause")
     steer(other, target, "resume")
+    path = f"/v1/decisions?target={quote(destination_of(target), safe='')}"
 
     def agrees(mspc: MspcProcess) -> bool:
-        told = mspc.admin("GET", "/v1/decisions").json["decisions"]
+        told = mspc.admin("GET", path).json["decisions"]
         return [decision["kind"] for decision in told] == ["resumed", "paused"]
 
-    for mspc in (one, other):
+    for mspc in pair:
         eventually(partial(agrees, mspc))
 
 
-def test_a_new_instance_knows_what_was_before(start: Start, target: Target) -> None:
-    one = start()
+def test_a_new_instance_knows_what_was_before(
+    pair: Pair, start: Start, target: Target
+) -> None:
+    one, _ = pair
     call_id = one.post({"url": target.url("/x")}).json["id"]
     target.wait_for(1)
     eventually(lambda: is_in(one, call_id, "succeeded"))
-    other = start()
-    eventually(lambda: state_of(other, call_id) == "succeeded")
+    new = start()
+    new.wait_ready()
+    eventually(lambda: state_of(new, call_id) == "succeeded")
+    new.terminate()
+    assert new.wait() == 0

@@ -19,33 +19,19 @@ from mspc.queues.amqp.channel import PipelinedChannel
 from mspc.queues.amqp.queue import AmqpQueue
 from mspc.settings.config import AmqpConfig
 from tests.support.opened import Opened
-from tests.support.rabbitmq import Broker, RabbitNode, unique_name
+from tests.support.rabbitmq import Broker, RabbitNode
 from tests.support.waiting import eventually
 
 MIB = 2**20
 
 
-@pytest.fixture(scope="module", params=["classic", "quorum"])
-def config(request: pytest.FixtureRequest, rabbitmq: Broker) -> Iterator[AmqpConfig]:
-    """Of queues that the tests share: to make and to delete them takes seconds."""
-    hosts = ((rabbitmq.host, rabbitmq.port),)
-    config = AmqpConfig(hosts, unique_name(), queue_type=str(request.param))
-    yield config
-    rabbitmq.delete_queues(config.name)
-
-
 @pytest.fixture
-def queue(config: AmqpConfig, rabbitmq: Broker) -> Iterator[AmqpQueue]:
-    """Open; it is empty at first, and emptied afterwards."""
+def queue(config: AmqpConfig) -> Iterator[AmqpQueue]:
     queue = AmqpQueue(config)
     queue.start(lambda _: None)
     eventually(lambda: queue.problem() is None)
     yield queue
     queue.close()
-    with rabbitmq.connect() as connection, connection.channel() as channel:
-        # What is revived waits no longer than calls of the first level.
-        for name in (config.name, f"{config.name}.retry.0", f"{config.name}.dead"):
-            channel.queue.purge(name)
 
 
 def buried(queue: AmqpQueue, count: int, size: int = 10) -> list[str]:
