@@ -13,12 +13,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+import hypothesis
 import pytest
 
 from tests.support.certificates import Certificates
 from tests.support.process import MspcProcess
 from tests.support.rabbitmq import Broker, RabbitNode, unique_name
 from tests.support.target import Target
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("mspc", deadline=None)
+hypothesis.settings.load_profile("mspc")
 
 
 class StartMspc(Protocol):

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from mspc.calls.call import Call
 from mspc.lanes.lanes import Lanes
 from mspc.queues.base import Delivery, Queue, unread
-from mspc.queues.spooled import SpooledQueue
-from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.queues.watch import NOBODY, StoreWatch
 from mspc.settings.config import QueueConfig, SqliteConfig
 
@@ -27,13 +25,18 @@ def open_queue(
         lane_of: reads whom a call goes to, when nobody has. It does not raise.
         watch: told how its store does.
     """
+    # Here: a start imports the queue that it uses, and not the other.
     if isinstance(config, SqliteConfig):
+        from mspc.queues.sqlite.queue import SqliteQueue
+
         return SqliteQueue(config, lanes, lane_of, watch)
-    # Here: whoever has no RabbitMQ starts without what speaks to it.
     from mspc.queues.amqp.queue import AmqpQueue
 
     broker = AmqpQueue(config, lanes, lane_of, watch)
     if config.spool is None:
         return broker
+    from mspc.queues.spooled import SpooledQueue
+    from mspc.queues.sqlite.queue import SqliteQueue
+
     spool = SqliteQueue(SqliteConfig(config.spool), watch=watch)
     return SpooledQueue(broker, spool)

@@ -20,24 +20,24 @@ LONGEST = (
     "tests/contract/test_lanes_contract.py",
     "tests/contract/test_steering_contract.py",
     "tests/system/test_memory_rabbitmq.py",
-    "tests/system/test_unread_log.py",
+    "tests/system/test_package.py",
     "tests/system/test_broker_links.py",
+    "tests/system/test_memory_embedded.py",
     "tests/integration/queues/amqp/test_queue.py",
     "tests/integration/queues/amqp/test_aside.py",
     "tests/system/test_retrying.py",
     "tests/integration/queues/sqlite/test_space.py",
     "tests/system/test_documents.py",
+    "tests/system/test_unread_log.py",
+    "tests/system/test_deploy_proxies.py",
     "tests/system/test_several_instances.py",
     "tests/system/test_bulk.py",
     "tests/system/test_openapi.py",
     "tests/system/test_steering.py",
     "tests/faults/test_selection.py",
-    "tests/system/test_memory_embedded.py",
-    "tests/system/test_package.py",
     "tests/integration/queues/amqp/test_held.py",
     "tests/integration/queues/amqp/test_dead.py",
     "tests/system/test_names.py",
-    "tests/system/test_deploy_proxies.py",
     "tests/system/test_crashing.py",
     "tests/unit/forwarding/test_answer_oracle.py",
     "tests/integration/queues/test_spooled.py",
@@ -46,10 +46,11 @@ LONGEST = (
     "tests/system/test_signals.py",
 )
 # What a file has whose tests may ask for a RabbitMQ, by the fixtures that give one.
-BROKER = re.compile(
-    r"rabbitmq|StartOnQueue|queue_kind|: Nodes|\b(backend|nodes)\b"
-    r"|\bmspc: MspcProcess, target"
-)
+BROKER = re.compile(r"rabbitmq|StartOnQueue|queue_kind|: Nodes|\b(backend|nodes)\b")
+# The `mspc` of tests/system runs on one, unless a file has an `mspc` of its own.
+MSPC = re.compile(r"def test_\w+\([^)]*\bmspc: MspcProcess")
+OWN_MSPC = 'name="mspc"'
+NONE = "tests/unit/"
 
 
 class Claims:
@@ -67,6 +68,12 @@ class Claims:
         return True
 
 
+def needs_broker(text: str) -> bool:
+    """Whether tests of a file with this text may ask for a RabbitMQ."""
+    on_queue = MSPC.search(text) and OWN_MSPC not in text
+    return bool(on_queue or BROKER.search(text))
+
+
 def in_order(texts: Mapping[str, str], broker_first: bool) -> list[str]:
     """The files in the order in which a run asks for them.
 
@@ -78,7 +85,11 @@ def in_order(texts: Mapping[str, str], broker_first: bool) -> list[str]:
         broker_first: whether this run is of that half.
     """
     ranks = {file: rank for rank, file in enumerate(LONGEST)}
-    needing = {file for file, text in texts.items() if BROKER.search(text)}
+    needing = {
+        file
+        for file, text in texts.items()
+        if not file.startswith(NONE) and needs_broker(text)
+    }
 
     def rank(file: str) -> tuple[bool, int]:
         return (file in needing) is not broker_first, ranks.get(file, len(ranks))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sharing import LONGEST, Claims, in_order, taken
+from tests.support.sharing import LONGEST, Claims, in_order, needs_broker, taken
 
 PROJECT = Path(__file__).parents[2]
 
@@ -39,6 +39,20 @@ def test_half_of_the_runs_begin_with_the_files_that_need_a_broker() -> None:
     last = [*taken(texts, lambda _: True, False)]
     assert first == ["b.py", "d.py", "a.py", "c.py"]
     assert last == ["a.py", "c.py", "b.py", "d.py"]
+
+
+@pytest.mark.parametrize(
+    ("text", "needs"),
+    [
+        ("def test_it(start: StartOnQueue) -> None:", True),
+        ("def test_it(mspc: MspcProcess) -> None:", True),
+        ("def test_it(\n    self, target: Target, mspc: MspcProcess\n)", True),
+        ('@pytest.fixture(name="mspc")\ndef test_it(mspc: MspcProcess)', False),
+        ("def test_it(mspc_process: StartMspc, tmp_path: Path)", False),
+    ],
+)
+def test_who_needs_a_broker(text: str, needs: bool) -> None:
+    assert needs_broker(text) == needs
 
 
 def test_the_longest_come_first() -> None:

@@ -90,6 +90,13 @@ def test_only_what_is_used_is_imported(started: Any) -> None:
     assert started["types"] < 300, "the machine's list of file types was read"
 
 
+def test_a_start_on_rabbitmq_imports_no_embedded_queue(tmp_path: Path) -> None:
+    broker = {"QUEUE_SCHEME": "amqp", "QUEUE_PORT": str(free_port())}
+    started = ran(SERVING, tmp_path, **broker)
+    assert "mspc.queues.amqp.queue" in started["modules"]
+    assert "mspc.queues.sqlite.queue" not in started["modules"]
+
+
 def test_who_asks_for_the_health_imports_nothing_that_serves(tmp_path: Path) -> None:
     done = ran(CHECKING, tmp_path, "--check")
     assert done["code"] == 1
