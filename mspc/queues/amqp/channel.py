@@ -13,6 +13,7 @@ from typing import Any
 
 from amqpstorm.channel import Channel
 from amqpstorm.connection import Connection
+from amqpstorm.exception import AMQPConnectionError
 from gevent.event import Event
 from gevent.greenlet import Greenlet
 from pamqp import body as content
@@ -200,6 +201,11 @@ class PipelinedChannel(Channel):
         self.on_lost()
         self._outgoing.set()
         self.confirms.give_up(reason)
+
+    def check_for_errors(self) -> None:
+        if self.lost.is_set() and self.is_open:  # no answer comes; else it is closing
+            raise AMQPConnectionError(self.reason)
+        super().check_for_errors()
 
     def flush(self, timeout: float) -> None:
         """Returns when all that was sent is written, or after `timeout` seconds."""

@@ -89,7 +89,7 @@ class DeadLetters:
             link = self._reading.channel
             if link is None:
                 raise QueueUnavailable(self._reading.reason)
-            one = self._pass = _Pass(self._queue, ids, settle, self._copy, link.lost)
+            one = self._pass = _Pass(self._queue, ids, settle, self._copy)
             try:
                 found = one.run(self._channel_on(link), self._given_back)
             except BaseException as exc:
@@ -113,6 +113,7 @@ class DeadLetters:
             self.stop()
             channel = PipelinedChannel.open_on(link.connection, self._arrived)
             self._channel, self._link = channel, link
+            link.lost.rawlink(lambda _: channel.lose(link.reason))
         return channel
 
     def _let_channel_go(self) -> None:
@@ -152,7 +153,7 @@ class _Pass:
     """
 
     def __init__(
-        self, queue: str, ids: Sequence[str], settle: Settle, copy: Copy, lost: Event
+        self, queue: str, ids: Sequence[str], settle: Settle, copy: Copy
     ) -> None:
         """
         Args:
@@ -160,13 +161,11 @@ class _Pass:
             ids: of the calls that are wanted.
             settle: raises QueueUnavailable.
             copy: the same.
-            lost: set when the connection is.
         """
         self._queue = queue
         self._wanted = set(ids)
         self._settle = settle
         self._copy = copy
-        self._lost = lost
         self._found: dict[str, None] = {}
         self._left = 0  # to be looked at
         self.held = 0
@@ -240,7 +239,7 @@ class _Pass:
             count = int(told["message_count"]) if isinstance(told, dict) else 0
             if count >= at_least or time.monotonic() > until:
                 return count
-            self._lost.wait(LOOK_AGAIN_SECONDS)
+            channel.lost.wait(LOOK_AGAIN_SECONDS)
 
     def _look(self, channel: PipelinedChannel, count: int) -> int:
         """Looks at the next `count`, or fewer when they are large; how many."""
@@ -249,9 +248,9 @@ class _Pass:
         channel.limit_unsettled(count)
         channel.consume(self._queue, self._consumer)
         while self._to_come and self._consumer:
-            gevent.wait((self._news, channel.lost, self._lost), PATIENCE_SECONDS, 1)
-            if channel.lost.is_set() or self._lost.is_set():
-                raise QueueUnavailable("The connection to RabbitMQ was lost.")
+            gevent.wait((self._news, channel.lost), PATIENCE_SECONDS, 1)
+            if channel.lost.is_set():
+                raise QueueUnavailable(f"RabbitMQ was lost: {channel.reason}")
             if not self._news.is_set():
                 raise QueueUnavailable(
                     f"{self._queue} gives no more at the moment: another instance may"

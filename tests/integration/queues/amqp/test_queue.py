@@ -9,6 +9,7 @@ from pathlib import Path
 import gevent
 import pytest
 from amqpstorm.connection import Connection
+from amqpstorm.exception import AMQPConnectionError
 from gevent.event import AsyncResult
 from gevent.pool import Pool
 from pamqp import commands
@@ -163,6 +164,20 @@ def test_publishes_in_flight_fail_at_once_when_the_broker_dies(
     jobs.get(timeout=5)
     assert len(results) == 20
     rabbitmq_node.start()
+
+
+def test_nobody_waits_for_an_answer_on_a_channel_that_is_lost(
+    rabbitmq: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has asked when the connection broke; else for 10 s."""
+    with rabbitmq.connect() as connection:
+        channel = channel_on(connection)
+        monkeypatch.setattr(channel, "on_frame", lambda _: None)  # no answer comes
+        asking = gevent.spawn(channel.queue.declare, "amq.nobody", passive=True)
+        gevent.sleep(0)  # it has asked
+        channel.lose("on purpose")
+        with pytest.raises(AMQPConnectionError, match="on purpose"):
+            asking.get(timeout=5)
 
 
 @pytest.mark.parametrize("suffix", ["", ".retry.0", ".dead"])

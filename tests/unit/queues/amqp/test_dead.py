@@ -58,13 +58,13 @@ class Asked:
         self, channel: FakeChannel, ids: list[str], settle: Callable[[Call], None]
     ) -> None:
         self.channel = channel
-        self.one = _Pass("dead", ids, settle, lambda _: None, Event())
+        self.one = _Pass("dead", ids, settle, lambda _: None)
         self.running: Greenlet[..., list[str]] = Greenlet.spawn(
             self.one.run, cast(PipelinedChannel, channel), 0
         )
 
     def arrives(self, tag: int, call_id: str, size: int = 10) -> bool:
-        assert self.channel.consuming.wait(5) or self.channel.cancelled
+        assert self.channel.cancelled or self.channel.consuming.wait(5)
         message = Message(
             self.channel.consumer,
             tag,
