@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 # A call is stored some time after it was accepted, and written down after that.
 BEFORE_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
-# After some calls: others have their turn.
+# After some calls others have their turn: it takes a fifth of the time at most.
 REST_SECONDS = 0.01
+RESTS = 4
 KILLED = "mspc was killed: what became of calls in its last moments is not known."
 
 
@@ -46,6 +47,7 @@ class Missed:
         instance: str,
         wait: Callable[[Event, float], object] = Event.wait,
         clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
@@ -62,6 +64,7 @@ class Missed:
             instance: tells this one from others, also after a restart.
             wait: for an event, or so many seconds.
             clock: Unix seconds.
+            timer: seconds, that go on evenly.
         """
         self._queue = queue
         self._recorder = recorder
@@ -74,6 +77,7 @@ class Missed:
         self._instance = instance
         self._wait = wait
         self._clock = clock
+        self._timer = timer
         self._started = 0.0
         self._stopping = Event()
         self._watched = Watched("recovery of the journal", self.run)
@@ -93,10 +97,13 @@ class Missed:
         """Returns when all was told, or after stop()."""
         while not self._stopping.is_set():
             try:
+                began = self._timer()
                 for _ in self._steps():
-                    self._wait(self._stopping, REST_SECONDS)
+                    rest = max(REST_SECONDS, RESTS * (self._timer() - began))
+                    self._wait(self._stopping, rest)
                     if self._stopping.is_set():
                         return
+                    began = self._timer()
                 return
             except (JournalUnavailable, QueueUnavailable) as exc:
                 log.info("The journal is completed in a second: %s", exc)

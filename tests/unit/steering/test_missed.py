@@ -13,7 +13,7 @@ from mspc.calls.requests import Requests
 from mspc.errors import JournalUnavailable, QueueUnavailable
 from mspc.journal.events import Accepted, Decided
 from mspc.steering.ended import Ended
-from mspc.steering.missed import AGAIN_SECONDS, REST_SECONDS, Missed
+from mspc.steering.missed import AGAIN_SECONDS, REST_SECONDS, RESTS, Missed
 from tests.support.memory import MemoryQueue
 from tests.support.recorded import Recorded
 from tests.support.waiting import eventually
@@ -30,6 +30,7 @@ class World:
     """
     Attributes:
         waited: for how many seconds, each time.
+        ticks: seconds that pass from one look at the timer to the next.
         looked: what was given to whoever tells of calls that ended.
         completed: how often that was, when nothing was missing any more.
         doubted: since when open calls were told to have ended perhaps.
@@ -49,6 +50,7 @@ class World:
         self.looked: list[tuple[float, float]] = []
         self.completed: list[int] = []
         self.doubted: list[float | None] = []
+        self.now, self.ticks = 0.0, 0.0
         self.missed = Missed(
             self.queue,
             self.journal,
@@ -61,7 +63,12 @@ class World:
             "here",
             self.wait,
             lambda: NOW + 9,
+            self.tick,
         )
+
+    def tick(self) -> float:
+        self.now += self.ticks
+        return self.now
 
     def tell(self, before: float, last_at: float) -> Iterator[None]:
         self.looked.append((before, last_at))
@@ -88,6 +95,13 @@ def test_what_came_after_the_last_event_is_told() -> None:
     assert event.destination == "http://service.test:80"
     assert (event.body, event.body_bytes) == (b"123", 5)
     assert world.waited == [REST_SECONDS]
+
+
+def test_it_takes_a_small_part_of_the_time() -> None:
+    world = World(call(NOW))
+    world.ticks = 2.0
+    world.missed.run()
+    assert world.waited == [RESTS * world.ticks]
 
 
 def test_a_new_journal_is_told_all() -> None:
