@@ -38,6 +38,7 @@ class Batch:
         self.changes = Changes()
         self._find = find
         self._newest = newest
+        self._keys: dict[str, int] = {}
         self._rows: dict[str, Row] = {}
         self._before: dict[str, tuple[str, Cause | None]] = {}
 
@@ -65,15 +66,18 @@ class Batch:
             self._fold(event)
 
     def _sought(self, events: Sequence[Event]) -> Iterable[str]:
-        """Ids of the calls that may be in the file."""
+        """Ids of the calls that may be in the file; notes the keys of all."""
         ids: set[str] = set()
+        keys = self._keys
         for event in events:
             if isinstance(event, Decided):
                 ids.update(event.targets if event.kind in _OF_CALLS else ())
                 continue
             call = event if isinstance(event, Accepted) else event.call
-            if key_of(call.id, call.at) <= self._newest or not tells_time(call.id):
-                ids.add(call.id)
+            if call.id not in keys:
+                key = keys[call.id] = key_of(call.id, call.at)
+                if key <= self._newest or not tells_time(call.id):
+                    ids.add(call.id)
         return ids - self._rows.keys()
 
     def _fold(self, event: Event) -> None:
@@ -90,7 +94,7 @@ class Batch:
     def _of(self, call: Accepted) -> Row:
         row = self._rows.get(call.id)
         if row is None:
-            row = self._rows[call.id] = row_of(call, key_of(call.id, call.at))
+            row = self._rows[call.id] = row_of(call, self._keys[call.id])
         return row
 
     def counted(self) -> Changes:
