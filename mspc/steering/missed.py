@@ -126,6 +126,7 @@ class Missed:
         for calls in self._queue.recent(last_at - BEFORE_SECONDS):
             for call in calls:
                 self._record(call)
+            self._last_at()  # waits until they are written: that takes time, too
             yield
         if cut_off:
             yield from self._ended.tell(self._started, last_at)
