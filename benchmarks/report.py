@@ -218,8 +218,8 @@ def _growth(store: Store) -> Iterator[str]:
 def _settings() -> Iterator[str]:
     yield "## How each is set up"
     yield (
-        "As of today. What an older commit was measured with, stands there: the last"
-        " section has the commit of each run."
+        "As it is today; the last section has the commit that each run measured, whose"
+        " defaults may have been others."
     )
     for subject in SUBJECTS:
         lines = "\n".join(f"- {line}" for line in subject.settings)
