@@ -59,13 +59,14 @@ class Batch:
         return [rows[call_id] for call_id in self._before if rows[call_id].changed]
 
     def fold(self, events: Sequence[Event]) -> None:
+        """All of them, once."""
         for found in self._find(list(self._sought(events))):
             row = self._rows[found[1]] = Row(*found)
             self._before[row.id] = row.state, row.cause
         for event in events:
             self._fold(event)
 
-    def _sought(self, events: Sequence[Event]) -> Iterable[str]:
+    def _sought(self, events: Sequence[Event]) -> set[str]:
         """Ids of the calls that may be in the file; notes the keys of all."""
         ids: set[str] = set()
         keys = self._keys
@@ -78,7 +79,7 @@ class Batch:
                 key = keys[call.id] = key_of(call.id, call.at)
                 if key <= self._newest or not tells_time(call.id):
                     ids.add(call.id)
-        return ids - self._rows.keys()
+        return ids
 
     def _fold(self, event: Event) -> None:
         if isinstance(event, Accepted):

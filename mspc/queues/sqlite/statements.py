@@ -4,8 +4,8 @@ from mspc.process.bulk import Bulk
 
 # Of what is found, and not yet read, in one look: a few milliseconds, for which a
 # commit waits. While a million calls were looked through by 2,000, healthy calls took
-# 17 ms in the median, 78 at p99, and 5 and 15 by 500 (`make bench ARGS='--only fairness
-# --cases waiting --subjects mspc-sqlite'`).
+# eight times as long in the median as alone, and twice by 500 (`make bench ARGS='--only
+# fairness --cases waiting --subjects mspc-sqlite'`).
 SCAN_ROWS = 500
 
 # What is longer lies in `bodies`, where it stays until its call is done with; its row

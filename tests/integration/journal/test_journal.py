@@ -148,6 +148,11 @@ def test_a_file_that_was_closed_has_everything(
         journal.stop()
 
 
+def alter(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(statement)
+
+
 def test_a_file_for_which_there_was_too_much_has_not(
     journals: Journals, tmp_path: Path
 ) -> None:
@@ -165,8 +170,7 @@ def test_a_file_that_was_not_completed_is_cut_off_until_it_is(
 ) -> None:
     path = tmp_path / "journal.db"
     journals(path).stop()
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE position SET value = 0 WHERE name = 'closed'")
+    alter(path, "UPDATE position SET value = 0 WHERE name = 'closed'")
     for _ in range(2):
         journal = journals(path)
         assert journal.cut_off()
@@ -183,8 +187,7 @@ def test_of_a_file_of_before_nobody_says_that_something_is_missing(
 ) -> None:
     path = tmp_path / "journal.db"
     journals(path).stop()
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute("DELETE FROM position WHERE name = 'closed'")
+    alter(path, "DELETE FROM position WHERE name = 'closed'")
     assert not journals(path).cut_off()
 
 
