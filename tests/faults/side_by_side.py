@@ -26,8 +26,12 @@ Chosen = list[tuple[Row, str]]
 def run_side_by_side(
     chosen: Chosen, seed: int, jobs: int, *, quick: bool, say: Say
 ) -> tuple[list[Result], dict[str, str]]:
-    """Runs the rows in `jobs` workers; the results, and the versions they hold for."""
-    left = deque(chosen)
+    """Runs the rows in `jobs` workers; the results, and the versions they hold for.
+
+    Those that want to be alone come last, one after another.
+    """
+    beside = deque(one for one in chosen if not one[0].alone)
+    alone = deque(one for one in chosen if one[0].alone)
     results: list[Result] = []
     versions: dict[str, str] = {}
 
@@ -37,11 +41,14 @@ def run_side_by_side(
 
     command = [sys.executable, "-m", "tests.faults", "--worker", "--seed", str(seed)]
     command += ["--quick"] if quick else []
-    workers = [_start(command) for _ in range(min(jobs, len(chosen)))]
-    greenlets = [gevent.spawn(_feed, one, left, said) for one in workers]
+    workers = [_start(command) for _ in range(min(jobs, max(1, len(beside))))]
+    greenlets = [gevent.spawn(_feed, one, beside, said) for one in workers]
     try:
-        for greenlet in gevent.joinall(greenlets, raise_error=True):
-            versions |= greenlet.get()
+        gevent.joinall(greenlets, raise_error=True)
+        for worker in workers[1:]:
+            versions |= _finish(worker)
+        _feed(workers[0], alone, said)
+        versions |= _finish(workers[0])
     finally:
         gevent.killall(greenlets)
         for worker in workers:
@@ -62,8 +69,8 @@ def _feed(
     worker: "subprocess.Popen[bytes]",
     left: deque[tuple[Row, str]],
     said: Callable[[Result, float], None],
-) -> dict[str, str]:
-    """Gives it one row after another; returns the versions that it has used."""
+) -> None:
+    """Gives it one row after another."""
     assert worker.stdin is not None, "it has a pipe"
     while left:
         row, queue = left.popleft()
@@ -71,8 +78,15 @@ def _feed(
         worker.stdin.flush()
         answer = _answer(worker)
         said(Result(**answer["result"]), answer["seconds"])
+
+
+def _finish(worker: "subprocess.Popen[bytes]") -> dict[str, str]:
+    """Stops its nodes; returns the versions that it has used."""
+    assert worker.stdin is not None, "it has a pipe"
     worker.stdin.close()
-    return dict(_answer(worker)["versions"])
+    versions = dict(_answer(worker)["versions"])
+    worker.wait(END_SECONDS)
+    return versions
 
 
 def _answer(worker: "subprocess.Popen[bytes]") -> dict[str, Any]:

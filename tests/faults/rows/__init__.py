@@ -46,6 +46,8 @@ class Row:
         bound: on duplicates: for each injection, or computed at the end of the run.
         recover_within: seconds that a recovery may take.
         timeout: seconds until the row is given up.
+        alone: whether it needs the machine for itself: it offers about as many calls as
+            that can make, and each has a time.
     """
 
     number: int
@@ -56,6 +58,7 @@ class Row:
     bound: int | Callable[[Run], int]
     recover_within: float
     timeout: float
+    alone: bool = False
 
     @property
     def name(self) -> str:
@@ -88,6 +91,7 @@ def row(
     bound: int | Callable[[Run], int] = 0,
     recover_within: float = 15.0,
     timeout: float = 900.0,
+    alone: bool = False,
 ) -> Callable[[Callable[[Run], None]], Callable[[Run], None]]:
     """Registers a row of the fault matrix; see `Row`."""
 
@@ -102,6 +106,7 @@ def row(
                 bound,
                 recover_within,
                 timeout,
+                alone,
             )
         )
         return function

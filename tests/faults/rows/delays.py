@@ -35,7 +35,13 @@ def delay_of(call_id: str) -> float:
     return round(SHORTEST_SECONDS + chance(call_id) * span, 3)
 
 
-@row(59, "delays of 1 to 60 s, and a kill -9", queues=KINDS, bound=in_flight)
+@row(
+    59,
+    "delays of 1 to 60 s, and a kill -9",
+    queues=KINDS,
+    bound=in_flight,
+    alone=True,
+)
 def delays(run: Run) -> None:
     run.consumers = 200
     service = run.service()
