@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from mspc.calls.words import IN_FLIGHT, QUEUED, WAITING
+from mspc.calls.words import IN_FLIGHT, QUEUED, STATES, WAITING
 from mspc.errors import JournalUnavailable
 from mspc.journal.base import View
 from mspc.metrics.sources import Sources
@@ -89,8 +89,11 @@ class State:
             "Calls by state, as the journal knows them.",
             labels=("state",),
         )
-        for state, count in tally.states.items():
-            calls.add_metric((state,), count)
+        for state in STATES:
+            if (
+                state != IN_FLIGHT
+            ):  # among the queued and the waiting: see mspc_in_flight
+                calls.add_metric((state,), tally.states.get(state, 0))
         yield calls
         due = tally.oldest_due
         age = 0.0 if due is None else max(0.0, self._now() - due)

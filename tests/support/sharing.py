@@ -21,6 +21,7 @@ LONGEST = (
     "tests/contract/test_steering_contract.py",
     "tests/system/test_memory_rabbitmq.py",
     "tests/system/test_package.py",
+    "tests/system/test_monitoring.py",
     "tests/system/test_broker_links.py",
     "tests/system/test_memory_embedded.py",
     "tests/integration/queues/amqp/test_queue.py",

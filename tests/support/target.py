@@ -131,6 +131,10 @@ class Target:
         answer = _Answer(status, delay, headers or {}, body, times)
         self._scripts.setdefault(path, _Script()).answers.append(answer)
 
+    def forget(self, path: str) -> None:
+        """What was scripted for the path: 200 is answered there again."""
+        self._scripts.pop(path, None)
+
     def hits_of(self, path: str | None = None) -> list[Hit]:
         """The requests to `path`, with its query or without; None for all."""
         return [hit for hit in self.hits if path is None or path in _names(hit.path)]

@@ -11,11 +11,11 @@ import gevent
 import pytest
 
 from tests.conftest import StartMspc
+from tests.support.broker_door import Door
 from tests.support.process import MspcProcess
 from tests.support.rabbitmq import Broker, RabbitNode
 from tests.support.target import Target
 from tests.support.waiting import eventually
-from tests.system.test_health import Door
 
 CLIENTS = 4
 PAUSE_SECONDS = 0.02  # some hundred calls a second: all there are processors for

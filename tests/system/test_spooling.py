@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import StartMspc
+from tests.support.broker_door import Door
 from tests.support.process import MspcProcess
 from tests.support.rabbitmq import Broker
 from tests.support.target import Target
-from tests.system.test_health import Door, check
+from tests.system.test_health import check
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartMspc
+from tests.support.broker_door import Door
 from tests.support.collector import Collector
 from tests.support.process import MspcProcess
 from tests.support.rabbitmq import Broker
 from tests.support.target import Hit, Target
 from tests.support.waiting import eventually
 from tests.system.conftest import QueueUnderTest, StartOnQueue
-from tests.system.test_health import Door
 from tests.system.test_moving import command
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -93,6 +93,16 @@ def test_the_calls(oldest: float | None, age: str) -> None:
     assert found["mspc_journal_dropped_total"] == "3.0"
 
 
+def test_no_call_is_a_number_too() -> None:
+    """A panel that finds no series shows nothing, where it should show 0."""
+    found = scrape(tally=Tally({"dead": 1}))
+    states = ("queued", "waiting", "succeeded", "dead", "cancelled")
+    counts = {state: found[f'mspc_calls{{state="{state}"}}'] for state in states}
+    assert counts == {**dict.fromkeys(states, "0.0"), "dead": "1.0"}
+    # The journal does not tell it from the other two: a 0 would not be true.
+    assert 'mspc_calls{state="in_flight"}' not in found
+
+
 def test_without_a_journal() -> None:
     found = scrape(tally=None)
     assert not any(name.startswith("mspc_calls") for name in found)
