@@ -5,7 +5,7 @@ destination is `scheme://host:port`; times are Unix seconds. `who` is the name o
 key that came with the request: `admin`, `read` or `calls`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -125,6 +125,9 @@ class Steering(Protocol):
 
     def standings(self) -> Sequence[Standing]:
         """Of destinations that are paused, limited, held or have calls in flight."""
+
+    def glance(self) -> Mapping[str, str]:
+        """The state alone of each of standings(), by name: for whoever asks often."""
 
     def pause(
         self, destination: str, who: str, until: float | None, reason: str = ""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from gevent.event import Event
@@ -128,6 +128,9 @@ class Operator:
 
     def standings(self) -> Sequence[Standing]:
         return self._destinations.standings()
+
+    def glance(self) -> Mapping[str, str]:
+        return self._destinations.glance()
 
     def pause(
         self, destination: str, who: str, until: float | None, reason: str = ""

@@ -1,6 +1,6 @@
 """The journal's view and steering in memory: what the two doors are tested with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -182,6 +182,9 @@ class FakeSteering:
 
     def standings(self) -> Sequence[Standing]:
         return list(self.states.values())
+
+    def glance(self) -> Mapping[str, str]:
+        return {name: one.state for name, one in self.states.items()}
 
     def pause(
         self, destination: str, who: str, until: float | None, reason: str = ""

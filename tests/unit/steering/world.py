@@ -242,6 +242,9 @@ class FakeLanes:
     def standings(self) -> list[State]:
         return list(self.states.values())
 
+    def glance(self) -> dict[str, bool]:
+        return {key: state.breaker == "open" for key, state in self.states.items()}
+
 
 class Timers:
     """In the place of gevent.spawn_later; ring() fires the last one."""
