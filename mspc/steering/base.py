@@ -54,8 +54,8 @@ class Plan:
     """What a job would reach.
 
     Attributes:
-        matched: how many calls; counting stops at 10,000.
-        more: whether there are more.
+        matched: how many calls; counting stops at 10,000, or after a while.
+        more: whether there are more, or may be, since not all were looked at.
         sample: the ids of some of them.
     """
 
@@ -142,8 +142,11 @@ class Steering(Protocol):
     ) -> None:
         """Kept until taken back, which None does; on every instance."""
 
-    def plan(self, action: Action, wanted: Filter) -> Plan:
-        """What begin() would reach now. Changes nothing."""
+    def plan(self, action: Action, wanted: Filter, *, soon: bool = False) -> Plan:
+        """What begin() would reach now. Changes nothing.
+
+        `soon`: does not count for longer than whoever opens a page would wait.
+        """
 
     def begin(
         self,

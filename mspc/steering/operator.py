@@ -145,8 +145,8 @@ class Operator:
     ) -> None:
         self._destinations.limit(destination, who, limits, reason)
 
-    def plan(self, action: Action, wanted: Filter) -> Plan:
-        return plan(self._view, self._reach.fitting(action, wanted))
+    def plan(self, action: Action, wanted: Filter, *, soon: bool = False) -> Plan:
+        return plan(self._view, self._reach.fitting(action, wanted), soon=soon)
 
     def begin(
         self,
