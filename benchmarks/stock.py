@@ -24,6 +24,7 @@ _BATCH = 500
 _PACE = 5_000
 # Nothing that is not told of is waited for so long.
 _SILENT_SECONDS = 60.0
+_AGAIN_SECONDS = 0.2
 _DELAY = "12h"
 _LABELS = ("invoices", "reminders", "imports", "newsletters")
 # Of what the pages of jobs and decisions show.
@@ -113,9 +114,9 @@ def fill(stage: Stage, service: Service, stock: Stock) -> None:
         _steer(place, door, many)
         await_state(door, "waiting", stock.failed)
         await_state(door, "queued", stock.waiting - stock.failed)
-        stats, _ = door.get("/v1/stats")
-        if stats["events_dropped"]:
-            raise Failed(f"the journal dropped {stats['events_dropped']} events")
+        dropped = known(door)["events_dropped"]
+        if dropped:
+            raise Failed(f"the journal dropped {dropped} events")
 
 
 def send(place: Place, door: Door, calls: Iterable[Call]) -> None:
@@ -133,8 +134,26 @@ def send(place: Place, door: Door, calls: Iterable[Call]) -> None:
             raise Failed(f"a batch was answered {answer.status}: {content[:300]!r}")
         sent += len(batch)
         if sent % _PACE == 0:
-            door.get("/v1/stats")  # answers when all of it is in the journal
+            known(door)
     client.close()
+
+
+def known(door: Door) -> dict[str, Any]:
+    """What the journal counts, as soon as all that it was told is in it.
+
+    Raises:
+        Failed: it is not within a minute, while each answer may take seconds.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            stats, _ = door.get("/v1/stats")
+        except Failed:
+            if time.monotonic() - began > _SILENT_SECONDS:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return dict(stats)
 
 
 def await_state(door: Door, state: str, count: int) -> None:
@@ -143,17 +162,16 @@ def await_state(door: Door, state: str, count: int) -> None:
     Raises:
         Failed: they become no more.
     """
-    known, changed = -1, time.monotonic()
+    there, changed = -1, time.monotonic()
     while True:
-        stats, _ = door.get("/v1/stats")
-        before, known = known, stats["states"][state]
-        if known >= count:
+        before, there = there, known(door)["states"][state]
+        if there >= count:
             return
-        if known != before:
+        if there != before:
             changed = time.monotonic()
         elif time.monotonic() - changed > _SILENT_SECONDS:
-            raise Failed(f"{known:,} of {count:,} calls are {state}, and no more")
-        time.sleep(0.1)
+            raise Failed(f"{there:,} of {count:,} calls are {state}, and no more")
+        time.sleep(_AGAIN_SECONDS)
 
 
 def _steer(place: Place, door: Door, destinations: int) -> None:
