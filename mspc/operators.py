@@ -1,6 +1,7 @@
 """Builds what operators need: the journal, the steering, their door."""
 
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -169,10 +170,7 @@ def open_door(
 
 def count_states(states: Iterable[str]) -> dict[str, int]:
     """How many destinations are in each state, of those with something to tell."""
-    counted = dict.fromkeys(("ok", "held", "paused"), 0)
-    for one in states:
-        counted[one] += 1
-    return counted
+    return dict.fromkeys(("ok", "held", "paused"), 0) | Counter(states)
 
 
 def _engine(config: Config) -> str:
