@@ -1,13 +1,13 @@
 """What the figures must show, and whether they do: computed, never written down."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-from benchmarks import fairness
+from benchmarks import fairness, pages_goals
 from benchmarks.fairness import RECOVERY
 from benchmarks.limits import QUEUES, floor_parts
 from benchmarks.store import END_TO_END, FAIRNESS, GROWTH, OPERATORS, Store
 from benchmarks.subjects import plain
+from benchmarks.verdict import NOISE_MS, Verdict, bounded, short
 
 # Those peers keep nothing of what became of a call; Workly does.
 AMQP = (plain("classic"), plain("quorum"))
@@ -16,27 +16,12 @@ AMQP_PEERS = ("celery", "dramatiq")
 MILLION = 1_000_000
 JOURNAL_PRICE = 1.15
 MEGABYTES = 1.048576  # in one MiB
-# A p99 below this is noise.
-NOISE_MS = 10
 # What a p99 may be, of what it is alone: beside services that are ill, beside somebody
 # who looks.
 FAIR, OPERATED = 2, 1.5
 NOTICED_SECONDS = 5
 # Seconds are not cut where mspc cuts them.
 DOUBLING = 2.2
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One goal.
-
-    Attributes:
-        met: None when it was not measured.
-    """
-
-    goal: str
-    measured: str
-    met: bool | None
 
 
 def judge(store: Store) -> list[Verdict]:
@@ -128,6 +113,7 @@ def _verdicts(store: Store) -> Iterator[Verdict]:
     yield from _each(store, "Idle below 1 % of a core", "idle_percent", 1, "%")
     for queue in QUEUES:
         yield from _operated(store, queue)
+    yield from pages_goals.verdicts(store)
     for queue in QUEUES:
         yield from _fair(store, queue)
         yield from _recovered(store, queue)
@@ -144,7 +130,7 @@ def _operated(store: Store, queue: str) -> Iterator[Verdict]:
     yield Verdict(
         f"{queue}, somebody pages through {stored:,.0f} calls that wait: accept p99 at"
         f" most {OPERATED} times (or {OPERATED * NOISE_MS:g} ms) of what it is alone",
-        f"{_short(p99)} ms, alone {_short(alone)}",
+        f"{short(p99)} ms, alone {short(alone)}",
         p99 <= OPERATED * max(alone, NOISE_MS),
     )
 
@@ -166,8 +152,8 @@ def _fair(store: Store, queue: str) -> Iterator[Verdict]:
             f" times, p99 at most {FAIR} times (or {FAIR * NOISE_MS} ms) of what they"
             " are alone,"
             " none missing, none twice",
-            f"p50 {_short(p50)} ms, alone {_short(alone_p50)}; p99 {_short(p99)} ms,"
-            f" alone {_short(alone_p99)}; {lost:,.0f} missing, {twice:,.0f} twice",
+            f"p50 {short(p50)} ms, alone {short(alone_p50)}; p99 {short(p99)} ms,"
+            f" alone {short(alone_p99)}; {lost:,.0f} missing, {twice:,.0f} twice",
             p50 <= 1.5 * alone_p50 and p99 <= most and not lost and not twice,
         )
 
@@ -182,7 +168,7 @@ def _recovered(store: Store, queue: str) -> Iterator[Verdict]:
     yield Verdict(
         f"{queue}, {fairness.title(RECOVERY)}: noticed within {NOTICED_SECONDS} s,"
         " calls a second never more than doubling, none missing, none twice",
-        f"{_short(noticed)} s, {_short(steepest)} times; {lost:,.0f} missing,"
+        f"{short(noticed)} s, {short(steepest)} times; {lost:,.0f} missing,"
         f" {twice:,.0f} twice",
         noticed <= NOTICED_SECONDS and steepest <= DOUBLING and not lost and not twice,
     )
@@ -209,7 +195,7 @@ def _compared(
     if ours is None or others is None:
         return Verdict(goal, "not measured", None)
     factor = ratio(ours.values(), best(others.values()))
-    said = ", ".join(f"{name} {_short(v)}" for name, v in (ours | others).items())
+    said = ", ".join(f"{name} {short(v)}" for name, v in (ours | others).items())
     return Verdict(goal, f"{factor:.2f} times ({said} {unit})", good(factor))
 
 
@@ -229,7 +215,7 @@ def _each(
 ) -> Iterator[Verdict]:
     for queue in QUEUES:
         value = store.median(END_TO_END, f"mspc-{queue}", figure)
-        yield _bounded(f"{queue}: {goal[0].lower()}{goal[1:]}", value, bound, unit)
+        yield bounded(f"{queue}: {goal[0].lower()}{goal[1:]}", value, bound, unit)
 
 
 def _million(store: Store, queue: str) -> Iterator[Verdict]:
@@ -237,24 +223,14 @@ def _million(store: Store, queue: str) -> Iterator[Verdict]:
     name = f"mspc-{queue} {MILLION}"
     rss = store.median(GROWTH, name, "rss_mib")
     megabytes = None if rss is None else rss * MEGABYTES
-    yield _bounded(f"{beside}: resident memory below 150 MB", megabytes, 150, "MB")
+    yield bounded(f"{beside}: resident memory below 150 MB", megabytes, 150, "MB")
     start = store.median(GROWTH, name, "start_up_s")
-    yield _bounded(f"{beside}: start-up below 5 s", start, 5, "s")
+    yield bounded(f"{beside}: start-up below 5 s", start, 5, "s")
     goal = f"{beside}: throughput within 20 % of the empty queue's"
     full = store.median(GROWTH, name, "calls_per_s")
     empty = store.median(GROWTH, f"mspc-{queue} 0", "calls_per_s")
     if full is None or empty is None:
         yield Verdict(goal, "not measured", None)
     else:
-        measured = f"{full / empty:.0%} ({_short(full)} of {_short(empty)} calls/s)"
+        measured = f"{full / empty:.0%} ({short(full)} of {short(empty)} calls/s)"
         yield Verdict(goal, measured, full >= 0.8 * empty)
-
-
-def _bounded(goal: str, value: float | None, bound: float, unit: str) -> Verdict:
-    if value is None:
-        return Verdict(goal, "not measured", None)
-    return Verdict(goal, f"{_short(value)} {unit}", value < bound)
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

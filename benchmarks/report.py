@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import fairness_page, growth, limits, load, operators_page
+from benchmarks import fairness_page, growth, limits, load, operators_page, pages_page
 from benchmarks.goals import judge
 from benchmarks.machine import listed
 from benchmarks.plots import Plots
@@ -74,6 +74,7 @@ def write(store: Store, path: Path, plots: Plots) -> None:
         *fairness_page.parts(store),
         *pictures.get(FAIRNESS, ()),
         *operators_page.parts(store),
+        *pages_page.parts(store),
         HOW.rstrip(),
         *_settings(),
         *_runs(store),

@@ -5,26 +5,28 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from benchmarks import (
+    counting,
     end_to_end,
     fairness,
     growth,
     limits,
     machine,
     operators,
+    pages,
     plots,
     report,
 )
-from benchmarks.end_to_end import Counts
-from benchmarks.fairness import CASES, Scope
+from benchmarks.fairness import CASES
 from benchmarks.goals import judge
-from benchmarks.operators import Extent
+from benchmarks.looks import NAMES
 from benchmarks.processes import ROOT
+from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.service import Subject
 from benchmarks.stage import Stage, missing
 from benchmarks.store import (
@@ -32,7 +34,9 @@ from benchmarks.store import (
     FAIRNESS,
     GROWTH,
     LIMITS,
+    METRICS,
     OPERATORS,
+    PAGES,
     SECTIONS,
     Figures,
     RunInfo,
@@ -44,41 +48,6 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 REPORT = "report"
 # Huey's calls/s are a fraction of the others': fewer calls tell as much.
 FEWER = {"huey": 5}
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How much is done."""
-
-    rounds: int
-    counts: Counts
-    limit_operations: int
-    sizes: tuple[int, ...]
-    growth_calls: int
-    scope: Scope
-    extent: Extent
-
-
-FULL = Scale(3, Counts(), 20_000, growth.SIZES, 3_000, Scope(), Extent())
-QUICK = Scale(
-    1,
-    Counts(1_000, 200, 2, 2),
-    2_000,
-    growth.SIZES[:3],
-    500,
-    Scope(
-        alone=1.5,
-        beside=3.0,
-        late=False,
-        patience=5.0,
-        waiting=(1_000, 10_000),
-        neighbour=2_000,
-        returning=1_000,
-        dead=6.0,
-        recovery=30.0,
-    ),
-    Extent(stored=20_000, seconds=3.0),
-)
 
 
 class Bench:
@@ -96,8 +65,9 @@ class Bench:
         self._stage = stage
         self._scale = scale
         self._subjects = subjects
-        # As it is by default; without its journal it is compared end to end alone.
-        self._ours = [one for one in subjects if one.product == "mspc" and one.journal]
+        self._mspc = [one for one in subjects if one.product == "mspc"]
+        # As it is by default; without its journal little of it is compared.
+        self._ours = [one for one in self._mspc if one.journal]
 
     def run(self, sections: Sequence[str]) -> None:
         """In turns: every round has each limit and each subject once."""
@@ -108,17 +78,33 @@ class Bench:
                 for subject in self._subjects:
                     what = f"{subject.title}, round {number}"
                     self._try(END_TO_END, what, self._end_to_end, subject)
+        if GROWTH in sections:
+            self._each(GROWTH, self._growth)
+        if FAIRNESS in sections:
+            self._in_every_case()
+        if OPERATORS in sections:
+            self._each(OPERATORS, self._operators)
+        if PAGES in sections:
+            self._each(PAGES, self._pages)
+        if METRICS in sections:
+            self._in_turns()
+
+    def _each(self, section: str, step: Callable[[Subject], None]) -> None:
         for subject in self._ours:
-            if GROWTH in sections:
-                self._try(GROWTH, f"{subject.title}, growth", self._growth, subject)
-        for case in self._cases if FAIRNESS in sections else ():
+            self._try(section, f"{subject.title}, {section}", step, subject)
+
+    def _in_every_case(self) -> None:
+        for case in self._cases:
             for subject in self._ours:
                 what = f"{subject.title}, fairness, {case}"
                 step = partial(self._fairness, case)
                 self._try(FAIRNESS, what, step, subject)
-        for subject in self._ours if OPERATORS in sections else ():
-            what = f"{subject.title}, operators"
-            self._try(OPERATORS, what, self._operators, subject)
+
+    def _in_turns(self) -> None:
+        for number in range(1, self._scale.rounds + 1):
+            for subject in self._mspc:
+                what = f"{subject.title}, metrics, round {number}"
+                self._try(METRICS, what, self._metrics, subject)
 
     def _limits(self) -> None:
         parts = limits.run(self._stage, self._scale.limit_operations)
@@ -148,6 +134,15 @@ class Bench:
         scale = self._scale
         for figures in operators.run(self._stage, subject, scale.extent, scale.rounds):
             self._note(OPERATORS, subject.key, figures)
+
+    def _pages(self, subject: Subject) -> None:
+        scale = self._scale
+        for page, figures in pages.run(self._stage, subject, scale.sight, scale.rounds):
+            self._note(PAGES, f"{subject.key} {page}".strip(), figures)
+
+    def _metrics(self, subject: Subject) -> None:
+        figures = counting.run(self._stage, subject, self._scale.effort)
+        self._note(METRICS, subject.key, figures)
 
     def _note(self, section: str, name: str, figures: Figures) -> None:
         self.results.add(section, name, figures)
@@ -192,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if page is not None:
         store = Store.load(page.with_suffix(".json"))
         store.forget_others(FAIRNESS, fairness.known)
+        store.forget_others(PAGES, lambda page: page in ("", *NAMES))
     store.take_over(bench.results, run)
     if page is not None:
         store.save(page.with_suffix(".json"))

@@ -15,7 +15,9 @@ END_TO_END = "end-to-end"
 GROWTH = "growth"
 FAIRNESS = "fairness"
 OPERATORS = "operators"
-SECTIONS = (LIMITS, END_TO_END, GROWTH, FAIRNESS, OPERATORS)
+PAGES = "pages"
+METRICS = "metrics"
+SECTIONS = (LIMITS, END_TO_END, GROWTH, FAIRNESS, OPERATORS, PAGES, METRICS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,10 @@ def _mspc(queue: str, *, journal: bool = True) -> Subject:
             # One service alone gets half of them on the embedded queue.
             "QUEUE_NUMBER_OF_CONSUMERS": str(2 * GREENLETS),
             "MSPC_CONFIG": str(place.directory / "env.yml"),
+            "ADMIN_PORT": str(place.admin_port),
         }
-        if journal:
-            settings |= {"JOURNAL": "1", "ADMIN": "1"}
-            settings["ADMIN_PORT"] = str(place.admin_port)
-        else:
-            settings |= {"JOURNAL": "0", "ADMIN": "0"}
+        on = "1" if journal else "0"
+        settings |= {"JOURNAL": on, "ADMIN": on}
         (place.directory / "env.yml").touch()
         if place.node is not None:
             settings |= place.node.settings(place.queue) | {"QUEUE_TYPE": queue}

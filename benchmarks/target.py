@@ -1,4 +1,4 @@
-"""The service that is called: haproxy, which answers 200 and counts."""
+"""The service that is called: haproxy, which answers and counts."""
 
 import socket
 import time
@@ -11,6 +11,8 @@ START_SECONDS = 10.0
 # A target that gets nothing for so long will get nothing more.
 SILENT_SECONDS = 60.0
 _TOTAL = "req_tot"
+# What it answers below the path of the same name.
+BROKEN = (404, 410, 422, 500, 503)
 
 _CONFIGURATION = """\
 global
@@ -24,8 +26,12 @@ defaults
     timeout server 300s
 frontend target
     bind 127.0.0.1:{port}
+{broken}
     http-request return status 200 content-type application/json string "{{}}"
 """
+_BROKEN = """\
+    http-request return status {status} content-type application/json \
+string '{{"error": "no such receiver"}}' if {{ path_beg /{status}/ }}"""
 
 
 class Target:
@@ -39,12 +45,19 @@ class Target:
         self._child: Child | None = None
 
     @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/notification"
+        return f"{self.base}/notification"
 
     def start(self) -> None:
         file = self._directory / "haproxy.cfg"
-        file.write_text(_CONFIGURATION.format(socket=self._socket, port=self.port))
+        broken = "\n".join(_BROKEN.format(status=status) for status in BROKEN)
+        file.write_text(
+            _CONFIGURATION.format(socket=self._socket, port=self.port, broken=broken)
+        )
         command = [find("haproxy") or "haproxy", "-db", "-f", str(file)]
         self._child = Child(command, self._directory / "haproxy.log")
         wait_until(self._answers, START_SECONDS, "haproxy answers")

@@ -1,6 +1,7 @@
 """Builds what operators need: the journal, the steering, their door."""
 
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from mspc.queues.base import Queue
 from mspc.queues.watch import NOBODY, StoreWatch
 from mspc.serving.server import Server
 from mspc.settings.config import Config, HttpConfig, SqliteConfig
-from mspc.steering.base import Standing, Steering
+from mspc.steering.base import Steering
 from mspc.steering.ended import Ended
 from mspc.steering.missed import Missed
 from mspc.steering.operator import Operator
@@ -148,7 +149,7 @@ def open_door(
         config.consumers,
         condition.in_flight,
         condition.problem,
-        lambda: count_states(steering.standings()),
+        lambda: count_states(steering.glance().values()),
         queue.spooled,
         queue.connected,
         lambda: free_of(config.journal.path.parent),
@@ -167,12 +168,9 @@ def open_door(
     return Server(http, app, setting="ADMIN_PORT")
 
 
-def count_states(standings: Iterable[Standing]) -> dict[str, int]:
+def count_states(states: Iterable[str]) -> dict[str, int]:
     """How many destinations are in each state, of those with something to tell."""
-    counted = dict.fromkeys(("ok", "held", "paused"), 0)
-    for one in standings:
-        counted[one.state] += 1
-    return counted
+    return dict.fromkeys(("ok", "held", "paused"), 0) | Counter(states)
 
 
 def _engine(config: Config) -> str:

@@ -108,6 +108,19 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """How many calls there are among those that were looked at.
+
+    Attributes:
+        calls: of the wanted ones.
+        next: where counting goes on; None after the last call.
+    """
+
+    calls: int
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Dead letters that have one cause.
 
@@ -190,6 +203,14 @@ class View(Protocol):
             wanted: which.
             after: Page.next of the page before.
             limit: how many at most.
+        """
+
+    def count(self, wanted: Filter, after: int | None = None) -> Count:
+        """How many of the next thousands of calls are wanted, newest first.
+
+        Args:
+            wanted: which.
+            after: Count.next of the count before.
         """
 
     def groups(self) -> Sequence[Group]:

@@ -1,7 +1,7 @@
 """How many calls there are of each kind: kept in memory, changed batch by batch."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import nlargest
 
@@ -86,6 +86,9 @@ class Counters:
         self._states = Counter(states or {})
         self._destinations: dict[str, Counter[str]] = {}
         self._groups: dict[tuple[Cause, str], _Group] = {}
+        # What groups() told last: an open page asks again and again, and to sort ten
+        # thousand takes milliseconds. None when it is so no more.
+        self._told: list[Group] | None = None
         self._last: dict[str, Attempted] = {}
         self._latest: Attempted | None = None
         self._minutes: dict[str, Counter[int]] = {
@@ -148,6 +151,7 @@ class Counters:
         return self._destinations[destination]
 
     def _begin(self, group: Group) -> None:
+        self._told = None
         cause = Cause(group.reason, group.status, group.error)
         place = self._place(cause, group.destination)
         known = self._groups.get(place)
@@ -171,6 +175,7 @@ class Counters:
         return place
 
     def _add(self, dead: Dead) -> None:
+        self._told = None
         place = self._place(dead.cause, dead.destination)
         group = self._groups.get(place)
         if group is None:
@@ -183,6 +188,7 @@ class Counters:
             group.answer, group.stale = dead.answer, False
 
     def _take(self, cause: Cause, destination: str, call_id: str) -> None:
+        self._told = None
         place = self._place(cause, destination)
         group = self._groups.get(place)
         if group is None:
@@ -200,7 +206,12 @@ class Counters:
         known = self._destinations
         if most is None:
             return list(known)
-        busiest = nlargest(most, known, key=lambda name: _open(known[name]))
+        # get(): a Counter calls a method of its own for what it does not have.
+        waiting = {
+            name: states.get(QUEUED, 0) + states.get(WAITING, 0)
+            for name, states in known.items()
+        }
+        busiest = nlargest(most, waiting, key=waiting.__getitem__)
         return list(dict.fromkeys([*busiest, *(one for one in names if one in known)]))
 
     def destinations(
@@ -214,8 +225,16 @@ class Counters:
             if name in known
         }
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> Sequence[Group]:
         """The largest, the most first."""
+        if self._told is not None:
+            return self._told
+        told = self._largest()
+        if not self.stale(1):
+            self._told = told
+        return told
+
+    def _largest(self) -> list[Group]:
         largest = nlargest(
             SHOWN_GROUPS, self._groups.items(), key=lambda item: item[1].count
         )
@@ -236,11 +255,14 @@ class Counters:
 
     def stale(self, most: int) -> list[tuple[Cause, str]]:
         """Groups whose latest dead letter is none any more."""
+        if self._told is not None:
+            return []
         found = [place for place, group in self._groups.items() if group.stale]
         return found[:most]
 
     def renew(self, cause: Cause, destination: str, latest: Dead | None) -> None:
         """Says which is the latest dead letter of a group that was stale."""
+        self._told = None
         group = self._groups.get((cause, destination))
         if group is not None and latest is not None:
             group.last_at, group.latest_id = latest.at, latest.id
@@ -262,10 +284,6 @@ class Counters:
                 for name, minutes in self._minutes.items()
             }
         )
-
-
-def _open(states: "Counter[str]") -> int:
-    return states[QUEUED] + states[WAITING]
 
 
 def _shown(states: "Counter[str]") -> dict[str, int]:

@@ -7,7 +7,16 @@ from dataclasses import replace
 
 from mspc.calls.call import new_call_id
 from mspc.journal import reading
-from mspc.journal.base import EVERYTHING, Filter, Group, Page, Rates, Seen, Tally
+from mspc.journal.base import (
+    EVERYTHING,
+    Count,
+    Filter,
+    Group,
+    Page,
+    Rates,
+    Seen,
+    Tally,
+)
 from mspc.journal.events import Attempted, Decided, Event
 from mspc.journal.gathering import Shared
 from mspc.journal.keeper import Keeper
@@ -127,6 +136,9 @@ class Journal:
             if after is None or len(calls) >= limit:
                 break
         return Page(calls, after)
+
+    def count(self, wanted: Filter, after: int | None = None) -> Count:
+        return self._keeper.ask(reading.Counting(wanted, after))
 
     def groups(self) -> Sequence[Group]:
         self._written()

@@ -45,6 +45,9 @@ class NoJournal:
     ) -> NoReturn:
         raise _off()
 
+    def count(self, wanted: Filter, after: int | None = None) -> NoReturn:
+        raise _off()
+
     def groups(self) -> NoReturn:
         raise _off()
 

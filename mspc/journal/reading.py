@@ -12,7 +12,7 @@ import msgspec
 
 from mspc.calls.words import SUCCEEDED
 from mspc.journal import statements as sql
-from mspc.journal.base import Filter, Group, Seen
+from mspc.journal.base import Count, Filter, Group, Seen
 from mspc.journal.counters import Dead
 from mspc.journal.events import Accepted, Attempted, Decided
 from mspc.journal.filtering import Source, conditions, keys, sources
@@ -21,6 +21,8 @@ from mspc.journal.folding import Cause
 # In one look: a few milliseconds. Of so many rows, and so many calls, at most.
 LOOK_ROWS = 1000
 LOOK_CALLS = 250
+# To count what is in rows takes no longer than to show a page of them.
+COUNT_ROWS = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +53,75 @@ class Looking:
     limit: int
 
     def __call__(self, db: sqlite3.Connection) -> Look:
-        number = None
-        if self.wanted.destination:
-            number = _number(db, self.wanted.destination)
-            if number is None:
-                return Look((), None)
-        first, end = keys(self.wanted)
-        end = end if self.after is None else min(self.after, end)
-        where = sources(self.wanted, number)
-        # Side by side: as far as the one that comes least far.
-        each = LOOK_ROWS // len(where)
-        low = max(_low(db, source, first, end, each) for source in where)
+        span = _span(db, self.wanted, self.after, LOOK_ROWS)
         most = min(self.limit, LOOK_CALLS)
         rows: list[tuple[Any, ...]] = []
-        for source in where:
-            rows += _rows(db, source, self.wanted, (low, end), most + 1)
+        for source in span.where:
+            rows += _rows(db, source, self.wanted, span.between, most + 1)
         rows.sort(reverse=True)
         found = [sql.seen(row) for row in rows[:most]]
         if len(rows) > most:
             return Look(found, rows[most - 1][0])
-        return Look(found, low + 1 if low > first else None)
+        return Look(found, span.next)
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """Counts some calls, newest first, without looking at more of them than it must.
+
+    Attributes:
+        wanted: which.
+        after: Count.next of the count before; None for from the newest.
+    """
+
+    wanted: Filter
+    after: int | None
+
+    def __call__(self, db: sqlite3.Connection) -> Count:
+        span = _span(db, self.wanted, self.after, COUNT_ROWS)
+        condition, values = conditions(self.wanted)
+        calls = 0
+        for source in span.where:
+            (found,) = db.execute(
+                f"SELECT count(*) FROM {source.table} WHERE {source.condition}"
+                f" AND key > ? AND key < ? AND {condition}",
+                (*source.values, *span.between, *values),
+            ).fetchone()
+            calls += found
+        return Count(calls, span.next)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Where one look goes.
+
+    Attributes:
+        where: among which rows; nowhere for a destination that nobody knows.
+        between: which keys, both exclusive.
+        next: where the next look begins; None when there is nothing more.
+    """
+
+    where: Sequence[Source]
+    between: tuple[int, int]
+    next: int | None
+
+
+def _span(
+    db: sqlite3.Connection, wanted: Filter, after: int | None, rows: int
+) -> _Span:
+    """Of so many rows at most."""
+    number = None
+    if wanted.destination:
+        number = _number(db, wanted.destination)
+        if number is None:
+            return _Span((), (0, 0), None)
+    first, end = keys(wanted)
+    end = end if after is None else min(after, end)
+    where = sources(wanted, number)
+    # Side by side: as far as the one that comes least far.
+    each = rows // len(where)
+    low = max(_low(db, source, first, end, each) for source in where)
+    return _Span(where, (low, end), low + 1 if low > first else None)
 
 
 def _low(

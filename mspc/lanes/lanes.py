@@ -10,6 +10,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
+from heapq import nlargest
 
 from mspc.lanes.breaker import Breaker
 from mspc.lanes.known import Known
@@ -194,11 +195,11 @@ class Lanes(Steered):
         """Which services do not answer, and what waits for them; None for none."""
         if not self._open:
             return None
-        lanes = sorted(self._open.values(), key=lambda lane: -lane.waiting)
+        lanes = nlargest(TOLD_LANES, self._open.values(), key=lambda lane: lane.waiting)
         told = [f"{lane.key} ({lane.waiting} calls wait)" for lane in lanes]
-        more = len(told) - TOLD_LANES
+        more = len(self._open) - TOLD_LANES
         rest = f" and {more} more" if more > 0 else ""
-        return f"No answer from {', '.join(told[:TOLD_LANES])}{rest}."
+        return f"No answer from {', '.join(told)}{rest}."
 
     def _rank(self, lane: Lane, now: float) -> Rank:
         before = lane.rank

@@ -1,7 +1,7 @@
 """What somebody wants of a lane, whatever its service can do: pauses and limits."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from gevent.event import Event
 
@@ -89,11 +89,19 @@ class Steered(ABC):
     def standings(self) -> list[State]:
         """Of lanes that are paused, limited, shut, or have calls in flight."""
         now = self._clock()
-        return [
-            state_of(lane, now)
-            for lane in self._lanes
-            if lane.out or lane.shut or lane.limit is not None
-        ]
+        return [state_of(lane, now) for lane in self._told()]
+
+    def glance(self) -> dict[str, bool]:
+        """The keys of standings(), and whether the breaker of each is open: of ten
+        thousand that takes a few milliseconds, and all of them a tenth of a second.
+        """
+        return {lane.key: lane.breaker.open for lane in self._told()}
+
+    def _told(self) -> Iterator[Lane]:
+        """Lanes of which there is something to tell."""
+        for lane in self._lanes:
+            if lane.out or lane.shut or lane.limit is not None:
+                yield lane
 
     def _await_turn(self, lane: Lane, now: float) -> None:
         """Has it looked at when its next token or probe is due, whichever is earlier:

@@ -25,6 +25,7 @@ from mspc.steering.reach import STATES as STATES_OF
 
 PAGE_CALLS = 50
 MOST_SHOWN = 5  # of those that were selected
+USUAL_CALLS = 1000  # of a job, when nobody has counted all that match
 VERBS = {"retry": "Retry", "cancel": "Cancel", "delete": "Delete"}
 _MEANINGS = {
     "retry": "Dead letters are made again from their first attempt, and calls that"
@@ -77,7 +78,7 @@ class Calls(Page):
         if ids:
             plan = Plan(len(ids), False, ids[:MOST_SHOWN])
         else:
-            plan = self.desk.steering.plan(action, wanted)
+            plan = self.desk.steering.plan(action, wanted, soon=True)
         self.show(
             req,
             resp,
@@ -91,7 +92,7 @@ class Calls(Page):
             ids=ids,
             query=query,
             what="" if ids else query_of(wanted),
-            limit=len(ids) or max(plan.matched, 1),
+            limit=len(ids) or _limit(plan),
         )
 
 
@@ -201,6 +202,11 @@ def why(call: ShownCall) -> str:
     if call.state == "queued":
         return "It is made as soon as it has its turn."
     return ""
+
+
+def _limit(plan: Plan) -> int:
+    """How many calls a job is for unless somebody says otherwise."""
+    return max(plan.matched, USUAL_CALLS) if plan.more else max(plan.matched, 1)
 
 
 def _given(req: falcon.Request) -> str:

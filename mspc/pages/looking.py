@@ -88,11 +88,11 @@ def busiest(view: View, steering: Steering, most: int) -> list[ShownDestination]
     So many of either at most: with thousands of them nobody reads the rest, and all
     that goes on in the process would wait for them.
     """
-    stands = {one.destination: one for one in steering.standings()}
-    odd = islice((name for name, one in stands.items() if one.state != "ok"), most)
+    states = steering.glance()
+    odd = islice((name for name, state in states.items() if state != "ok"), most)
     tallies = view.destinations(most, names := list(odd))
     return [
-        _destination(tallies.get(name, Tally()), stands.get(name) or Standing(name))
+        _destination(tallies.get(name, Tally()), steering.standing(name))
         for name in dict.fromkeys([*names, *tallies])
     ]
 

@@ -5,7 +5,7 @@ destination is `scheme://host:port`; times are Unix seconds. `who` is the name o
 key that came with the request: `admin`, `read` or `calls`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -54,8 +54,8 @@ class Plan:
     """What a job would reach.
 
     Attributes:
-        matched: how many calls; counting stops at 10,000.
-        more: whether there are more.
+        matched: how many calls; counting stops at 10,000, or after a while.
+        more: whether there are more, or may be, since not all were looked at.
         sample: the ids of some of them.
     """
 
@@ -126,6 +126,9 @@ class Steering(Protocol):
     def standings(self) -> Sequence[Standing]:
         """Of destinations that are paused, limited, held or have calls in flight."""
 
+    def glance(self) -> Mapping[str, str]:
+        """The state alone of each of standings(), by name: for whoever asks often."""
+
     def pause(
         self, destination: str, who: str, until: float | None, reason: str = ""
     ) -> None:
@@ -139,8 +142,11 @@ class Steering(Protocol):
     ) -> None:
         """Kept until taken back, which None does; on every instance."""
 
-    def plan(self, action: Action, wanted: Filter) -> Plan:
-        """What begin() would reach now. Changes nothing."""
+    def plan(self, action: Action, wanted: Filter, *, soon: bool = False) -> Plan:
+        """What begin() would reach now. Changes nothing.
+
+        `soon`: does not count for longer than whoever opens a page would wait.
+        """
 
     def begin(
         self,

@@ -90,6 +90,14 @@ class Destinations:
                 states[key] = self._lanes.standing(key)
         return [self._standing(state) for state in states.values()]
 
+    def glance(self) -> dict[str, str]:
+        """The state alone of those in standings()."""
+        lanes = self._lanes.glance().items()
+        states = {key: "held" if is_open else "ok" for key, is_open in lanes}
+        for key in self._limited:
+            states.setdefault(key, "ok")
+        return states | dict.fromkeys(self._paused, "paused")
+
     def apply(self, decided: Decided) -> None:
         """Has it done, unless a newer decision about the destination is known."""
         pauses = decided.kind in PAUSES

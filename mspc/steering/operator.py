@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from gevent.event import Event
@@ -129,6 +129,9 @@ class Operator:
     def standings(self) -> Sequence[Standing]:
         return self._destinations.standings()
 
+    def glance(self) -> Mapping[str, str]:
+        return self._destinations.glance()
+
     def pause(
         self, destination: str, who: str, until: float | None, reason: str = ""
     ) -> None:
@@ -142,8 +145,8 @@ class Operator:
     ) -> None:
         self._destinations.limit(destination, who, limits, reason)
 
-    def plan(self, action: Action, wanted: Filter) -> Plan:
-        return plan(self._view, self._reach.fitting(action, wanted))
+    def plan(self, action: Action, wanted: Filter, *, soon: bool = False) -> Plan:
+        return plan(self._view, self._reach.fitting(action, wanted), soon=soon)
 
     def begin(
         self,

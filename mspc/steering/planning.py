@@ -5,15 +5,17 @@ from mspc.steering.base import Plan
 
 COUNTED_CALLS = 10_000
 SAMPLE = 5
-PAGE = 1000
+# Whoever waits for a page looks at so many thousands of calls, and not at a million.
+SOON_COUNTS = 8
 
 
-def plan(view: View, fitting: Filter | None) -> Plan:
+def plan(view: View, fitting: Filter | None, *, soon: bool = False) -> Plan:
     """Counts, and changes nothing.
 
     Args:
         view: of the journal.
         fitting: which calls; None for none.
+        soon: stops counting in time for somebody who waits.
 
     Raises:
         JournalUnavailable: nothing can be counted.
@@ -21,13 +23,16 @@ def plan(view: View, fitting: Filter | None) -> Plan:
     sample: list[str] = []
     if fitting is None:
         return Plan(0, False, sample)
-    matched, after = 0, None
+    matched, counts, after = 0, 0, None
     while True:
-        page = view.calls(fitting, after, PAGE)
-        matched += len(page.calls)
-        sample += [call.id for call in page.calls[: SAMPLE - len(sample)]]
+        count = view.count(fitting, after)
+        if count.calls and len(sample) < SAMPLE:
+            page = view.calls(fitting, after, SAMPLE - len(sample))
+            sample += [call.id for call in page.calls]
+        matched += count.calls
+        counts += 1
         if matched > COUNTED_CALLS:
             return Plan(COUNTED_CALLS, True, sample)
-        if page.next is None:
-            return Plan(matched, False, sample)
-        after = page.next
+        if count.next is None or (soon and counts >= SOON_COUNTS):
+            return Plan(matched, count.next is not None, sample)
+        after = count.next

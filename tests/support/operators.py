@@ -1,11 +1,20 @@
 """The journal's view and steering in memory: what the two doors are tested with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from mspc.errors import MspcError, NoSuchCall, NotPossible
-from mspc.journal.base import EVERYTHING, Filter, Group, Page, Rates, Seen, Tally
+from mspc.journal.base import (
+    EVERYTHING,
+    Count,
+    Filter,
+    Group,
+    Page,
+    Rates,
+    Seen,
+    Tally,
+)
 from mspc.journal.events import Accepted, Attempted, Decided
 from mspc.steering.base import Action, Job, Limits, Plan, Standing
 
@@ -100,6 +109,10 @@ class FakeView:
         end = start + limit
         return Page(found[start:end], end if end < len(found) else None)
 
+    def count(self, wanted: Filter, after: int | None = None) -> Count:
+        found = self.calls(wanted, after, len(self.known) or 1)
+        return Count(len(found.calls), found.next)
+
     def groups(self) -> Sequence[Group]:
         self._answer()
         return self.found
@@ -148,6 +161,7 @@ class FakeSteering:
         self.payloads: dict[str, bytes] = {}
         self.begun: dict[str, Job] = {}
         self.cut_off: float | None = None
+        self.planned = Plan(1, False, [CALL_ID])
 
     def _note(self, *what: Any) -> None:
         if self.refusal is not None:
@@ -183,6 +197,9 @@ class FakeSteering:
     def standings(self) -> Sequence[Standing]:
         return list(self.states.values())
 
+    def glance(self) -> Mapping[str, str]:
+        return {name: one.state for name, one in self.states.items()}
+
     def pause(
         self, destination: str, who: str, until: float | None, reason: str = ""
     ) -> None:
@@ -196,9 +213,9 @@ class FakeSteering:
     ) -> None:
         self._note("limit", destination, who, limits, reason)
 
-    def plan(self, action: Action, wanted: Filter) -> Plan:
+    def plan(self, action: Action, wanted: Filter, *, soon: bool = False) -> Plan:
         self._note("plan", action, wanted)
-        return Plan(1, False, [CALL_ID])
+        return self.planned
 
     def begin(
         self,

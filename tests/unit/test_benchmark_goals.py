@@ -4,8 +4,13 @@ import pytest
 
 from benchmarks.fairness import known
 from benchmarks.goals import judge
+from benchmarks.looks import NAMES, NOTHING, looks
+from benchmarks.pages_page import parts
 from benchmarks.probing import each_second, steepest
-from benchmarks.store import FAIRNESS, OPERATORS, Store
+from benchmarks.stock import Stock, answered, delayed, destination, refused
+from benchmarks.store import FAIRNESS, METRICS, OPERATORS, PAGES, Store
+from benchmarks.target import BROKEN
+from mspc.calls.destination import read_destination
 
 FINE = {
     "alone_p50_ms": 2.0,
@@ -69,6 +74,107 @@ def test_accepting_is_as_good_beside_somebody_who_looks(
 ) -> None:
     figures = {"stored": 1e6, "alone_p99_ms": alone, "p99_ms": beside}
     assert met("mspc-sqlite", figures, section=OPERATORS) is good
+
+
+LOOKED_AT = {
+    "waiting": 1e6,
+    "dead": 1e5,
+    "known": 1e4,
+    "open_percent": 4.9,
+    "alone_p99_ms": 16.0,
+    "p99_ms": 20.0,
+    "scrape_p99_ms": 19.9,
+}
+
+
+def judged(words: str, store: Store) -> bool | None:
+    """The one verdict whose goal has these words."""
+    (found,) = [one.met for one in judge(store) if words in one.goal]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ("open overviews, each asking", {"open_percent": 5.0}),
+        ("accept p99 at most 1.25", {"p99_ms": 20.1}),
+        ("accept p99 at most 1.25", {"alone_p99_ms": 4.0, "p99_ms": 12.6}),
+        ("of a scrape", {"scrape_p99_ms": 20.0}),
+    ],
+)
+def test_open_pages_and_scrapes_cost_little(
+    words: str, changes: dict[str, float]
+) -> None:
+    fine, bad = Store(), Store()
+    fine.add(PAGES, "mspc-quorum", LOOKED_AT)
+    bad.add(PAGES, "mspc-quorum", LOOKED_AT | changes)
+
+    assert judged(words, fine)
+    assert not judged(words, bad)
+
+
+def test_the_slowest_page_decides() -> None:
+    store = Store()
+    store.add(PAGES, "mspc-sqlite", LOOKED_AT)
+    store.add(PAGES, "mspc-sqlite overview", {"p50_ms": 5.0, "max_ms": 9.0})
+    store.add(PAGES, "mspc-sqlite jobs", {"p50_ms": 5.0, "max_ms": 99.0})
+    assert judged("each page", store)
+
+    store.add(PAGES, "mspc-sqlite a job", {"p50_ms": 5.0, "max_ms": 101.0})
+
+    (told,) = [one for one in judge(store) if "each page" in one.goal]
+    assert not told.met
+    assert told.measured == "101 ms (a job), the longest of 3 pages"
+
+
+@pytest.mark.parametrize(("times", "good"), [(1.03, True), (1.031, False)])
+def test_metrics_cost_a_call_little(times: float, good: bool) -> None:
+    figures = {"with": 0.4, "without": 0.4, "times": times}
+    assert met("mspc-classic-plain", figures, section=METRICS) is good
+
+
+def test_each_page_has_a_name_and_a_path_of_its_own() -> None:
+    asked = [(look.path, str(look.form)) for look in looks(NOTHING)]
+
+    assert len(set(NAMES)) == len(NAMES)
+    # Four of them differ in the id of a call alone, which nobody knows here.
+    assert len(set(asked)) == len(asked) - 3
+
+
+def test_the_page_shows_what_was_looked_at_and_nothing_without_it() -> None:
+    store = Store()
+    assert list(parts(store)) == []
+    store.add(PAGES, "mspc-sqlite", LOOKED_AT)
+    store.add(PAGES, "mspc-sqlite a job", {"p50_ms": 5.0, "max_ms": 98.7})
+    store.add(METRICS, "mspc-sqlite", {"with": 0.41, "without": 0.4, "times": 1.025})
+
+    page = "\n\n".join(parts(store))
+
+    assert "| a job | 5.00 | 98.7 |" in page
+    assert "| sqlite | 1,000,000 | 100,000 | 4.90 |" in page
+    assert "| sqlite | yes | 0.41 | 0.40 | 1.02 |" in page
+
+
+def test_destinations_are_different_ones_of_this_machine() -> None:
+    names = [destination(number) for number in (0, 249, 250, 62_499, 62_500, 999_999)]
+
+    assert [read_destination(name) for name in names] == names
+    assert len(set(names)) == len(names)
+    assert all(name.startswith("http://127.") for name in names)
+
+
+def test_what_lies_there_is_spread_over_destinations_and_answers() -> None:
+    stock = Stock(waiting=30, dead=20, destinations=3)
+
+    urls = [call["url"] for call in delayed(stock.waiting - stock.failed, 3)]
+    told = {call["url"].split("/")[3] for call in answered(10, "http://localhost:1")}
+
+    assert len(urls) == 27
+    assert {url.split("/notification")[0] for url in urls} == {
+        destination(number) for number in range(3)
+    }
+    assert told == set(map(str, BROKEN))
+    assert all(call["requeue"] is False for call in refused(2, 3, requeue=False))
 
 
 def test_seconds_are_counted_from_the_first_call() -> None:

@@ -123,6 +123,18 @@ def test_the_latest_of_a_group_is_looked_for_when_it_is_gone() -> None:
     assert not counted.counters.stale(9)
 
 
+def test_causes_that_were_told_are_told_again_until_they_are_others() -> None:
+    counted = Counted()
+    counted.write(died(accepted(1, NOW)))
+    told = counted.counters.groups()
+    assert counted.counters.groups() is told
+    counted.write(accepted(2, NOW))
+    assert counted.counters.groups() is told
+    counted.write(died(accepted(3, NOW)))
+    (group,) = counted.counters.groups()
+    assert group.count == 2
+
+
 def test_the_last_attempt_of_a_destination_is_kept_without_its_secrets() -> None:
     counted = Counted()
     first, second = accepted(1), accepted(2)

@@ -1,11 +1,12 @@
 """Lists of calls: which ones, in which order, and how far one look goes."""
 
+import sqlite3
 from dataclasses import replace
 
 import pytest
 
 from mspc.journal import reading
-from mspc.journal.base import EVERYTHING, Filter, Seen
+from mspc.journal.base import EVERYTHING, Count, Filter, Seen
 from mspc.journal.events import Event
 from mspc.journal.writing import Writer
 from tests.support.happened import (
@@ -31,12 +32,25 @@ EVENTS: list[Event] = [
 ]
 
 
+def counted(wanted: Filter, db: sqlite3.Connection) -> int:
+    """In steps."""
+    total, after = 0, None
+    while True:
+        count = reading.Counting(wanted, after)(db)
+        total += count.calls
+        if count.next is None:
+            return total
+        assert count.calls <= reading.COUNT_ROWS
+        after = count.next
+
+
 def numbers(wanted: Filter) -> str:
     """Of the calls, in the order of the list."""
     db = in_memory()
     Writer(db).write(EVENTS)
     found = reading.Looking(wanted, None, 9)(db)
     assert found.next is None
+    assert reading.Counting(wanted, None)(db) == Count(len(found.calls), None)
     return "".join(call.url[-1] for call in found.calls)
 
 
@@ -88,6 +102,7 @@ def test_looks_one_after_the_other_find_everything_once(
     wanted: Filter, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "LOOK_ROWS", 4)
+    monkeypatch.setattr(reading, "COUNT_ROWS", 5)
     db = in_memory()
     calls = [accepted(number, NOW + number) for number in range(23)]
     attempts = [failed(call) for call in calls[::3]]
@@ -107,6 +122,7 @@ def test_looks_one_after_the_other_find_everything_once(
             break
     assert found == expected
     assert after is None
+    assert counted(wanted, db) == len(expected)
 
 
 def test_what_is_due_first_is_known_of_each_destination() -> None:

@@ -185,6 +185,15 @@ class TestBreaker:
         assert many.lanes.of(A).shut
         assert A in (many.lanes.remark() or "")
 
+    def test_those_with_the_most_calls_are_named_and_the_others_counted(self) -> None:
+        many = Many(size=1000)
+        for number in range(7):
+            many.offer(f"origin {number}", 10 + number)
+            many.shut(f"origin {number}")
+        told = many.lanes.remark() or ""
+        assert told.startswith("No answer from origin 6 (16 calls wait), origin 5 (")
+        assert told.endswith("origin 2 (12 calls wait) and 2 more.")
+
     def test_what_says_nothing_of_the_service_counts_for_nothing(self) -> None:
         many = Many(size=100)
         for _ in range(10):

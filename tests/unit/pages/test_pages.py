@@ -9,7 +9,7 @@ from mspc.journal.base import Filter, Group, Tally
 from mspc.journal.events import Decided
 from mspc.pages.login import READ
 from mspc.settings.once import LINK_SECONDS, once
-from mspc.steering.base import Limits, Standing
+from mspc.steering.base import Limits, Plan, Standing
 from tests.support.operators import (
     ANSWER,
     ATTEMPTED,
@@ -244,6 +244,14 @@ class TestCalls:
         assert "Retry 1 call?" in text(answer)
         (planned,) = site.steering.done
         assert planned[2] == Filter(frozenset({"dead", "waiting"}), label="a")
+
+    def test_a_plan_that_has_not_looked_at_all_calls_says_so(self, site: Site) -> None:
+        site.steering.planned = Plan(0, True, [])
+        answer = site.post("/calls", {"all": "retry", "query": "label=a"})
+        told = text(answer)
+        assert "Retry 0 or more calls?" in told
+        assert "None of the newest calls matches" in told
+        assert b'name="limit" value="1000"' in answer.body
 
     def test_and_begun_then(self, site: Site) -> None:
         form = {"action": "delete", "query": "state=dead", "limit": "7", "reason": "x"}

@@ -243,18 +243,20 @@ def test_calls_that_nobody_can_read_have_a_lane_too(world: World) -> None:
 
 
 def test_all_that_are_not_as_the_others_are_listed(world: World) -> None:
-    third = "http://third.test:80"
-    world.lanes.states = {third: State(third, breaker="half_open", in_flight=3)}
+    third, down = "http://third.test:80", "http://down.test:80"
+    world.lanes.states = {
+        third: State(third, breaker="half_open", in_flight=3),
+        down: State(down, breaker="open"),
+        URL: State(URL, breaker="open"),
+    }
     operator = world.operator()
     operator.pause(URL, "admin", None)
     operator.limit(OTHER, "admin", Limits(1))
     operator.pause("http://fourth.test", "admin", None)
     operator.resume("http://fourth.test", "admin")
-    assert {one.destination: one.state for one in operator.standings()} == {
-        third: "ok",
-        URL: "paused",
-        OTHER: "ok",
-    }
+    expected = {third: "ok", down: "held", URL: "paused", OTHER: "ok"}
+    assert {one.destination: one.state for one in operator.standings()} == expected
+    assert operator.glance() == expected
 
 
 def test_with_the_journal_off_nothing_is_decided(world: World) -> None:

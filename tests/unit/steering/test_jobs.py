@@ -74,6 +74,18 @@ def test_a_plan_counts_to_ten_thousand(world: World, there: int, more: bool) -> 
     assert (plan.matched, plan.more, len(plan.sample)) == (10_000, more, 5)
 
 
+def test_a_plan_for_a_page_looks_at_some_calls_only(world: World) -> None:
+    world.journal.add("oldest", state=DEAD)
+    world.journal.add(*ids(50), state=SUCCEEDED)
+    world.journal.add("newest", state=DEAD)
+    world.journal.looked_at = 5
+    operator = world.operator()
+    newest = Plan(1, True, ["newest"])
+    assert operator.plan("delete", EVERYTHING, soon=True) == newest
+    both = Plan(2, False, ["newest", "oldest"])
+    assert operator.plan("delete", EVERYTHING) == both
+
+
 def test_a_plan_says_what_rabbitmq_cannot(world: World) -> None:
     world.add(*ids(3), state=DEAD)
     world.add(*ids(2, "w"), state=WAITING)

@@ -12,7 +12,7 @@ from gevent.event import Event
 
 from mspc.calls.words import DEAD, GONE, QUEUED, WAITING
 from mspc.errors import JournalUnavailable, QueueUnavailable
-from mspc.journal.base import EVERYTHING, Filter, Page, Seen
+from mspc.journal.base import EVERYTHING, Count, Filter, Page, Seen
 from mspc.journal.events import Decided
 from mspc.journal.events import Event as JournalEvent
 from mspc.lanes.state import State
@@ -115,6 +115,10 @@ class Journal:
         last = fit[limit - 1 :][:1] or looked[-1:]
         following = last[0][0] if last else 0
         return Page([seen for _, seen in fit[:limit]], following or None)
+
+    def count(self, wanted: Filter, after: int | None = None) -> Count:
+        found = self.calls(wanted, after, len(self.rows) + 1)
+        return Count(len(found.calls), found.next)
 
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
@@ -241,6 +245,9 @@ class FakeLanes:
 
     def standings(self) -> list[State]:
         return list(self.states.values())
+
+    def glance(self) -> dict[str, bool]:
+        return {key: state.breaker == "open" for key, state in self.states.items()}
 
 
 class Timers:

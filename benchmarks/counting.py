@@ -1,0 +1,49 @@
+"""What it costs each call that it is counted for Prometheus."""
+
+from dataclasses import dataclass
+
+from benchmarks.end_to_end import deliver
+from benchmarks.service import Service, Subject
+from benchmarks.stage import Stage
+from benchmarks.store import Figures
+
+# No setting turns the metrics off alone: the door at which they are asked for does.
+_WITH, _WITHOUT = {"ADMIN": "1"}, {"ADMIN": "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is done in one round of one subject.
+
+    Attributes:
+        calls: in each turn.
+        warm_up: calls before the first one.
+        turns: of each of the two.
+    """
+
+    calls: int = 10_000
+    warm_up: int = 1_000
+    turns: int = 4
+
+
+def run(stage: Stage, subject: Subject, effort: Effort) -> Figures:
+    """One round: two processes of it take turns, one with the metrics, one without."""
+    with (
+        stage.service(subject, _WITH) as counting,
+        stage.service(subject, _WITHOUT) as silent,
+    ):
+        both = (counting, silent)
+        spent = {service.url: 0.0 for service in both}
+        for service in both:
+            deliver(stage, service, effort.warm_up)
+        for turn in range(effort.turns):
+            # Who goes first changes: what a machine does meanwhile hits both alike.
+            for service in both if turn % 2 else reversed(both):
+                spent[service.url] += _cpu(stage, service, effort.calls)
+    with_, without = (spent[service.url] / effort.turns for service in both)
+    return {"with": with_, "without": without, "times": with_ / without}
+
+
+def _cpu(stage: Stage, service: Service, calls: int) -> float:
+    """Seconds for 1,000 calls."""
+    return deliver(stage, service, calls)["cpu_s_per_1000"]
