@@ -94,12 +94,11 @@ class Lane:
         """Calls that are known and not in flight."""
         return len(self.ready) + self.aside
 
-    @property
-    def idle(self) -> bool:
+    def idle(self, now: float) -> bool:
         """Whether nothing is lost with it."""
         busy = self.ready or self.out or self.aside
         steered = self.limit is not None or self.pauses is not None
-        return not (busy or steered) and self.breaker.untouched
+        return not (busy or steered) and self.breaker.untouched(now)
 
     @property
     def shut(self) -> bool:

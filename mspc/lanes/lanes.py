@@ -55,7 +55,7 @@ class Lanes(Steered):
             chance: uniform in [0, 1).
             wall: Unix seconds.
         """
-        lanes = Known(lambda: Breaker(failures, longest_probe, chance))
+        lanes = Known(lambda: Breaker(failures, longest_probe, chance), clock)
         super().__init__(lanes, clock, wall)
         self._slots = Slots(size)
         self._rings: dict[Rank, deque[Lane]] = {rank: deque() for rank in Rank}

@@ -207,6 +207,20 @@ class TestBreaker:
             many.clock.now += 1
         assert at_once == [1, 2, 4, 8, 16, 32]
 
+    def test_one_that_is_asked_again_much_later_gets_its_calls(self) -> None:
+        """An hour without calls after it came back."""
+        many = Many(size=200)
+        many.offer(A)
+        many.shut(A)
+        many.clock.now += 1
+        probe = many.take()
+        assert probe is not None
+        many.end(probe, reachable=True)
+        many.clock.now += 3600
+        many.offer(A, 20)
+        assert many.take_all() == {A: 20}
+        assert many.lanes.standing(A).breaker == "closed"
+
     def test_probes_that_hang_hold_a_part_of_the_pool_only(self) -> None:
         many = Many(size=40)
         for number in range(100):
