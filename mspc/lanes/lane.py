@@ -33,11 +33,14 @@ class Rank(Enum):
 
 
 class Turn(Enum):
-    """Where a lane stands: in a ring, out of it until a slot is free, or not at all."""
+    """Where a lane stands: in the ring, out of it until there is more room, or until
+    something happens to the lane or its time has come, or not at all.
+    """
 
     NONE = 0
     RING = 1
-    BLOCKED = 2
+    HELD = 2
+    BLOCKED = 3
 
 
 class Lane:
