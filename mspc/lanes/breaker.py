@@ -15,6 +15,8 @@ JITTER = 0.2
 RAMP_SECONDS = 1.0
 # Then the cap is above any pool: the ramp is over, whether calls came in it or not.
 RAMP_STEPS = 14
+# For how long a failure is worth being remembered when no call waits for the service.
+REMEMBERED_SECONDS = 600.0
 
 
 class Breaker:
@@ -28,6 +30,7 @@ class Breaker:
     __slots__ = (
         "_closed_at",
         "_failed",
+        "_failed_at",
         "_failures",
         "_interval",
         "_longest",
@@ -51,12 +54,14 @@ class Breaker:
         self._longest = max(FIRST_PROBE_SECONDS, longest)
         self._random = random
         self._failed = 0
+        self._failed_at = float("-inf")
         self._interval = FIRST_PROBE_SECONDS
         self._closed_at: float | None = None  # while the ramp lasts
 
     def untouched(self, now: float) -> bool:
-        """Whether it has nothing to remember."""
-        return not (self.open or self._failed or self._ramps(now))
+        """Whether it has nothing to remember, or nothing of late."""
+        lately = now - self._failed_at <= REMEMBERED_SECONDS
+        return not (self._ramps(now) or (lately and (self.open or self._failed)))
 
     def word(self, now: float) -> str:
         """`closed`, `open`, or `half_open` while calls come slowly."""
@@ -81,6 +86,7 @@ class Breaker:
             alone: for how many of them it wants to be left alone; a probe waits for it.
         """
         self._failed += 1
+        self._failed_at = now
         opens = not self.open and 0 < self._failures <= self._failed
         if opens:
             if not self._ramps(now):

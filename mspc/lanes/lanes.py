@@ -57,7 +57,12 @@ class Lanes(Steered):
             chance: uniform in [0, 1).
             wall: Unix seconds.
         """
-        lanes = Known(lambda: Breaker(failures, longest_probe, chance), clock)
+        self._open: dict[str, Lane] = {}
+        lanes = Known(
+            lambda: Breaker(failures, longest_probe, chance),
+            clock,
+            self._forgotten,
+        )
         super().__init__(lanes, clock, wall)
         self._slots = Slots(size)
         self._turns = {rank: Turns() for rank in Rank}
@@ -69,7 +74,6 @@ class Lanes(Steered):
             (bad, new, proven),
         ]
         self._takes = 0
-        self._open: dict[str, Lane] = {}
 
     def of(self, key: str) -> Lane:
         """The lane of that key; it is made when there is none."""
@@ -207,6 +211,9 @@ class Lanes(Steered):
         more = len(self._open) - len(told)
         rest = f" and {more} more" if more else ""
         return f"No answer from {', '.join(told)}{rest}."
+
+    def _forgotten(self, lane: Lane) -> None:
+        self._open.pop(lane.key, None)
 
     def _rank(self, lane: Lane, now: float) -> Rank:
         if self._ranks_anew(lane, now) and lane.rank is Rank.BAD:

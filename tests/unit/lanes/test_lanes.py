@@ -473,6 +473,7 @@ class TestForgetting:
         kept = {str(number): many.lanes.of(str(number)) for number in range(10)}
         for lane in kept.values():
             many.lanes.judge(lane, reachable=False, seconds=0.1)
+        many.clock.now += 599
         others = set()
         for number in range(100):
             lane = many.lanes.of(f"other {number}")
@@ -480,3 +481,31 @@ class TestForgetting:
             others.add(lane)
         assert len(others) <= 2
         assert all(many.lanes.of(key) is lane for key, lane in kept.items())
+
+    @pytest.mark.parametrize("failures", [1, 5])
+    def test_those_that_failed_once_and_get_no_more_calls(
+        self, failures: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else new ones would share lanes with some that do not answer, for ever."""
+        monkeypatch.setattr(known, "REMEMBERED_LANES", 10)
+        many = Many(size=10)
+        for number in range(10):
+            for _ in range(failures):
+                many.lanes.judge(many.lanes.of(str(number)), False, seconds=0.1)
+        many.clock.now += 601
+        new = [f"new {number}" for number in range(10)]
+        assert [many.lanes.of(key).key for key in new] == new
+        assert many.lanes.remark() is None
+
+    def test_one_that_failed_is_kept_while_its_calls_wait(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(known, "REMEMBERED_LANES", 10)
+        many = Many(size=10)
+        many.shut(A)
+        lane = many.lanes.of(A)
+        lane.aside = 1
+        many.clock.now += 3600
+        for number in range(100):
+            many.lanes.of(str(number))
+        assert many.lanes.of(A) is lane
