@@ -11,6 +11,7 @@ from mspc.calls.call import Outcome, Request
 from mspc.calls.masks import masked_url
 from mspc.calls.requests import Requests
 from mspc.delivery.in_flight import Attempt, InFlight
+from mspc.delivery.pacing import Pacing
 from mspc.delivery.recording import Recording
 from mspc.delivery.retry import Ack, DeadLetter, Requeue, RetryPolicy
 from mspc.errors import BadRequest, QueueError
@@ -54,6 +55,7 @@ class Consumers:
         self._requests = requests
         self._recording = recording
         self._pool = Pool(size)
+        self._pacing = Pacing()
         self._in_flight = InFlight()
         self._stopping = Event()
         self._dispatcher = Watched(
@@ -139,6 +141,8 @@ class Consumers:
             outcome.seconds,
             self._policy.asked(outcome),
         )
+        if outcome.status is None:  # many others may have reached their deadlines, too
+            self._pacing.wait()
         delivery = attempt.settle()
         decision = self._policy.decide(
             call, request, outcome, self._paused_seconds(attempt, request)

@@ -13,6 +13,10 @@ FIRST_PROBE_SECONDS = 1.0
 JITTER = 0.2
 # How fast the ramp doubles: the cap is 1, then 2, 4, ...
 RAMP_SECONDS = 1.0
+# Then the cap is above any pool: the ramp is over, whether calls came in it or not.
+RAMP_STEPS = 14
+# For how long a failure is worth being remembered when no call waits for the service.
+REMEMBERED_SECONDS = 600.0
 
 
 class Breaker:
@@ -26,6 +30,7 @@ class Breaker:
     __slots__ = (
         "_closed_at",
         "_failed",
+        "_failed_at",
         "_failures",
         "_interval",
         "_longest",
@@ -49,20 +54,20 @@ class Breaker:
         self._longest = max(FIRST_PROBE_SECONDS, longest)
         self._random = random
         self._failed = 0
+        self._failed_at = float("-inf")
         self._interval = FIRST_PROBE_SECONDS
         self._closed_at: float | None = None  # while the ramp lasts
 
-    @property
-    def untouched(self) -> bool:
-        """Whether it has nothing to remember."""
-        return not (self.open or self._failed or self._closed_at is not None)
+    def untouched(self, now: float) -> bool:
+        """Whether it has nothing to remember, or nothing of late."""
+        lately = now - self._failed_at <= REMEMBERED_SECONDS
+        return not (self._ramps(now) or (lately and (self.open or self._failed)))
 
-    @property
-    def word(self) -> str:
+    def word(self, now: float) -> str:
         """`closed`, `open`, or `half_open` while calls come slowly."""
         if self.open:
             return "open"
-        return "closed" if self._closed_at is None else "half_open"
+        return "half_open" if self._ramps(now) else "closed"
 
     def succeeded(self, now: float) -> bool:
         """The service has given a sign of life; whether that closes an open breaker."""
@@ -81,9 +86,10 @@ class Breaker:
             alone: for how many of them it wants to be left alone; a probe waits for it.
         """
         self._failed += 1
+        self._failed_at = now
         opens = not self.open and 0 < self._failures <= self._failed
         if opens:
-            if self._closed_at is None:
+            if not self._ramps(now):
                 self._interval = FIRST_PROBE_SECONDS
             self._closed_at = None  # opened in the ramp: the interval is kept
             self.open = True
@@ -104,20 +110,31 @@ class Breaker:
 
     def cap(self, now: float) -> float:
         """How many calls may be in flight while it is closed."""
-        if self._closed_at is None:
+        if not self._ramps(now):
             return float("inf")
-        return float(2.0 ** int((now - self._closed_at) / RAMP_SECONDS))
+        return float(2.0 ** self._steps(now))
 
     def next_step(self, now: float) -> float:
         """When the cap grows next."""
         if self._closed_at is None:
             return float("inf")
-        steps = int((now - self._closed_at) / RAMP_SECONDS) + 1
-        return self._closed_at + steps * RAMP_SECONDS
+        return self._closed_at + (self._steps(now) + 1) * RAMP_SECONDS
 
     def ramped(self) -> None:
         """The cap is no bound any more: the trouble is over."""
         self._closed_at = None
+
+    def _ramps(self, now: float) -> bool:
+        """Whether calls come slowly still."""
+        if self._closed_at is not None and self._steps(now) >= RAMP_STEPS:
+            self._closed_at = None
+        return self._closed_at is not None
+
+    def _steps(self, now: float) -> int:
+        """How often the cap has doubled."""
+        if self._closed_at is None:
+            return RAMP_STEPS
+        return int((now - self._closed_at) / RAMP_SECONDS)
 
     def _wait(self, now: float) -> None:
         self.next_probe = now + self._interval * (1 - JITTER * self._random())

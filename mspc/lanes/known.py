@@ -15,9 +15,21 @@ _LOOK_AT = 8  # of the oldest lanes, whether one can be forgotten
 class Known:
     """Lanes by key, in the order in which they were asked for last."""
 
-    def __init__(self, breaker: Callable[[], Breaker]) -> None:
-        """`breaker`: makes one for a new lane."""
+    def __init__(
+        self,
+        breaker: Callable[[], Breaker],
+        clock: Callable[[], float],
+        forgotten: Callable[[Lane], None],
+    ) -> None:
+        """
+        Args:
+            breaker: makes one for a new lane.
+            clock: that of the lanes.
+            forgotten: told of each lane that is not remembered any more.
+        """
         self._breaker = breaker
+        self._clock = clock
+        self._forgotten = forgotten
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
 
     def __iter__(self) -> Iterator[Lane]:
@@ -48,8 +60,9 @@ class Known:
     def _forget_one(self) -> bool:
         for _ in range(_LOOK_AT):
             key, lane = next(iter(self._lanes.items()))
-            if lane.idle:
+            if lane.idle(self._clock()):
                 del self._lanes[key]
+                self._forgotten(lane)
                 return True
             self._lanes.move_to_end(key)
         return False

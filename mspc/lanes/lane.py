@@ -33,11 +33,14 @@ class Rank(Enum):
 
 
 class Turn(Enum):
-    """Where a lane stands: in a ring, out of it until a slot is free, or not at all."""
+    """Where a lane stands: in the ring, out of it until there is more room, or until
+    something happens to the lane or its time has come, or not at all.
+    """
 
     NONE = 0
     RING = 1
-    BLOCKED = 2
+    HELD = 2
+    BLOCKED = 3
 
 
 class Lane:
@@ -94,12 +97,11 @@ class Lane:
         """Calls that are known and not in flight."""
         return len(self.ready) + self.aside
 
-    @property
-    def idle(self) -> bool:
+    def idle(self, now: float) -> bool:
         """Whether nothing is lost with it."""
         busy = self.ready or self.out or self.aside
         steered = self.limit is not None or self.pauses is not None
-        return not (busy or steered) and self.breaker.untouched
+        return not (busy or steered) and self.breaker.untouched(now)
 
     @property
     def shut(self) -> bool:

@@ -17,6 +17,7 @@ from mspc.lanes.known import Known
 from mspc.lanes.lane import Item, Lane, Rank, Turn
 from mspc.lanes.slots import Slots
 from mspc.lanes.steered import Steered
+from mspc.lanes.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +57,16 @@ class Lanes(Steered):
             chance: uniform in [0, 1).
             wall: Unix seconds.
         """
-        lanes = Known(lambda: Breaker(failures, longest_probe, chance))
+        self._open: dict[str, Lane] = {}
+        lanes = Known(
+            lambda: Breaker(failures, longest_probe, chance),
+            clock,
+            self._forgotten,
+        )
         super().__init__(lanes, clock, wall)
         self._slots = Slots(size)
-        self._rings: dict[Rank, deque[Lane]] = {rank: deque() for rank in Rank}
-        proven, new, bad = self._rings.values()
+        self._turns = {rank: Turns() for rank in Rank}
+        proven, new, bad = self._turns.items()
         # Who goes first does so most of the time: always, and busy ones would starve
         # the others.
         self._orders = 6 * [(proven, new, bad)] + [
@@ -68,8 +74,6 @@ class Lanes(Steered):
             (bad, new, proven),
         ]
         self._takes = 0
-        self._blocked: list[Lane] = []
-        self._open: dict[str, Lane] = {}
 
     def of(self, key: str) -> Lane:
         """The lane of that key; it is made when there is none."""
@@ -118,19 +122,18 @@ class Lanes(Steered):
             for one in self._alarms.ring(now):
                 self._look_at(one)
         self._takes += 1
-        for ring in self._orders[self._takes % len(self._orders)]:
-            while ring:
-                lane = ring.popleft()
-                lane.turn = Turn.NONE
-                if not lane.ready:
-                    continue
-                self._rank(lane, now)
+        for rank, turns in self._orders[self._takes % len(self._orders)]:
+            while not self._slots.full(rank):
+                lane = turns.next(self._slots.room(rank))
+                if lane is None:
+                    break
+                if lane.ready:
+                    self._rank(lane, now)
                 if not lane.ready:  # the keeper has taken back what a suspect had
                     continue
-                if not self._slots.admits(lane, now):
-                    self._block(lane, now)
-                    continue
-                return self._taken(lane, now)
+                if self._slots.admits(lane, now):
+                    return self._taken(lane, now)
+                self._block(lane, now)
         return None
 
     def wait(self) -> None:
@@ -143,17 +146,22 @@ class Lanes(Steered):
     def ended(self, item: Item) -> None:
         """The attempt of what was taken is over, and judged."""
         lane = item.lane
-        if lane.out.pop(item, None) is None:
+        if item not in lane.out:
             return
+        if lane.turn is Turn.HELD:
+            self._turns[lane.rank].let_go(lane)
+        del lane.out[item]
         self._slots.ended(lane)
+        if lane.rank is Rank.BAD:  # perhaps it was one only for what has ended
+            self._rank(lane, self._clock())
         if lane.limit is not None:
             self._look_at(lane)
-        if self._blocked:
-            blocked, self._blocked = self._blocked, []
-            for one in blocked:
-                if one.turn is Turn.BLOCKED:
-                    self._line_up(one)
-            self.changed.set()
+        elif lane.ready and lane.turn is not Turn.RING:
+            self._line_up(lane)
+        for rank, turns in self._turns.items():
+            if turns.any(self._slots.room(rank)) and not self._slots.full(rank):
+                self.changed.set()
+                return
 
     def judge(
         self,
@@ -179,7 +187,10 @@ class Lanes(Steered):
                 self._shut(lane, now)
             return
         lane.answered(now, seconds)
-        if lane.breaker.succeeded(now):
+        reopened = lane.breaker.succeeded(now)
+        if lane.rank is not Rank.PROVEN:  # it waits no more with those that are not
+            self._rank(lane, now)
+        if reopened:
             self._reopen(lane)
 
     def forget(self, keep: Callable[[Item], bool]) -> None:
@@ -197,18 +208,29 @@ class Lanes(Steered):
             return None
         lanes = nlargest(TOLD_LANES, self._open.values(), key=lambda lane: lane.waiting)
         told = [f"{lane.key} ({lane.waiting} calls wait)" for lane in lanes]
-        more = len(self._open) - TOLD_LANES
-        rest = f" and {more} more" if more > 0 else ""
+        more = len(self._open) - len(told)
+        rest = f" and {more} more" if more else ""
         return f"No answer from {', '.join(told)}{rest}."
 
+    def _forgotten(self, lane: Lane) -> None:
+        self._open.pop(lane.key, None)
+
     def _rank(self, lane: Lane, now: float) -> Rank:
-        before = lane.rank
-        rank = self._slots.ranked(lane, now)
-        if rank is Rank.BAD and before is not Rank.BAD:
+        if self._ranks_anew(lane, now) and lane.rank is Rank.BAD:
             self.keeper.shut(lane)
             if lane.aside:
                 self.keeper.hungry(lane)
-        return rank
+        return lane.rank
+
+    def _ranks_anew(self, lane: Lane, now: float) -> bool:
+        """Whether it is counted as something else from here on."""
+        before = lane.rank
+        if self._slots.ranked(lane, now) is before:
+            return False
+        if lane.turn in (Turn.RING, Turn.HELD):
+            self._turns[before].let_go(lane)
+            self._line_up(lane)
+        return True
 
     def _taken(self, lane: Lane, now: float) -> Item:
         item = lane.ready.popleft()
@@ -227,30 +249,32 @@ class Lanes(Steered):
         return item
 
     def _block(self, lane: Lane, now: float) -> None:
-        """Out of the ring until an attempt ends, or the time has come."""
+        """Out of the ring until one of its attempts ends, or until there is room, or
+        the time has come.
+        """
+        out = len(lane.out)
         lane.turn = Turn.BLOCKED
         if lane.paused:
             return
-        if lane.breaker.open and not lane.breaker.may_probe(now):
+        limited = lane.limit is not None and not lane.limit.admits(now, out)
+        if limited or (lane.breaker.open and not lane.breaker.may_probe(now)):
             self._await_turn(lane, now)
-            return
-        if lane.limit is not None and not lane.limit.admits(now, len(lane.out)):
-            self._await_turn(lane, now)
-            return  # or until one of its own attempts ends
-        self._blocked.append(lane)
-        if len(lane.out) >= lane.breaker.cap(now):
+        elif not lane.breaker.open and out >= lane.breaker.cap(now):
             self._set_alarm(lane, lane.breaker.next_step(now))
+        elif self._slots.full(lane.rank):  # its rank is not that of its ring any more
+            self._line_up(lane)
+        else:
+            self._turns[lane.rank].hold(lane)
 
     def _line_up(self, lane: Lane) -> None:
-        lane.turn = Turn.RING
-        self._rings[lane.rank].append(lane)
+        self._turns[lane.rank].add(lane)
 
     def _look_at(self, lane: Lane) -> None:
         """Something about `lane` has changed: perhaps it has its turn."""
-        if lane.turn is not Turn.RING:
+        if lane.turn is Turn.BLOCKED:
             lane.turn = Turn.NONE  # of what is offered next, too
-            if lane.ready:
-                self._line_up(lane)
+        if lane.turn is Turn.NONE and lane.ready:
+            self._line_up(lane)
         if lane.aside:
             self.keeper.hungry(lane)
         self._await_turn(lane, self._clock())
@@ -259,7 +283,7 @@ class Lanes(Steered):
     def _shut(self, lane: Lane, now: float) -> None:
         self._open[lane.key] = lane
         lane.proven = False
-        self._slots.ranked(lane, now)
+        self._ranks_anew(lane, now)
         log.warning(
             "%s does not answer: its calls wait (%d now), one in %.1f s asks again",
             lane.key,

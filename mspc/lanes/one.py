@@ -16,6 +16,10 @@ class OneLane(Lanes):
     def of(self, key: str) -> Lane:
         return self._only
 
+    def offer(self, item: Item) -> None:
+        self._only.ready.append(item)  # nobody else has a turn
+        self.changed.set()
+
     def prompt(self, lane: Lane) -> bool:
         return len(lane.ready) < MOST_READY
 

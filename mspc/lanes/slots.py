@@ -43,27 +43,40 @@ class Slots:
             lane.rank = rank
         return rank
 
+    def full(self, rank: Rank) -> bool:
+        """Whether no lane of that rank may have one more, whichever it is."""
+        if self._total >= self._size:
+            return True
+        if rank is Rank.PROVEN:
+            return False
+        if rank is Rank.BAD:
+            return self._in_flight[rank] >= BAD_SHARE_OF_FIRST * self._size
+        # A pool of one must make calls, too.
+        return self._total > 0 and self.room(rank) <= 0
+
+    def room(self, rank: Rank) -> float:
+        """Below how many in flight a lane may have one more; one that has none may have
+        one unless the rank is full.
+        """
+        if rank is Rank.PROVEN:
+            return self._size - self._total
+        bad = self._in_flight[Rank.BAD]
+        if rank is Rank.BAD:
+            return BAD_SHARE * self._size - bad
+        return UNPROVEN_SHARE * self._size - bad - self._in_flight[rank]
+
     def admits(self, lane: Lane, now: float) -> bool:
         """Whether a lane that was just ranked may have one more in flight."""
-        if lane.paused or self._total >= self._size:
+        if lane.paused or self.full(lane.rank):
             return False
         out = len(lane.out)
         if lane.limit is not None and not lane.limit.admits(now, out):
             return False
-        if lane.rank is Rank.PROVEN:
-            free = self._size - self._total
-            return self._within_cap(lane, now) and (out < free or not out)
-        bad = self._in_flight[Rank.BAD]
-        if lane.rank is Rank.BAD:
-            if lane.breaker.open and not lane.breaker.may_probe(now):
-                return False
-            if not out:
-                return bad < BAD_SHARE_OF_FIRST * self._size
-            return out < BAD_SHARE * self._size - bad
-        left = UNPROVEN_SHARE * self._size - bad - self._in_flight[Rank.NEW]
-        if not out:
-            return left > 0 or not self._total  # a pool of one must make calls, too
-        return out < left and self._within_cap(lane, now)
+        if out and out >= self.room(lane.rank):
+            return False
+        if lane.breaker.open:
+            return lane.breaker.may_probe(now)
+        return self._within_cap(lane, now)
 
     def _within_cap(self, lane: Lane, now: float) -> bool:
         cap = lane.breaker.cap(now)

@@ -40,7 +40,7 @@ def state_of(lane: Lane, now: float) -> State:
     return State(
         lane.key,
         lane.paused,
-        breaker.word,
+        breaker.word(now),
         len(lane.out),
         lane.waiting,
         probe_in,

@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from gevent.pool import Pool
+from gevent.pool import Group
 
 from mspc.errors import QueueUnavailable
 
@@ -28,7 +28,11 @@ class Moving:
         """
         self._what = what
         self._jobs: deque[Callable[[], None]] = deque()
-        self._pool = Pool(at_once)
+        self._at_once = at_once
+        self._workers = Group()
+        # Those that look for a job still. A Pool counts one for a moment after its end,
+        # when a job that comes would be left to it.
+        self._working = 0
         self._stopped = False
 
     def do(self, job: Callable[[], None]) -> None:
@@ -37,8 +41,9 @@ class Moving:
         One that raises QueueUnavailable has done nothing.
         """
         self._jobs.append(job)
-        if not self._stopped and self._pool.free_count() > 0:
-            self._pool.spawn(self._work)
+        if not self._stopped and self._working < self._at_once:
+            self._working += 1
+            self._workers.spawn(self._work)
 
     def forget(self) -> None:
         """What has not begun is not done."""
@@ -51,15 +56,20 @@ class Moving:
 
     def join(self, timeout: float) -> None:
         """Waits for what has begun; ends it after `timeout` seconds."""
-        self._pool.join(timeout)
-        self._pool.kill()
+        self._workers.join(timeout)
+        self._workers.kill()
 
     def _work(self) -> None:
-        while self._jobs and not self._stopped:
-            job = self._jobs.popleft()
-            try:
-                job()
-            except QueueUnavailable as exc:
-                log.debug("A call could not be %s now: %s", self._what, exc)
-            except Exception:
-                log.exception("A call could not be %s", self._what)
+        try:
+            while self._jobs and not self._stopped:
+                self._do_one(self._jobs.popleft())
+        finally:
+            self._working -= 1
+
+    def _do_one(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except QueueUnavailable as exc:
+            log.debug("A call could not be %s now: %s", self._what, exc)
+        except Exception:
+            log.exception("A call could not be %s", self._what)

@@ -4,6 +4,8 @@ import pytest
 
 from mspc.lanes.breaker import Breaker
 
+LARGEST_POOL = 10_000  # what QUEUE_NUMBER_OF_CONSUMERS may be
+
 
 def breaker(failures: int = 5, longest: float = 5.0, chance: float = 0.0) -> Breaker:
     return Breaker(failures, longest, lambda: chance)
@@ -81,7 +83,30 @@ def test_after_it_calls_come_slowly_at_first() -> None:
     one.ramped()
     assert one.cap(200.0) == float("inf")
     assert one.next_step(200.0) == float("inf")
-    assert one.untouched
+    assert one.untouched(200.0)
+
+
+@pytest.mark.parametrize("later", [20.0, 1023.0, 1024.0, 1e7])
+def test_the_ramp_ends_by_itself(later: float) -> None:
+    """Most services get few calls: nobody may have asked while it lasted."""
+    one = opened(at=100.0)
+    one.probed(101.0)
+    one.succeeded(102.0)
+    now = 102.0 + later
+    assert one.cap(now) == float("inf")
+    assert one.next_step(now) == float("inf")
+    assert one.word(now) == "closed"
+    assert one.untouched(now)
+    for _ in range(5):
+        one.failed(now)
+    assert one.next_probe == now + 1.0
+
+
+def test_no_pool_is_larger_than_the_last_cap_of_the_ramp() -> None:
+    one = opened()
+    one.succeeded(200.0)
+    largest = max(one.cap(200.0 + seconds / 10) for seconds in range(139))
+    assert largest * 2 > LARGEST_POOL
 
 
 def test_one_that_fails_again_at_once_keeps_its_interval() -> None:

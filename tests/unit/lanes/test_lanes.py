@@ -8,8 +8,9 @@ import pytest
 
 from mspc.lanes import known
 from mspc.lanes import lanes as lanes_module
-from mspc.lanes.lane import Lane
+from mspc.lanes.lane import Lane, Rank
 from mspc.lanes.lanes import Lanes
+from mspc.lanes.slots import Slots
 from tests.support.clock import Clock
 
 A, B, C = "http://a.test:80", "http://b.test:80", "http://c.test:80"
@@ -216,6 +217,20 @@ class TestBreaker:
             many.clock.now += 1
         assert at_once == [1, 2, 4, 8, 16, 32]
 
+    def test_one_that_is_asked_again_much_later_gets_its_calls(self) -> None:
+        """An hour without calls after it came back."""
+        many = Many(size=200)
+        many.offer(A)
+        many.shut(A)
+        many.clock.now += 1
+        probe = many.take()
+        assert probe is not None
+        many.end(probe, reachable=True)
+        many.clock.now += 3600
+        many.offer(A, 20)
+        assert many.take_all() == {A: 20}
+        assert many.lanes.standing(A).breaker == "closed"
+
     def test_probes_that_hang_hold_a_part_of_the_pool_only(self) -> None:
         many = Many(size=40)
         for number in range(100):
@@ -266,15 +281,95 @@ class TestSuspects:
 
     def test_new_ones_that_hang_are_suspects_after_two_seconds(self) -> None:
         many = Many(size=40)
-        for number in range(100):
+        for number in range(10):
             many.offer(f"http://{number}.test:80", 10)
-        assert len(many.take_all()) == 30
+        taken = many.take_all()
+        assert min(taken.values()) > 1
         many.clock.now += 2.5
         many.offer(A)
-        for _ in range(3):
+        many.end(many.out[0], reachable=False)
+        assert many.take_all()[A] == 1
+        assert many.lanes.of("http://0.test:80").rank is Rank.BAD
+
+    def test_new_ones_have_their_turns_in_order(self) -> None:
+        """However many wait that hang: nobody passes those that came before."""
+        many = Many(size=40)
+        for number in range(40):
+            many.offer(f"http://{number}.test:80", 10)
+        many.take_all()
+        for number in range(30, 40):
             many.end(many.out[0], reachable=False)
+            assert many.take_all() == {f"http://{number}.test:80": 1}
+
+    def test_one_that_answers_waits_no_more_with_those_that_do_not(self) -> None:
+        many = Many(size=40)
+        for number in range(100):
+            many.offer(f"http://{number}.test:80", 10)
+        many.take_all()
+        many.clock.now += 3
+        answering = many.out[0]
+        many.end(answering, reachable=True)
+        assert set(many.take_all()) >= {answering.lane.key}
+
+
+class TestMany:
+    """However many lanes wait, a call that comes or ends costs the same."""
+
+    @pytest.fixture
+    def looked_at(self, monkeypatch: pytest.MonkeyPatch) -> list[Lane]:
+        looked_at = []
+
+        def admits(slots: Slots, lane: Lane, now: float) -> bool:
+            looked_at.append(lane)
+            return ask(slots, lane, now)
+
+        ask = Slots.admits
+        monkeypatch.setattr(Slots, "admits", admits)
+        return looked_at
+
+    @pytest.mark.parametrize("hanging", ["new", "suspects", "shut"])
+    def test_calls_beside_many_that_hang(
+        self, looked_at: list[Lane], hanging: str
+    ) -> None:
+        many = Many(size=200)
+        many.prove(A)
+        for number in range(500):
+            many.offer(f"http://{number}.test:80", 3)
+        many.take_all()
+        if hanging != "new":
+            many.clock.now += 3
+            many.end_all(many.out[0].lane.key, reachable=False)
+        if hanging == "shut":
+            for number in range(500):
+                many.shut(f"http://{number}.test:80")
+            many.clock.now += 3
+        many.take_all()
+        looked_at.clear()
+        for _ in range(100):
+            many.offer(A)
+            assert many.take_all() == {A: 1}
+            many.end_all(A, reachable=True)
+        assert len(looked_at) < 5 * 100
+
+    @pytest.mark.parametrize("count", [66, 150, 500])
+    def test_many_that_answer_and_have_more_than_there_are_slots(
+        self, looked_at: list[Lane], count: int
+    ) -> None:
+        many = Many(size=200)
+        keys = [f"http://{number}.test:80" for number in range(count)]
+        many.prove(*keys)
+        for key in keys:
+            many.offer(key, 20)
+        many.take_all()
+        full = len(many.out)
+        looked_at.clear()
+        for _ in range(300):
+            many.end(many.out[0], reachable=True)
             many.take_all()
-        assert A in {one.lane.key for one in many.out}
+        assert len(many.out) >= full - 1
+        assert len(looked_at) < 5 * 300
+        shares = Counter(item.lane.key for item in many.out)
+        assert max(shares.values()) - min(shares.values()) <= 2
 
 
 class TestPaused:
@@ -387,6 +482,7 @@ class TestForgetting:
         kept = {str(number): many.lanes.of(str(number)) for number in range(10)}
         for lane in kept.values():
             many.lanes.judge(lane, reachable=False, seconds=0.1)
+        many.clock.now += 599
         others = set()
         for number in range(100):
             lane = many.lanes.of(f"other {number}")
@@ -394,3 +490,31 @@ class TestForgetting:
             others.add(lane)
         assert len(others) <= 2
         assert all(many.lanes.of(key) is lane for key, lane in kept.items())
+
+    @pytest.mark.parametrize("failures", [1, 5])
+    def test_those_that_failed_once_and_get_no_more_calls(
+        self, failures: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else new ones would share lanes with some that do not answer, for ever."""
+        monkeypatch.setattr(known, "REMEMBERED_LANES", 10)
+        many = Many(size=10)
+        for number in range(10):
+            for _ in range(failures):
+                many.lanes.judge(many.lanes.of(str(number)), False, seconds=0.1)
+        many.clock.now += 601
+        new = [f"new {number}" for number in range(10)]
+        assert [many.lanes.of(key).key for key in new] == new
+        assert many.lanes.remark() is None
+
+    def test_one_that_failed_is_kept_while_its_calls_wait(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(known, "REMEMBERED_LANES", 10)
+        many = Many(size=10)
+        many.shut(A)
+        lane = many.lanes.of(A)
+        lane.aside = 1
+        many.clock.now += 3600
+        for number in range(100):
+            many.lanes.of(str(number))
+        assert many.lanes.of(A) is lane

@@ -1,0 +1,61 @@
+"""Whose turn is next among lanes of one rank, without looking at all of them.
+
+Thousands of lanes may have calls ready while a few slots are free: each call that ends
+is to cost the same however many wait.
+"""
+
+from collections import OrderedDict, deque
+
+from mspc.lanes.lane import Lane, Turn
+
+
+class Turns:
+    """The lanes of one rank that have calls ready."""
+
+    def __init__(self) -> None:
+        self._ring: deque[Lane] = deque()
+        # Those that have as many in flight as they may, by that number: it changes when
+        # one of these ends, and then the lane is let_go().
+        self._held: dict[int, OrderedDict[Lane, None]] = {}
+
+    def add(self, lane: Lane) -> None:
+        """Its turn comes when those of the others before it have come."""
+        lane.turn = Turn.RING
+        self._ring.append(lane)
+
+    def hold(self, lane: Lane) -> None:
+        """It has its turn when a lane may have more in flight than it has."""
+        lane.turn = Turn.HELD
+        self._held.setdefault(len(lane.out), OrderedDict())[lane] = None
+
+    def let_go(self, lane: Lane) -> None:
+        """It has no turn."""
+        if lane.turn is Turn.RING:
+            self._ring.remove(lane)
+        elif lane.turn is Turn.HELD:
+            out = len(lane.out)
+            del self._held[out][lane]
+            if not self._held[out]:
+                del self._held[out]
+        lane.turn = Turn.NONE
+
+    def next(self, room: float) -> Lane | None:
+        """The lane whose turn it is, which has none then; None for no such.
+
+        Args:
+            room: how many a lane may have in flight, with one more.
+        """
+        if self._ring:
+            lane = self._ring.popleft()
+            lane.turn = Turn.NONE
+            return lane
+        for out, held in self._held.items():
+            if out < room:
+                lane = next(iter(held))
+                self.let_go(lane)
+                return lane
+        return None
+
+    def any(self, room: float) -> bool:
+        """Whether next() has one."""
+        return bool(self._ring) or any(out < room for out in self._held)
