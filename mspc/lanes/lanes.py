@@ -185,6 +185,8 @@ class Lanes(Steered):
         if not reachable:
             if lane.breaker.failed(now, alone):
                 self._shut(lane, now)
+            elif alone:  # the next probe may be later than when it is looked at
+                self._await_turn(lane, now)
             return
         lane.answered(now, seconds)
         reopened = lane.breaker.succeeded(now)
