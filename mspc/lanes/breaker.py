@@ -5,6 +5,7 @@ now and then asks whether it is back (a probe). After it, calls come slowly at f
 service that has just started is not to be trampled.
 """
 
+import math
 from collections.abc import Callable
 
 FIRST_PROBE_SECONDS = 1.0
@@ -54,7 +55,7 @@ class Breaker:
         self._longest = max(FIRST_PROBE_SECONDS, longest)
         self._random = random
         self._failed = 0
-        self._failed_at = float("-inf")
+        self._failed_at = -math.inf
         self._interval = FIRST_PROBE_SECONDS
         self._closed_at: float | None = None  # while the ramp lasts
 
@@ -110,14 +111,14 @@ class Breaker:
 
     def cap(self, now: float) -> float:
         """How many calls may be in flight while it is closed."""
-        if not self._ramps(now):
-            return float("inf")
+        if self._closed_at is None or not self._ramps(now):
+            return math.inf
         return float(2.0 ** self._steps(now))
 
     def next_step(self, now: float) -> float:
         """When the cap grows next."""
         if self._closed_at is None:
-            return float("inf")
+            return math.inf
         return self._closed_at + (self._steps(now) + 1) * RAMP_SECONDS
 
     def ramped(self) -> None:

@@ -31,6 +31,8 @@ class Rank(Enum):
     NEW = 1
     BAD = 2
 
+    __hash__ = object.__hash__  # Enum's own is in Python, and asked some times a call
+
 
 class Turn(Enum):
     """Where a lane stands: in the ring, out of it until there is more room, or until

@@ -65,8 +65,8 @@ class Lanes(Steered):
         )
         super().__init__(lanes, clock, wall)
         self._slots = Slots(size)
-        self._turns = {rank: Turns() for rank in Rank}
-        proven, new, bad = self._turns.items()
+        self._turns = {rank: Turns(rank, self._slots) for rank in Rank}
+        proven, new, bad = self._all_turns = tuple(self._turns.values())
         # Who goes first does so most of the time: always, and busy ones would starve
         # the others.
         self._orders = 6 * [(proven, new, bad)] + [
@@ -122,11 +122,8 @@ class Lanes(Steered):
             for one in self._alarms.ring(now):
                 self._look_at(one)
         self._takes += 1
-        for rank, turns in self._orders[self._takes % len(self._orders)]:
-            while not self._slots.full(rank):
-                lane = turns.next(self._slots.room(rank))
-                if lane is None:
-                    break
+        for turns in self._orders[self._takes % len(self._orders)]:
+            while (lane := turns.next()) is not None:
                 if lane.ready:
                     self._rank(lane, now)
                 if not lane.ready:  # the keeper has taken back what a suspect had
@@ -158,8 +155,8 @@ class Lanes(Steered):
             self._look_at(lane)
         elif lane.ready and lane.turn is not Turn.RING:
             self._line_up(lane)
-        for rank, turns in self._turns.items():
-            if turns.any(self._slots.room(rank)) and not self._slots.full(rank):
+        for turns in self._all_turns:
+            if turns.any():
                 self.changed.set()
                 return
 
@@ -185,6 +182,8 @@ class Lanes(Steered):
         if not reachable:
             if lane.breaker.failed(now, alone):
                 self._shut(lane, now)
+            elif alone:  # the next probe may be later than when it is looked at
+                self._await_turn(lane, now)
             return
         lane.answered(now, seconds)
         reopened = lane.breaker.succeeded(now)
@@ -216,21 +215,21 @@ class Lanes(Steered):
         self._open.pop(lane.key, None)
 
     def _rank(self, lane: Lane, now: float) -> Rank:
-        if self._ranks_anew(lane, now) and lane.rank is Rank.BAD:
-            self.keeper.shut(lane)
-            if lane.aside:
-                self.keeper.hungry(lane)
-        return lane.rank
-
-    def _ranks_anew(self, lane: Lane, now: float) -> bool:
-        """Whether it is counted as something else from here on."""
         before = lane.rank
-        if self._slots.ranked(lane, now) is before:
-            return False
+        rank = self._slots.ranked(lane, now)
+        if rank is not before:
+            self._has_moved(lane, before)
+            if rank is Rank.BAD:
+                self.keeper.shut(lane)
+                if lane.aside:
+                    self.keeper.hungry(lane)
+        return rank
+
+    def _has_moved(self, lane: Lane, before: Rank) -> None:
+        """It has its turns among others from here on."""
         if lane.turn in (Turn.RING, Turn.HELD):
             self._turns[before].let_go(lane)
             self._line_up(lane)
-        return True
 
     def _taken(self, lane: Lane, now: float) -> Item:
         item = lane.ready.popleft()
@@ -283,7 +282,9 @@ class Lanes(Steered):
     def _shut(self, lane: Lane, now: float) -> None:
         self._open[lane.key] = lane
         lane.proven = False
-        self._ranks_anew(lane, now)
+        before = lane.rank
+        if self._slots.ranked(lane, now) is not before:
+            self._has_moved(lane, before)
         log.warning(
             "%s does not answer: its calls wait (%d now), one in %.1f s asks again",
             lane.key,

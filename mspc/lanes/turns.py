@@ -6,13 +6,16 @@ is to cost the same however many wait.
 
 from collections import OrderedDict, deque
 
-from mspc.lanes.lane import Lane, Turn
+from mspc.lanes.lane import Lane, Rank, Turn
+from mspc.lanes.slots import Slots
 
 
 class Turns:
     """The lanes of one rank that have calls ready."""
 
-    def __init__(self) -> None:
+    def __init__(self, rank: Rank, slots: Slots) -> None:
+        self._rank = rank
+        self._slots = slots
         self._ring: deque[Lane] = deque()
         # Those that have as many in flight as they may, by that number: it changes when
         # one of these ends, and then the lane is let_go().
@@ -39,23 +42,27 @@ class Turns:
                 del self._held[out]
         lane.turn = Turn.NONE
 
-    def next(self, room: float) -> Lane | None:
-        """The lane whose turn it is, which has none then; None for no such.
-
-        Args:
-            room: how many a lane may have in flight, with one more.
-        """
+    def next(self) -> Lane | None:
+        """The lane whose turn it is, which has none then; None for no such."""
         if self._ring:
+            if self._slots.full(self._rank):
+                return None
             lane = self._ring.popleft()
             lane.turn = Turn.NONE
             return lane
-        for out, held in self._held.items():
-            if out < room:
-                lane = next(iter(held))
-                self.let_go(lane)
-                return lane
+        if self._held and self.any():
+            room = self._slots.room(self._rank)
+            out = next(out for out in self._held if out < room)
+            lane = next(iter(self._held[out]))
+            self.let_go(lane)
+            return lane
         return None
 
-    def any(self, room: float) -> bool:
+    def any(self) -> bool:
         """Whether next() has one."""
-        return bool(self._ring) or any(out < room for out in self._held)
+        if not (self._ring or self._held) or self._slots.full(self._rank):
+            return False
+        if self._ring:
+            return True
+        room = self._slots.room(self._rank)
+        return any(out < room for out in self._held)

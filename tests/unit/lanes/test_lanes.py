@@ -451,6 +451,26 @@ class TestKeeper:
         many.offer(A)
         assert many.lanes.wants(lane) == 0
 
+    def test_one_call_for_a_probe_after_it_wanted_to_be_left_alone(
+        self, many: Many, shop: Shop
+    ) -> None:
+        """Nothing was aside when the probe was due that it has put off since."""
+        many.offer(A)
+        many.shut(A)
+        many.clock.now += 1
+        probe = many.take()
+        assert probe is not None
+        many.clock.now += 3
+        assert many.take() is None
+        many.lanes.judge(probe.lane, reachable=False, seconds=3.0, alone=60.0)
+        many.lanes.ended(probe)
+        many.lanes.of(A).aside = 1
+        assert many.take() is None
+        assert shop.hungry_for == []
+        many.clock.now += 60
+        assert many.take() is None
+        assert shop.hungry_for == [A]
+
     def test_all_it_may_have_when_it_answers_again(
         self, many: Many, shop: Shop
     ) -> None:
