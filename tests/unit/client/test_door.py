@@ -82,6 +82,7 @@ def test_no_key(key: str, tmp_path: Path) -> None:
     [
         *("127.0.0.1:8010", "ftp://a", "http://", "http://a:99999", "http://a:0"),
         *("http://user@a", "http://a/?x", "http://a b", "http://[::1", "http://ä"),
+        *("http://a..b", f"http://{'a' * 64}"),
     ],
 )
 def test_no_url(url: str) -> None:
