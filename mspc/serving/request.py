@@ -26,8 +26,10 @@ _FIELD = re.compile(rf"({_NAME}):([\t\x20-\x7e\x80-\xff]*)\r\n")
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)([!-~]*)", re.IGNORECASE)
 # No space behind the size, which not every program takes.
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
-# No comma, so that two Host headers, joined, are refused as well.
-HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~-]*)(?::[0-9]{0,5})?")
+# No comma, so that two Host headers, joined, are refused as well. Node leaves the zone
+# of an address in it: [fe80::1%eth0].
+_ZONE = r"(?:%[0-9A-Za-z._~%-]{1,64})?"
+HOST = re.compile(rf"(\[[0-9A-Fa-f:.]+{_ZONE}\]|[0-9A-Za-z._~-]*)(?::[0-9]{{0,5}})?")
 
 
 class Refused(Exception):

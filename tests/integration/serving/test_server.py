@@ -724,6 +724,7 @@ def test_an_unusable_certificate(
         (b"GET //there/ HTTP/1.1\r\nHost: here\r\n", "https://here:{}//there/"),
         (b"GET / HTTP/1.1\r\nHost: [::1]:8008\r\n", "https://[::1]:{}/"),
         (b"GET / HTTP/1.1\r\nHost: [::1]\r\n", "https://[::1]:{}/"),
+        (b"GET / HTTP/1.1\r\nHost: [fe80::1%2]:80\r\n", "https://[fe80::1%2]:{}/"),
         (b"GET http://there/x HTTP/1.1\r\nHost: here\r\n", "https://there:{}/x"),
         (b"OPTIONS * HTTP/1.1\r\nHost: here\r\n", "https://here:{}/"),
         (b"GET / HTTP/1.0\r\nHost: here\r\n", "https://here:{}/"),
