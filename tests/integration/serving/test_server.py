@@ -196,7 +196,7 @@ BAD_HEADS = {
     "host with a path": b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
     "user info": b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
     "chunks in HTTP/1.0": b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
-    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     **{name: POST + headers for name, headers in MALFORMED.items()},
 }
 
@@ -317,6 +317,11 @@ SHORT = 0.2
 def assert_closed_unanswered(client: Client, started: float) -> None:
     assert client.rest() == b""
     assert SHORT <= time.monotonic() - started < 5
+
+
+def test_tls_is_not_waited_for_until_a_line_ends(client: Client) -> None:
+    client.send(BAD_HEADS["TLS"])
+    assert client.answer().message.startswith("TLS is not spoken on this port")
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTT", GET[:-4], b"\r"])
