@@ -1,6 +1,7 @@
 """The server on real sockets, with a tiny WSGI application behind it."""
 
 import logging
+import re
 import shutil
 import socket
 import ssl
@@ -749,6 +750,17 @@ def test_redirect(
     assert answer.headers["location"] in answer.message.lower()
     assert client.rest() == b""
     assert app.environ == {}
+
+
+def test_a_redirect_of_head_has_no_body(
+    start: Start, connect: Connect, ssl_dir: Path
+) -> None:
+    client = connect(start(tls=True, ssl_dir=ssl_dir))
+    client.send(b"HEAD / HTTP/1.1\r\nHost: here\r\n\r\n")
+    head, _, body = client.rest().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 307 ")
+    assert re.search(rb"\r\nContent-Length: [1-9]", head)
+    assert body == b""
 
 
 @pytest.mark.parametrize(
