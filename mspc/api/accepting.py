@@ -16,6 +16,7 @@ from mspc.calls import validation
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Request
 from mspc.calls.headers import value_of
+from mspc.calls.masks import masked_url
 from mspc.calls.networks import NetworkRules
 from mspc.calls.policy import USUAL, Policy
 from mspc.calls.trace import Trace, kept_in, read_trace
@@ -76,7 +77,7 @@ class Acceptance:
             "%s accepted %s %s%s",
             call.id,
             request.method,
-            request.url,
+            masked_url(request.url),
             request.policy.shown_labels,
         )
         return call.id

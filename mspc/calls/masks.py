@@ -6,8 +6,9 @@ from urllib.parse import unquote_plus
 
 MASK = "***"
 
+# `sig` alone is what Azure signs its URLs with.
 _SECRET = re.compile(
-    r"auth|cookie|token|secret|key|passw|signature|credential", re.IGNORECASE
+    r"auth|cookie|token|secret|key|passw|pwd|signature|^sig$|credential", re.IGNORECASE
 )
 _OPEN = frozenset({"idempotency-key"})  # of mspc's own making, mostly
 # A parameter of a query: its name, and its value.

@@ -220,9 +220,9 @@ def contradictions(properties: Mapping[str, object], now: float) -> list[str]:
         for one, other in (("delay", "not_before"), ("body", "body_base64"))
         if one in given and other in given
     ]
-    if properties.get("requeue") is False and properties.get("max_attempts") not in (
-        None,
-        "1",
+    attempts = properties.get("max_attempts")
+    if properties.get("requeue") is False and not (
+        attempts is None or _is_one(attempts)
     ):
         wrong.append("requeue is false, which means max_attempts 1: give one of them.")
     if "tracestate" in given and "traceparent" not in given:
@@ -230,6 +230,12 @@ def contradictions(properties: Mapping[str, object], now: float) -> list[str]:
     if "not_before" in given:
         wrong += _too_late(properties["not_before"], now)
     return wrong
+
+
+def _is_one(value: object) -> bool:
+    if type(value) is not Number or len(value) > _LONGEST_NUMBER:
+        return False
+    return float(value) == 1
 
 
 def _too_late(value: object, now: float) -> list[str]:

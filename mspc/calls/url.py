@@ -55,6 +55,11 @@ def read_url(value: object, longest: int | None = MAX_URL_BYTES) -> Url:
     if type(value) is not str:
         raise Invalid(f"must be a string, not {kind(value)}.")
     if found := _FORBIDDEN.search(value):
+        if "\ud800" <= found[0] <= "\udfff":
+            raise Invalid(
+                f"has half a surrogate pair at character {found.start() + 1}, which no"
+                " UTF-8 text can hold."
+            )
         raise Invalid(
             f"must not have {shown(found[0])} (character {found.start() + 1}): "
             "percent-encode it."

@@ -7,6 +7,8 @@ from mspc.client.failures import WrongUse
 from mspc.client.moments import past
 
 _PORTS = {"http": 80, "https": 443}
+# Of grammar.add_filter. Without one of them more calls would be meant.
+_TEXTS = ("destination", "url_prefix", "method", "label", "status", "after", "before")
 
 
 def chosen(options: Namespace, now: float) -> dict[str, object]:
@@ -15,7 +17,14 @@ def chosen(options: Namespace, now: float) -> dict[str, object]:
     Args:
         options: of the command line.
         now: Unix seconds.
+
+    Raises:
+        WrongUse: one of them cannot be read, or is empty.
     """
+    for name in _TEXTS:
+        if getattr(options, name) == "":  # of a variable that nobody has set
+            option = f"--{name.replace('_', '-')}"
+            raise WrongUse(f"{option} is empty: leave it out if it does not matter.")
     given = {
         "state": getattr(options, "state", []),
         "destination": destination(options.destination or ""),

@@ -16,6 +16,7 @@ from mspc.client.failures import (
     NotReachable,
     SaidNo,
 )
+from mspc.settings.certificates import trusting
 
 # A delete of many dead letters on RabbitMQ looks at all of them.
 TIMEOUT_SECONDS = 60.0
@@ -79,8 +80,19 @@ class Connection:
         self, method: str, path: str, query: Query | None, content: bytes | None
     ) -> Iterator[http.client.HTTPResponse]:
         parts = urlsplit(self.door.url)
-        kind = _KINDS[parts.scheme]
-        connection = kind(parts.hostname or "", parts.port, timeout=self._timeout)
+        place: dict[str, Any] = {
+            "host": parts.hostname or "",
+            "port": parts.port,
+            "timeout": self._timeout,
+        }
+        if parts.scheme == "https":
+            # As mspc itself: Python's own trust differs between its versions.
+            context = trusting(None)
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                **place, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection(**place)
         try:
             connection.request(
                 method,
@@ -131,12 +143,6 @@ class Connection:
             f"{self.door.url} answers {status}, but not as mspc does: MSPC_URL must be"
             " the address of its operators' door."
         )
-
-
-_KINDS = {
-    "http": http.client.HTTPConnection,
-    "https": http.client.HTTPSConnection,
-}
 
 
 def _query(query: Query) -> str:

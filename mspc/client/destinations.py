@@ -65,9 +65,9 @@ def _show(session: Session) -> int:
 def _pause(session: Session) -> int:
     options = session.options
     until = options.until
-    if options.time:
+    if options.time is not None:  # what is empty would be a pause without an end
         until = rfc3339(session.now() + seconds(options.time))
-    return _change(session, "POST", "/pause", {"until": until} if until else {})
+    return _change(session, "POST", "/pause", {} if until is None else {"until": until})
 
 
 def _resume(session: Session) -> int:
@@ -77,7 +77,7 @@ def _resume(session: Session) -> int:
 def _limit(session: Session) -> int:
     options = session.options
     limits: dict[str, object] = {}
-    if options.rate:
+    if options.rate is not None:
         limits["rate"], limits["period"] = rate(options.rate)
     if options.parallelism is not None:
         limits["parallelism"] = options.parallelism

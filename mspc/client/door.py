@@ -80,6 +80,7 @@ def _checked(url: str) -> str:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
         usable = usable and parts.port != 0 and not parts.query and not parts.username
+        (parts.hostname or "").encode("idna")  # else nobody can look it up
     except ValueError:
         usable = False
     if not (usable and re.fullmatch(r"[!-~]+", url)):

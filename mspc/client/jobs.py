@@ -76,7 +76,8 @@ def _how(session: Session) -> dict[str, object]:
         "per_second": getattr(options, "per_second", None),
         "reason": options.reason,
     }
-    return {name: value for name, value in how.items() if value}
+    # Not without a 0: the usual number would take its place, and mspc refuses 0.
+    return {name: value for name, value in how.items() if value not in (None, "")}
 
 
 def _show(session: Session, action: str, plan: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mspc.client.failures import WrongUse
 from mspc.client.session import Session
 from mspc.client.table import Column, Item, member
 
@@ -35,6 +36,9 @@ COLUMNS: tuple[Column, ...] = (
 
 def list_calls(session: Session, wanted: Mapping[str, object]) -> int:
     """Prints the calls that match, at most as many as the option `limit` says."""
+    limit = session.options.limit
+    if limit < 1:
+        raise WrongUse(f"--limit must be 1 or more, not {limit}.")
     session.output.items(_pages(session, wanted), COLUMNS)
     return 0
 

@@ -1,7 +1,10 @@
 """`mspc send`: one call is handed over, and perhaps waited for."""
 
 import base64
+import json
+import re
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +18,7 @@ FIRST_LOOK_SECONDS = 0.1
 LONGEST_LOOK_SECONDS = 2.0
 # Properties of a call that are a number or a text, just as they are written.
 _AS_WRITTEN = ("delay", "not_before", "max_attempts", "max_age", "timeout")
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?")
 
 
 def add(words: Words) -> None:
@@ -73,14 +77,14 @@ def call(options: Namespace, stdin: BinaryIO) -> dict[str, object]:
         WrongUse: something cannot be read.
     """
     said: dict[str, object] = {"url": options.url}
-    headers = dict(map(_header, options.header))
+    headers = _headers(options.header)
     content = _content(options, stdin)
     if options.data_json is not None and "content-type" not in map(str.lower, headers):
         headers["Content-Type"] = "application/json"
     if content is not None:
         said |= _body(content)
     method = options.method or (None if content is None else "POST")
-    more = {name: getattr(options, name) for name in _AS_WRITTEN}
+    more = {name: _number_or_text(getattr(options, name)) for name in _AS_WRITTEN}
     said |= {
         "method": method,
         "headers": headers,
@@ -91,6 +95,24 @@ def call(options: Namespace, stdin: BinaryIO) -> dict[str, object]:
     if options.once:
         said["requeue"] = False
     return {name: value for name, value in said.items() if value not in (None, {}, [])}
+
+
+def _number_or_text(written: str | int | None) -> object:
+    if isinstance(written, str) and _NUMBER.fullmatch(written):
+        return json.loads(written)
+    return written
+
+
+def _headers(texts: Sequence[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in map(_header, texts):
+        if name in headers:  # an object, which a call has them in, cannot
+            raise WrongUse(
+                f"--header {name!r} is given twice: put both values into one, with a"
+                " comma between."
+            )
+        headers[name] = value
+    return headers
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -114,7 +114,7 @@ class Import:
                 line = json.loads(text)
                 dead = line["call"]["state"] == DEAD
                 call = _payload(line)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 self._refuse(number, "It is no call of an export.")
                 continue
             if dead and not self._session.options.dead:
@@ -164,8 +164,11 @@ def _payload(line: dict[str, str]) -> bytes | None:
         raise ValueError
     if "payload" not in line:
         return None
-    json.loads(line["payload"])  # else it could be two, between commas
-    return line["payload"].encode()
+    # A mark that mspc takes at the beginning is none between commas.
+    text = line["payload"].removeprefix("\ufeff")
+    # Else it could be two calls. Python makes no number of more than 4,300 digits.
+    json.loads(text, parse_int=str)
+    return text.encode()
 
 
 def batches(lines: Iterable[Line]) -> Iterator[list[Line]]:

@@ -94,9 +94,9 @@ class LogFile:
 
     def _open(self) -> None:
         if self._new:
-            self._new = False
             directory = os.path.dirname(self._path)
             os.makedirs(directory, DIRECTORY_MODE, exist_ok=True)
+            self._new = False
         # Without O_NONBLOCK a FIFO is not opened before somebody reads it.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         self._descriptor = os.open(self._path, flags | os.O_NOCTTY, MODE)

@@ -20,14 +20,17 @@ TURN = 64  # requests or chunks at hand that are read before others get a turn
 
 # Some programs would take them for headers of the request: never in trailers.
 _FRAMING = frozenset(("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_HOST"))
+_TLS_HANDSHAKE = b"\x16"  # RFC 8446 5.1
 _NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rf"({_NAME}) ([!-~]+) HTTP/1\.([0-9])\r\n")
 _FIELD = re.compile(rf"({_NAME}):([\t\x20-\x7e\x80-\xff]*)\r\n")
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)([!-~]*)", re.IGNORECASE)
 # No space behind the size, which not every program takes.
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
-# No comma, so that two Host headers, joined, are refused as well.
-HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~-]*)(?::[0-9]{0,5})?")
+# No comma, so that two Host headers, joined, are refused as well. Node leaves the zone
+# of an address in it: [fe80::1%eth0].
+_ZONE = r"(?:%[0-9A-Za-z._~%-]{1,64})?"
+HOST = re.compile(rf"(\[[0-9A-Fa-f:.]+{_ZONE}\]|[0-9A-Za-z._~-]*)(?::[0-9]{{0,5}})?")
 
 
 class Refused(Exception):
@@ -70,6 +73,8 @@ def read_head(rfile: io.BufferedReader) -> RequestHead:
         Refused: it breaks a rule of RFC 9112, or is too large.
         OSError: the client hung up.
     """
+    if rfile.peek(1)[:1] == _TLS_HANDSHAKE:  # which has no lines to wait for
+        raise _bad("TLS is not spoken on this port: it takes plain HTTP.")
     line = _read_line(rfile, "414 URI Too Long")
     if line == "\r\n":  # one empty line may come before a request: RFC 9112 2.2
         line = _read_line(rfile, "414 URI Too Long")

@@ -272,8 +272,10 @@ def redirect_to(https_port: int) -> "WSGIApplication":
             return [error_body(BAD, told)]
         target = env["REQUEST_URI"]
         url = f"https://{host[1]}{suffix}{target if target != '*' else '/'}"
-        respond(ELSEWHERE, [*headers, ("Location", url)])
         told = f"Only HTTPS is served: send the request to {url} instead."
-        return [error_body(ELSEWHERE, told)]
+        body = error_body(ELSEWHERE, told)
+        headers += [("Location", url), ("Content-Length", str(len(body)))]
+        respond(ELSEWHERE, headers)
+        return [] if env["REQUEST_METHOD"] == "HEAD" else [body]
 
     return app

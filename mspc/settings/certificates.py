@@ -14,15 +14,21 @@ class NoCertificates(ValueError):
 def trusting(file: Path | None) -> ssl.SSLContext:
     """A client's TLS context that trusts `file` alone; None for the system's.
 
-    It is the same on every Python. From 3.13 on, Python refuses what RFC 5280 asks of
-    authorities: many a private one has no key identifiers. And it takes an
+    It is the same on every Python. From 3.13 on, Python's default refuses what RFC 5280
+    asks of authorities: many a private one has no key identifiers. And it takes an
     intermediate authority for trusted when the file names it, before 3.13 it did not.
+    That default also writes the keys of each connection to SSLKEYLOGFILE, and fails
+    where it cannot.
 
     Raises:
         NoCertificates: there is no certificate in `file`, or one that is damaged.
     """
     try:
-        context = ssl.create_default_context(cafile=file)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if file is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(file)
     except OSError as exc:  # ssl.SSLError is one
         raise NoCertificates(_sentence(file, exc)) from exc
     if file is not None and not context.cert_store_stats()["x509"]:

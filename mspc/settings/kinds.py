@@ -78,6 +78,9 @@ share = number(0, 1, _DECIMAL)
 
 
 def brokers(value: str) -> list[tuple[str, int | None]]:
+    if "@" in value:  # a password may stand before it
+        names = "RABBITMQ_DEFAULT_USER and RABBITMQ_DEFAULT_PASS"
+        raise Invalid(f"must be hosts without user and password: {names} are for them.")
     return [_broker(part.strip()) for part in value.split(",")]
 
 
@@ -86,7 +89,17 @@ def _broker(text: str) -> tuple[str, int | None]:
     if parts is None:
         meaning = "host, host:port or [IPv6]:port, several with commas between"
         raise Invalid(f"must be {meaning}, not {quoted(text)}.")
-    return parts[1] or parts[2], if_any(port)(parts[3])
+    return resolvable(parts[1] or parts[2]), if_any(port)(parts[3])
+
+
+def resolvable(host: str) -> str:
+    """A host that can be looked up at all: Python has no answer for others."""
+    try:
+        host.encode("idna")
+    except UnicodeError as exc:
+        meaning = "a host with 1 to 63 characters between its dots"
+        raise Invalid(f"must be {meaning}, not {quoted(host)}.") from exc
+    return host
 
 
 def queue_name(value: str) -> str:
@@ -138,6 +151,8 @@ def statuses(value: str) -> frozenset[str]:
 
 
 def quoted(value: str) -> str:
+    """As it was written, but short, and without user and password of a URL."""
+    value = re.sub(r"//.*@", "//...@", value)
     return repr(value if len(value) <= 60 else f"{value[:57]}...")
 
 
@@ -171,7 +186,11 @@ endpoint = matching(
     r"https?://[^\s/?#@]+(?:/[^\s?#]*)?",
     "the URL of a collector, such as http://collector:4318",
 )
-listen = matching(
+_address = matching(
     r"[0-9A-Za-z._:-]+",
     "an address to listen on, without brackets: 0.0.0.0 for all of IPv4, '::' for IPv6",
 )
+
+
+def listen(value: str) -> str:
+    return resolvable(_address(value))

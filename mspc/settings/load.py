@@ -127,9 +127,25 @@ def _conflicts(values: Values) -> Iterator[tuple[Set[str], str]]:
         name = "OTEL_EXPORTER_OTLP_ENDPOINT"
         told = "needs OpenTelemetry's SDK: pip install 'mspc[tracing]'."
         yield {name}, f"{name} {told}"
-    ports = values["HTTP_PORT"], values["HTTPS_PORT"]
-    if values["TLS"] and values["REDIRECT_TO_TLS"] and ports[0] == ports[1]:
-        yield {"HTTP_PORT", "HTTPS_PORT"}, "HTTP_PORT and HTTPS_PORT must differ."
+    for one, other in _same_ports(values):
+        yield {one, other}, f"{one} and {other} must differ."
+
+
+def _same_ports(values: Values) -> Iterator[tuple[str, str]]:
+    """Settings that name one port for two listeners."""
+    doors = ["HTTP_PORT"] if not values["TLS"] or values["REDIRECT_TO_TLS"] else []
+    doors += ["HTTPS_PORT"] if values["TLS"] else []
+    pairs = [(doors[0], doors[1])] if len(doors) > 1 else []
+    if values["ADMIN"] and _overlap({values["HTTP_HOST"], values["ADMIN_HOST"]}):
+        pairs += [(door, "ADMIN_PORT") for door in doors]
+    yield from (pair for pair in pairs if values[pair[0]] == values[pair[1]])
+
+
+def _overlap(hosts: Set[str]) -> bool:
+    """Whether a port of one of them is surely one of the other."""
+    if len(hosts) == 1 or "::" in hosts:
+        return True
+    return "0.0.0.0" in hosts and not any(":" in host for host in hosts)  # noqa: S104
 
 
 def _has_tracing() -> bool:

@@ -1,6 +1,7 @@
 """The server on real sockets, with a tiny WSGI application behind it."""
 
 import logging
+import re
 import shutil
 import socket
 import ssl
@@ -196,7 +197,7 @@ BAD_HEADS = {
     "host with a path": b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
     "user info": b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
     "chunks in HTTP/1.0": b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
-    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     **{name: POST + headers for name, headers in MALFORMED.items()},
 }
 
@@ -317,6 +318,11 @@ SHORT = 0.2
 def assert_closed_unanswered(client: Client, started: float) -> None:
     assert client.rest() == b""
     assert SHORT <= time.monotonic() - started < 5
+
+
+def test_tls_is_not_waited_for_until_a_line_ends(client: Client) -> None:
+    client.send(BAD_HEADS["TLS"])
+    assert client.answer().message.startswith("TLS is not spoken on this port")
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTT", GET[:-4], b"\r"])
@@ -724,6 +730,7 @@ def test_an_unusable_certificate(
         (b"GET //there/ HTTP/1.1\r\nHost: here\r\n", "https://here:{}//there/"),
         (b"GET / HTTP/1.1\r\nHost: [::1]:8008\r\n", "https://[::1]:{}/"),
         (b"GET / HTTP/1.1\r\nHost: [::1]\r\n", "https://[::1]:{}/"),
+        (b"GET / HTTP/1.1\r\nHost: [fe80::1%2]:80\r\n", "https://[fe80::1%2]:{}/"),
         (b"GET http://there/x HTTP/1.1\r\nHost: here\r\n", "https://there:{}/x"),
         (b"OPTIONS * HTTP/1.1\r\nHost: here\r\n", "https://here:{}/"),
         (b"GET / HTTP/1.0\r\nHost: here\r\n", "https://here:{}/"),
@@ -743,6 +750,17 @@ def test_redirect(
     assert answer.headers["location"] in answer.message.lower()
     assert client.rest() == b""
     assert app.environ == {}
+
+
+def test_a_redirect_of_head_has_no_body(
+    start: Start, connect: Connect, ssl_dir: Path
+) -> None:
+    client = connect(start(tls=True, ssl_dir=ssl_dir))
+    client.send(b"HEAD / HTTP/1.1\r\nHost: here\r\n\r\n")
+    head, _, body = client.rest().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 307 ")
+    assert re.search(rb"\r\nContent-Length: [1-9]", head)
+    assert body == b""
 
 
 @pytest.mark.parametrize(

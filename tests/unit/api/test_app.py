@@ -191,9 +191,10 @@ class TestAccepted:
         self, client: Client, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
-        call_id = client.post().json["id"]
+        call_id = client.post(CALL.replace(b"q=1", b"q=1&sig=2")).json["id"]
+        url = "http://service.test/path?q=1&sig=***"
         assert [(one.levelno, one.getMessage()) for one in caplog.records] == [
-            (logging.INFO, f"{call_id} accepted POST http://service.test/path?q=1")
+            (logging.INFO, f"{call_id} accepted POST {url}")
         ]
 
     def test_the_journal_is_told(self, client: Client) -> None:

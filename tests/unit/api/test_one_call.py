@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -261,12 +262,17 @@ class TestBatch:
             (
                 b'{"calls": [' + b"1," * 500 + b"1]}",
                 400,
-                "calls must be a list of 1 to 500 calls, not 501.",
+                "calls must be a list of 1 to 500 calls, not more.",
             ),
             (
                 b'{"calls": [1], "call": 1}',
                 400,
                 '"call" is not a property of a batch; there is calls alone.',
+            ),
+            (
+                b'{"calls": [{"url": "http://a"}], "c\\u0061lls": []}',
+                422,
+                'The property "calls" is given twice.',
             ),
             (b" " * 100_001, 413, "The body is larger"),
         ],
@@ -278,6 +284,22 @@ class TestBatch:
         assert answer.status == status
         assert answer.json["message"].startswith(told)
         assert port.stored == []
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"calls": [' + b"[]," * 99_999 + b"1]}",
+            b"{" + b",".join(b'"%d":1' % n for n in range(30_000)) + b"}",
+        ],
+    )
+    def test_what_is_too_many_is_not_built(self, body: bytes) -> None:
+        tracemalloc.start()
+        try:
+            with pytest.raises(BadRequest):
+                split(body)
+            assert tracemalloc.get_traced_memory()[1] < 2 * len(body)
+        finally:
+            tracemalloc.stop()
 
     def test_it_is_read_also_with_fast_publish(self) -> None:
         port = Port(HttpConfig(fast_publish=True))

@@ -180,6 +180,7 @@ class TestMaxAttempts:
         told = "requeue is false, which means max_attempts 1: give one of them."
         assert problems(requeue=False, max_attempts=2) == (told,)
         assert not read(requeue=False, max_attempts=1).requeue
+        assert not read(requeue=False, max_attempts=1.0).requeue
 
 
 class TestBackoff:

@@ -86,6 +86,12 @@ def test_pages_until_there_are_enough() -> None:
     assert at.err.getvalue() == "There are more: --limit says how many are shown.\n"
 
 
+def test_no_page_of_none() -> None:
+    at = Desk()
+    with pytest.raises(WrongUse, match="--limit must be 1 or more, not 0"):
+        at.run("calls", "list", "--limit", "0")
+
+
 def test_no_page_has_more_than_mspc_gives() -> None:
     at = Desk()
     at.mspc.answer("GET", "/v1/calls", {"calls": [], "next_cursor": None})

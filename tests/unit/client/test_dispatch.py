@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mspc.client.dispatch import is_command
+from mspc.process import first
 
 PROJECT = Path(__file__).parents[3]
 
@@ -75,3 +76,10 @@ print(sorted({{name.partition(".")[0] for name in sys.modules}}))
     if command != "config show":
         assert "'voluptuous'" not in imported
         assert "'yaml'" not in imported
+
+
+def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # what Python makes of `<&-`
+    first._open_standard_descriptors()
+    with sys.stdin as opened:
+        assert opened.read() == ""

@@ -1,12 +1,17 @@
 """Which mspc, with which key."""
 
+import http.client
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mspc.client.connection import Connection
 from mspc.client.door import Door, find_door
-from mspc.client.failures import NotAllowed, WrongUse
+from mspc.client.failures import NotAllowed, NotReachable, WrongUse
+from mspc.settings.certificates import trusting
 from mspc.settings.config import AdminConfig
 
 
@@ -82,6 +87,7 @@ def test_no_key(key: str, tmp_path: Path) -> None:
     [
         *("127.0.0.1:8010", "ftp://a", "http://", "http://a:99999", "http://a:0"),
         *("http://user@a", "http://a/?x", "http://a b", "http://[::1", "http://ä"),
+        *("http://a..b", f"http://{'a' * 64}"),
     ],
 )
 def test_no_url(url: str) -> None:
@@ -96,3 +102,21 @@ def test_a_door_that_is_shut() -> None:
 
 def test_a_key_is_not_shown() -> None:
     assert "secret" not in repr(Door("http://a", "secret", "MSPC_KEY"))
+
+
+def test_it_trusts_as_mspc_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "none" / "keys"))
+    contexts: list[ssl.SSLContext] = []
+
+    def refused(connection: Any) -> None:
+        contexts.append(connection._context)
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(http.client.HTTPSConnection, "connect", refused)
+    with pytest.raises(NotReachable, match="gives no answer: Connection refused"):
+        Connection(Door("https://a", "secret", "MSPC_KEY")).get("/v1/stats")
+    (context,) = contexts
+    assert context.verify_flags == trusting(None).verify_flags
+    assert context.verify_mode is ssl.CERT_REQUIRED

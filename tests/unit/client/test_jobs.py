@@ -55,6 +55,23 @@ def test_a_script_says_yes() -> None:
     assert "    c1 dead POST http://a/\n    c2\n" in at.err.getvalue()
 
 
+def test_none_at_all_is_not_the_usual_number() -> None:
+    at = desk()
+    at.run("dead", "retry", "--all", "--yes", "--limit", "0", "--per-second", "0")
+    (begun,) = at.mspc.bodies("/v1/bulk")  # which mspc refuses
+    assert (begun["limit"], begun["per_second"]) == (0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "option", ["--destination", "--url-prefix", "--method", "--label", "--status"]
+)
+def test_a_filter_that_is_empty_is_not_left_out(option: str) -> None:
+    at = desk()
+    with pytest.raises(WrongUse, match=f"{option} is empty"):
+        at.run("dead", "delete", "--after", "1d", option, "", "--yes")
+    assert at.mspc.asked == []
+
+
 def test_five_examples_and_whether_the_limit_holds_some_back() -> None:
     at = desk(matched=10_000)
     assert at.run("dead", "retry", "--all", "--yes") == 0

@@ -57,6 +57,10 @@ def sent(*arguments: str, stdin: bytes = b"") -> dict[str, object]:
             ["--not-before", "2026-12-01T08:00:00Z", "--timeout", "10s"],
             {"not_before": "2026-12-01T08:00:00Z", "timeout": "10s"},
         ),
+        (
+            ["--delay", "10", "--max-age", "0.5", "--not-before", "1800000000"],
+            {"delay": 10, "max_age": 0.5, "not_before": 1_800_000_000},
+        ),
         (["--permanent", "404", "--once"], {"permanent": ["404"], "requeue": False}),
     ],
 )
@@ -75,6 +79,11 @@ def test_a_body_of_a_file(tmp_path: Path) -> None:
 def test_a_header_without_a_colon() -> None:
     with pytest.raises(WrongUse, match="must be like 'Name: value', not 'A'"):
         sent("-H", "A")
+
+
+def test_a_header_that_is_given_twice() -> None:
+    with pytest.raises(WrongUse, match="--header 'A' is given twice"):
+        sent("-H", "A: 1", "-H", "A: 2")
 
 
 def test_its_id_is_printed() -> None:

@@ -54,6 +54,15 @@ def test_one_alone_is_no_batch(file: Path) -> None:
     assert at.mspc.bodies("/v1/calls") == [PAYLOAD.encode()]
 
 
+def test_what_python_does_not_read_is_a_call(file: Path) -> None:
+    at = taking({"calls": [{"id": "n"}, {"id": "m"}]})
+    number = '{"url": "http://a/", "headers": {"N": %s}}' % ("9" * 5000)
+    marked = line(payload=f"\ufeff{PAYLOAD}")
+    assert at.run("import", written(file, marked, line(payload=number))) == 0
+    (body,) = at.mspc.bodies("/v1/calls:batch")
+    assert body.decode() == f'{{"calls": [{PAYLOAD},{number}]}}'
+
+
 def test_it_goes_on_after_a_no(file: Path) -> None:
     at = taking({"calls": [{"id": "n"}, {"message": "url is missing."}]})
     assert at.run("import", written(file, line(), line())) == 1
@@ -78,6 +87,7 @@ def test_dead_letters_stay_unless_they_are_wanted(file: Path) -> None:
         ("[]", "It is no call of an export."),
         ({"url": "http://a/"}, "It is no call of an export."),
         (line(payload="1,2"), "It is no call of an export."),
+        (line(payload="[" * 100_000), "It is no call of an export."),
         ({**line(payload=None), "payload_base64": "/w=="}, "It is no call"),
         (line(payload=None), "The export does not have what was sent."),
         ('{"error":true,"message":"x"}', "The export ended early"),

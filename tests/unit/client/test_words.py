@@ -11,7 +11,7 @@ from mspc.client.destinations import rate
 from mspc.client.failures import WrongUse
 from mspc.client.moments import past, rfc3339, seconds
 from mspc.client.table import Form, Output, cell, harmless, member
-from tests.unit.client.fakes import NOW
+from tests.unit.client.fakes import NOW, Desk
 
 
 @pytest.mark.parametrize(
@@ -147,3 +147,20 @@ def test_json(terminal: bool) -> None:
 def test_json_lines() -> None:
     lines = printed("jsonl", False).splitlines()
     assert [json.loads(line) for line in lines] == ITEMS
+
+
+@pytest.mark.parametrize(
+    "line", ["pause http://a --for", "limit http://a --parallelism 2 --rate"]
+)
+def test_what_is_empty_is_not_as_if_it_were_not_there(line: str) -> None:
+    at = Desk()
+    with pytest.raises(WrongUse):
+        at.run("destinations", *line.split(), "")
+    assert at.mspc.asked == []
+
+
+def test_no_end_of_a_pause_is_for_mspc_to_judge() -> None:
+    at = Desk()
+    at.mspc.answer("POST", "/v1/destinations/http%3A%2F%2Fa%3A80/pause", {})
+    at.run("destinations", "pause", "http://a", "--until", "")
+    assert at.mspc.asked[0][3] == {"until": ""}

@@ -60,7 +60,8 @@ def test_nobody_listens() -> None:
     )
 
 
-def test_no_tls_where_tls_is_expected() -> None:
+def test_no_tls_where_tls_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", "/none/keys")  # no business of ours
     with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as plain:
         config = HttpConfig(host=plain.host, tls=True, https_port=plain.port)
         problem = healthcheck.check(config)

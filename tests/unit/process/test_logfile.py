@@ -126,6 +126,15 @@ def test_a_rotation_that_fails_is_told_once_and_tried_again(
     assert path.read_text() == "line3\n"
 
 
+def test_a_directory_that_cannot_be_made_yet(path: Path, file: LogFile) -> None:
+    path.parent.write_text("a disk that is not there yet")
+    with pytest.raises(OSError, match="exists"):
+        file.write(b"1\n")
+    path.parent.unlink()
+    file.write(b"2\n")
+    assert content(path) == {"mspc.log": "2\n"}
+
+
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077])
 def test_not_everybody_may_read_it(path: Path, file: LogFile, umask: int) -> None:
     """It has full URLs; neither the file, nor what it becomes, nor the next."""

@@ -84,21 +84,15 @@ def test_a_file_takes_the_place_of_the_systems_certificates(
     assert int(str(trusted["serialNumber"]), 16) == own.serial_number
 
 
-def test_it_is_the_same_on_every_python(
-    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+def test_it_is_the_same_on_every_python_and_in_every_environment(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    plain = ssl.create_default_context
-
-    def of_python_3_13(cafile: Path | None = None) -> ssl.SSLContext:
-        context = plain(cafile=cafile)
-        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-        return context
-
-    here = trusting(certificates.server.crt)
-    monkeypatch.setattr(ssl, "create_default_context", of_python_3_13)
-    there = trusting(certificates.server.crt)
-    assert here.verify_flags == there.verify_flags
-    assert not here.verify_flags & ssl.VERIFY_X509_STRICT
-    for context in (here, there):
+    # Where it cannot be written, Python's own contexts cannot even be made.
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "none" / "keys"))
+    for file in (None, certificates.server.crt):
+        context = trusting(file)
+        assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
+        assert not context.verify_flags & ssl.VERIFY_X509_STRICT
         assert context.check_hostname
         assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

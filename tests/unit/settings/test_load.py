@@ -1,5 +1,6 @@
 """Settings: what is read, and what is said about every mistake."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -146,6 +147,9 @@ def test_booleans(tmp_path: Path, text: str, expected: bool) -> None:
         ("HTTP_PORT", "٨٠"),
         ("HTTP_PORT", "9" * 5000),
         ("HTTP_HOST", "a b"),
+        ("HTTP_HOST", "a..b"),
+        ("ADMIN_HOST", "." + "a" * 64),
+        ("QUEUE_HOST", f"a,{'b' * 64}.c"),
         ("QUEUE_SCHEME", "redis"),
         ("QUEUE_HOST", "a,,b"),
         ("QUEUE_HOST", "a:0"),
@@ -186,6 +190,14 @@ def test_a_wrong_value_gives_one_sentence_that_names_it(
     assert problem.endswith(".")
     assert len(problem) < 300
     problem.encode()
+
+
+@pytest.mark.parametrize("name", ["QUEUE_HOST", "OTEL_EXPORTER_OTLP_ENDPOINT"])
+def test_a_password_that_has_no_place_is_not_shown(tmp_path: Path, name: str) -> None:
+    (problem,) = problems(tmp_path, **{name: "http://user:sec,ret@host:5672"})
+
+    assert problem.startswith(name)
+    assert not re.search("user:|sec|ret@", problem)
 
 
 @pytest.mark.parametrize("name", ["FORWARD_CA_FILE", "QUEUE_CA_FILE"])
@@ -318,6 +330,28 @@ def test_relative_paths_start_at_the_root_absolute_ones_stay(
     assert config.queue == SqliteConfig(tmp_path / "d/queue.db")
     assert config.forward.ca_file == tmp_path / "ca.pem"
     assert load(tmp_path, "FILE_LOG_ENABLED: 0").log.file is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "free"),
+    [
+        ("ADMIN_PORT: 8008", False),
+        ("ADMIN_PORT: 8008\nADMIN_HOST: 0.0.0.0", False),
+        ("ADMIN_PORT: 8008\nHTTP_HOST: '::'", False),
+        ("ADMIN_PORT: 8008\nADMIN_HOST: '::1'", True),
+        ("ADMIN_PORT: 8008\nHTTP_HOST: 10.0.0.1", True),
+        ("ADMIN_PORT: 8008\nADMIN: 0", True),
+        ("ADMIN_PORT: 8009", True),
+    ],
+)
+def test_each_door_has_a_port_of_its_own(
+    tmp_path: Path, settings: str, free: bool
+) -> None:
+    if free:
+        load(tmp_path, settings)
+    else:
+        told = ("HTTP_PORT and ADMIN_PORT must differ.",)
+        assert problems(tmp_path, settings) == told
 
 
 def test_tls_needs_both_files_and_two_ports(tmp_path: Path) -> None:
