@@ -14,11 +14,12 @@ from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
 from mspc.admin.guard import refuse_guessing
 from mspc.admin.queries import (
+    LONGEST_DELAY_SECONDS,
     CallQuery,
     CallsQuery,
     CurlQuery,
-    ReasonBody,
     ReasonQuery,
+    RetryBody,
 )
 from mspc.admin.routes import Asked, Reply, Route
 from mspc.admin.shapes import Batch, CallList, Done, Item, OneCall, shown_decision
@@ -32,7 +33,7 @@ from mspc.calls.batch import MOST_CALLS
 from mspc.calls.masks import masked_headers
 from mspc.calls.networks import NetworkRules
 from mspc.calls.words import IN_FLIGHT, QUEUED, WAITING
-from mspc.errors import BadRequest
+from mspc.errors import BadRequest, InvalidProperties
 from mspc.journal.base import Filter, Seen, View
 from mspc.steering.base import Steering
 
@@ -41,6 +42,10 @@ from mspc.steering.base import Steering
 MOST_PAGES = 20
 ONE = "/v1/calls/{call_id}"
 JOURNAL = (501, 503)
+_UNTIL = {
+    "paused": "its destination is resumed",
+    "held": "its destination answers again",
+}
 PAYLOAD = {
     "type": "object",
     "description": "A call, as for POST / of the calls' port.",
@@ -137,10 +142,10 @@ class CallRoutes:
         yield Route(
             "POST",
             f"{ONE}/retry",
-            "Has it made now; a dead one begins again.",
+            "Has it made now, or later; a dead one begins again.",
             Done,
             self.retry,
-            body=ReasonBody,
+            body=RetryBody,
             errors=(404, 409, 413, 422, *JOURNAL),
         )
 
@@ -188,10 +193,16 @@ class CallRoutes:
         return Reply(Done("Cancelled", id=call_id))
 
     def retry(self, asked: Asked) -> Reply:
-        body: ReasonBody = asked.body
-        call_id = asked.path["call_id"]
-        self._steering.retry(call_id, asked.who, body.reason or "")
-        return Reply(Done("It is made now", id=call_id))
+        body: RetryBody = asked.body
+        delay, call_id = body.seconds, asked.path["call_id"]
+        if delay > LONGEST_DELAY_SECONDS:
+            raise InvalidProperties(["delay must not be longer than a year."])
+        seen = known(self._view, call_id)
+        self._steering.retry(call_id, asked.who, body.reason or "", delay)
+        when = f"in {delay:g} s" if delay else "now"
+        until = _UNTIL.get(self._steering.standing(seen.destination).state)
+        told = f"It is due {when}, and made when {until}" if until else ""
+        return Reply(Done(told or f"It is made {when}", id=call_id))
 
     def _page(
         self, wanted: Filter, after: int | None, limit: int

@@ -8,7 +8,7 @@ import falcon
 from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
 from mspc.admin.guard import refuse_guessing
-from mspc.admin.queries import CallFilter, CallsQuery
+from mspc.admin.queries import LONGEST_DELAY_SECONDS, CallFilter, CallsQuery
 from mspc.admin.reading import read_query
 from mspc.api.shown import Showing, rfc3339
 from mspc.calls.masks import masked_headers
@@ -17,13 +17,14 @@ from mspc.errors import NoSuchCall
 from mspc.journal.base import Filter
 from mspc.pages.bodies import shown_body
 from mspc.pages.desk import Page
-from mspc.pages.forms import first, query_of, read_form
+from mspc.pages.forms import first, query_of, read_form, whole
 from mspc.pages.looking import ShownCall, shown_call
 from mspc.pages.wording import utc
 from mspc.steering.base import Action, Plan
 from mspc.steering.reach import STATES as STATES_OF
 
 PAGE_CALLS = 50
+MINUTE = 60
 MOST_SHOWN = 5  # of those that were selected
 VERBS = {"retry": "Retry", "cancel": "Cancel", "delete": "Delete"}
 _MEANINGS = {
@@ -117,7 +118,9 @@ class OneCall(Page):
         call_id = unquote(call_id)
         match verb:
             case "retry":
-                steering.retry(call_id, who)
+                minutes = whole(read_form(req), "minutes") or 0
+                delay = min(minutes * MINUTE, LONGEST_DELAY_SECONDS)
+                steering.retry(call_id, who, delay=delay)
             case "cancel":
                 steering.cancel(call_id, who)
             case "delete":

@@ -11,6 +11,7 @@ from mspc.journal.base import Filter
 
 MOST_FORM_BYTES = 1_500_000
 MOST_FIELDS = 2_000
+LONGEST_NUMBER = 20  # digits; Python reads no more than some thousand
 
 Form = dict[str, list[str]]
 
@@ -46,7 +47,8 @@ def whole(form: Form, name: str) -> int | None:
     text = first(form, name)
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= 1_000_000):
+    digits = text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
+    if not (digits and 0 < int(text) <= 1_000_000):
         told = f"{name} must be a whole number from 1 to 1000000."
         raise falcon.HTTPBadRequest(description=told)
     return int(text)

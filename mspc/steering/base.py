@@ -107,8 +107,11 @@ class Steering(Protocol):
             NotPossible: `already_succeeded`, `already_dead` or `in_flight`.
         """
 
-    def retry(self, call_id: str, who: str, reason: str = "") -> None:
-        """Now: a waiting call comes forward, a dead one begins again under its id.
+    def retry(
+        self, call_id: str, who: str, reason: str = "", delay: float = 0.0
+    ) -> None:
+        """In `delay` seconds a waiting call is due, whenever it was; a dead one begins
+        again under its id.
 
         Raises:
             NotPossible: `already_succeeded`, `cancelled`, `in_flight`, `queued`, or

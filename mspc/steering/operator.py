@@ -113,8 +113,10 @@ class Operator:
     def cancel(self, call_id: str, who: str, reason: str = "") -> None:
         self._calls.cancel(call_id, who, reason)
 
-    def retry(self, call_id: str, who: str, reason: str = "") -> None:
-        self._calls.retry(call_id, who, reason)
+    def retry(
+        self, call_id: str, who: str, reason: str = "", delay: float = 0.0
+    ) -> None:
+        self._calls.retry(call_id, who, reason, delay)
 
     def cut_off_at(self) -> float | None:
         return self._cut_off_at

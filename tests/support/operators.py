@@ -170,9 +170,12 @@ class FakeSteering:
         self._known(call_id)
         self._note("cancel", call_id, who, reason)
 
-    def retry(self, call_id: str, who: str, reason: str = "") -> None:
+    def retry(
+        self, call_id: str, who: str, reason: str = "", delay: float = 0.0
+    ) -> None:
         self._known(call_id)
-        self._note("retry", call_id, who, reason)
+        later = (delay,) if delay else ()
+        self._note("retry", call_id, who, reason, *later)
 
     def cut_off_at(self) -> float | None:
         return self.cut_off

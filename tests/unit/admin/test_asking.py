@@ -446,6 +446,35 @@ class TestOneCall:
         ]
 
     @pytest.mark.parametrize(
+        ("delay", "seconds"), [(600, 600), ("10m", 600), ("2d", 172_800), (0, None)]
+    )
+    def test_retry_later(
+        self, door: Door, delay: object, seconds: float | None
+    ) -> None:
+        answer = door.ask("POST", f"{ONE}/retry", {"delay": delay})
+        later = () if seconds is None else (seconds,)
+        assert door.steering.done == [("retry", CALL_ID, "admin", "", *later)]
+        when = "now" if seconds is None else f"in {seconds} s"
+        assert answer.json["message"] == f"It is made {when}"
+
+    @pytest.mark.parametrize("delay", [-1, 31_536_001, "366d", "10", "ten", "1w", True])
+    def test_a_delay_that_is_none(self, door: Door, delay: object) -> None:
+        answer = door.refused("POST", f"{ONE}/retry", {"delay": delay})
+        assert answer["errors"][0]["property"] == "delay"
+        assert door.steering.done == []
+
+    @pytest.mark.parametrize(
+        ("state", "told"), [("paused", "is resumed"), ("held", "answers again")]
+    )
+    def test_retry_says_what_keeps_the_call_from_being_made(
+        self, door: Door, state: str, told: str
+    ) -> None:
+        door.steering.states = {DESTINATION: Standing(DESTINATION, state)}
+        answer = door.ask("POST", f"{ONE}/retry")
+        assert answer.json["message"].startswith("It is due now, and made when")
+        assert told in answer.json["message"]
+
+    @pytest.mark.parametrize(
         ("failure", "status", "code"),
         [
             (NotPossible("already_succeeded", "It has."), 409, "already_succeeded"),

@@ -233,6 +233,16 @@ class TestCalls:
         assert answer.headers["location"] == f"../../calls/{CALL_ID}"
         assert site.steering.done == [(verb, CALL_ID, "admin", "")]
 
+    def test_one_is_made_again_later(self, site: Site) -> None:
+        site.post(f"/calls/{CALL_ID}/retry", {"minutes": "10"})
+        assert site.steering.done == [("retry", CALL_ID, "admin", "", 600)]
+
+    @pytest.mark.parametrize("minutes", ["0", "ten", "9" * 5000])
+    def test_minutes_that_are_none(self, site: Site, minutes: str) -> None:
+        answer = site.post(f"/calls/{CALL_ID}/retry", {"minutes": minutes})
+        assert answer.status == 400
+        assert "minutes must be a whole number" in text(answer)
+
     def test_what_is_not_possible_is_said(self, site: Site) -> None:
         site.steering.refusal = NotPossible("in_flight", "It is attempted now.")
         answer = site.post(f"/calls/{CALL_ID}/cancel")
