@@ -1,7 +1,7 @@
 """Builds what operators need: the journal, the steering, their door."""
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,9 +48,11 @@ def open_steering(
     lanes: Steered,
     journal: Journal | NoJournal,
     in_flight: Callable[[str], bool],
+    flying: Callable[[], Sequence[str]],
 ) -> Operator:
     instance = identity_of(config.journal.path.parent)
-    return Operator(queue, lanes, journal, journal, journal.listen, in_flight, instance)
+    listen = journal.listen
+    return Operator(queue, lanes, journal, journal, listen, in_flight, flying, instance)
 
 
 def open_missed(

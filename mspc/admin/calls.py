@@ -32,14 +32,11 @@ from mspc.calls import validation
 from mspc.calls.batch import MOST_CALLS
 from mspc.calls.masks import masked_headers
 from mspc.calls.networks import NetworkRules
-from mspc.calls.words import IN_FLIGHT, QUEUED, WAITING
+from mspc.calls.words import IN_FLIGHT
 from mspc.errors import BadRequest, InvalidProperties
 from mspc.journal.base import Filter, Seen, View
 from mspc.steering.base import Steering
 
-# One page of a list looks at so many pages of the journal at most: what is in flight
-# has to be looked for among the open calls.
-MOST_PAGES = 20
 ONE = "/v1/calls/{call_id}"
 JOURNAL = (501, 503)
 _UNTIL = {
@@ -207,22 +204,9 @@ class CallRoutes:
     def _page(
         self, wanted: Filter, after: int | None, limit: int
     ) -> tuple[builtins.list[ShownCall], int | None]:
-        """So many calls at most, and where the next page begins.
-
-        The journal does not know what is in flight: that is told from its open calls.
-        """
-        if IN_FLIGHT not in wanted.states:
-            page = self._view.calls(wanted, after, limit)
-            return self._shown(page.calls, wanted.states), page.next
-        found: builtins.list[ShownCall] = []
-        asked = replace(wanted, states=_open(wanted.states))
-        for _ in range(MOST_PAGES):
-            page = self._view.calls(asked, after, limit - len(found))
-            found += self._shown(page.calls, wanted.states)
-            after = page.next
-            if after is None or len(found) >= limit:
-                break
-        return found, after
+        """So many calls at most, and where the next page begins."""
+        page = self._view.calls(with_flying(wanted, self._steering), after, limit)
+        return self._shown(page.calls, wanted.states), page.next
 
     def _shown(
         self, calls: Sequence[Seen], states: frozenset[str]
@@ -260,6 +244,8 @@ class CallRoutes:
             return seen.body
 
 
-def _open(states: frozenset[str]) -> frozenset[str]:
-    """What to ask the journal for, to find what is in flight among it."""
-    return states - {IN_FLIGHT} | {QUEUED, WAITING}
+def with_flying(wanted: Filter, steering: Steering) -> Filter:
+    """What to ask the journal for, which does not know what is in flight."""
+    if IN_FLIGHT not in wanted.states:
+        return wanted
+    return replace(wanted, flying=tuple(steering.flying()))

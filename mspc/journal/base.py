@@ -27,8 +27,10 @@ class Filter:
     """Which calls; what is empty or None does not matter.
 
     Attributes:
-        states: one of these; see calls/words.py. `in_flight` is nothing the journal
-            knows: who asks adds it.
+        states: one of these; see calls/words.py. What is `in_flight` the journal does
+            not know: who asks says it in `flying`.
+        flying: ids of calls; those of them that are open are wanted, too, whatever
+            `states` says.
         destination: exactly this one.
         url_prefix: what the URL begins with.
         method: upper case.
@@ -52,6 +54,7 @@ class Filter:
     created_after: float | None = None
     created_before: float | None = None
     attempts_min: int = 0
+    flying: tuple[str, ...] = ()
 
 
 EVERYTHING = Filter()

@@ -63,10 +63,11 @@ class Looking:
         each = LOOK_ROWS // len(where)
         low = max(_low(db, source, first, end, each) for source in where)
         most = min(self.limit, LOOK_CALLS)
-        rows: list[tuple[Any, ...]] = []
+        by_key: dict[int, tuple[Any, ...]] = {}  # some are found in two sources
         for source in where:
-            rows += _rows(db, source, self.wanted, (low, end), most + 1)
-        rows.sort(reverse=True)
+            some = _rows(db, source, self.wanted, (low, end), most + 1)
+            by_key |= {row[0]: row for row in some}
+        rows = [by_key[key] for key in sorted(by_key, reverse=True)]
         found = [sql.seen(row) for row in rows[:most]]
         if len(rows) > most:
             return Look(found, rows[most - 1][0])

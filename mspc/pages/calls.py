@@ -5,6 +5,7 @@ from urllib.parse import unquote
 
 import falcon
 
+from mspc.admin.calls import with_flying
 from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
 from mspc.admin.guard import refuse_guessing
@@ -46,7 +47,8 @@ class Calls(Page):
         wanted = query.wanted()
         refuse_guessing(req.context.who, wanted)
         after = read_cursor(query.cursor, query) if query.cursor else None
-        page = self.desk.view.calls(wanted, after, PAGE_CALLS)
+        asked = with_flying(wanted, self.desk.steering)
+        page = self.desk.view.calls(asked, after, PAGE_CALLS)
         showing = Showing(self.desk.steering, answers=True)
         counts = self.desk.view.tally().states
         more = ""

@@ -59,7 +59,7 @@ def query_of(wanted: Filter, **more: object) -> str:
     pairs: list[tuple[str, Any]] = [("state", one) for one in sorted(wanted.states)]
     for field in fields(wanted):
         value = getattr(wanted, field.name)
-        if field.name != "states" and value not in ("", None, 0):
+        if field.name not in ("states", "flying") and value not in ("", None, 0):
             is_date = field.name.startswith("created_")
             pairs.append((field.name, rfc3339(value) if is_date else value))
     pairs += [(name, value) for name, value in more.items() if value]

@@ -100,6 +100,9 @@ class Steering(Protocol):
     def in_flight(self, call_id: str) -> bool:
         """Whether this instance attempts the call now."""
 
+    def flying(self) -> Sequence[str]:
+        """The ids of all calls that this instance attempts now."""
+
     def cancel(self, call_id: str, who: str, reason: str = "") -> None:
         """It is not attempted any more. Also when it was cancelled before.
 

@@ -143,7 +143,7 @@ class TestList:
 
     def test_what_is_in_flight_is_told_from_the_open_calls(self, door: Door) -> None:
         door.view.known = [seen(1, state="queued"), seen(2), seen(3, state="dead")]
-        door.steering.flying = {f"{1:032x}"}
+        door.steering.attempted = {f"{1:032x}"}
         states = {call["state"] for call in door.get("/v1/calls")["calls"]}
         assert states == {"in_flight", "waiting", "dead"}
         for state, number in (("in_flight", 1), ("waiting", 2), ("dead", 3)):
@@ -156,7 +156,7 @@ class TestList:
         self, door: Door, limit: int
     ) -> None:
         door.view.known = [seen(number) for number in range(60)]
-        door.steering.flying = {f"{number:032x}" for number in (2, 30, 31)}
+        door.steering.attempted = {f"{number:032x}" for number in (2, 30, 31)}
         found: list[int] = []
         path = f"/v1/calls?state=in_flight&limit={limit}"
         cursor = ""
@@ -182,7 +182,7 @@ class TestList:
     def test_held(self, door: Door, standing: Standing, held: str | None) -> None:
         door.steering.states = {DESTINATION: standing}
         door.view.known = [SEEN, seen(1, state="dead"), seen(2)]
-        door.steering.flying = {f"{2:032x}"}
+        door.steering.attempted = {f"{2:032x}"}
         calls = door.get("/v1/calls")["calls"]
         assert {call["state"]: call["held"] for call in calls} == {
             "waiting": held,
@@ -222,7 +222,7 @@ class TestList:
     ) -> None:
         door.steering.cut_off = started_at
         door.view.known = [SEEN, seen(1, state="dead"), seen(2)]
-        door.steering.flying = {f"{2:032x}"}
+        door.steering.attempted = {f"{2:032x}"}
         calls = door.get("/v1/calls")["calls"]
         assert {call["state"]: call["cut_off_at"] for call in calls} == {
             "waiting": rfc3339_or_none(told),
@@ -494,7 +494,7 @@ class TestOneCall:
             assert CODES[code] == status
 
     def test_in_flight(self, door: Door) -> None:
-        door.steering.flying = {CALL_ID}
+        door.steering.attempted = {CALL_ID}
         assert door.refused("DELETE", ONE, status=409)["code"] == "in_flight"
 
     def test_a_new_one(self, door: Door) -> None:

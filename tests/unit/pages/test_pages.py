@@ -243,6 +243,13 @@ class TestCalls:
         assert answer.status == 400
         assert "minutes must be a whole number" in text(answer)
 
+    def test_what_is_in_flight_is_listed(self, site: Site) -> None:
+        assert CALL_ID not in site.get("/calls?state=in_flight").body.decode()
+        site.steering.attempted = {CALL_ID}
+        shown = site.get("/calls?state=in_flight").body.decode()
+        assert CALL_ID in shown
+        assert "flying" not in shown
+
     def test_what_is_not_possible_is_said(self, site: Site) -> None:
         site.steering.refusal = NotPossible("in_flight", "It is attempted now.")
         answer = site.post(f"/calls/{CALL_ID}/cancel")

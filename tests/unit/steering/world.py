@@ -319,6 +319,7 @@ class World:
             cast(Any, self.journal),
             self.journal.listen,
             self.in_flight.__contains__,
+            lambda: sorted(self.in_flight),
             instance,
             self.clock,
             self.clock,
