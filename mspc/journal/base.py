@@ -133,6 +133,21 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a destination was attempted, as far as this process has seen.
+
+    Attributes:
+        attempts, succeeded: in the last 5 minutes, the one that runs among them.
+        attempts_hour, succeeded_hour: the same of the last 60.
+    """
+
+    attempts: int = 0
+    succeeded: int = 0
+    attempts_hour: int = 0
+    succeeded_hour: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """How many calls there are, of one destination or of all.
 
@@ -140,11 +155,13 @@ class Tally:
         states: by state.
         oldest_due: of the open ones, Unix seconds; None when there is none.
         last: the last attempt; None when there was none.
+        pace: of one destination.
     """
 
     states: dict[str, int] = field(default_factory=dict)
     oldest_due: float | None = None
     last: Attempted | None = None
+    pace: Pace = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +218,12 @@ class View(Protocol):
     def destinations(
         self, most: int | None = None, names: Sequence[str] = ()
     ) -> dict[str, Tally]:
-        """Those with open or dead calls, by name. Of all of them, it takes long.
+        """Those with open or dead calls, or attempted in the last hour, by name. Of all
+        of them, it takes long.
 
         Args:
-            most: so many at most, those with the most open calls; None for all.
+            most: so many at most, those with the most open calls, then those that were
+                attempted last; None for all.
             names: and these, if they have any.
         """
 

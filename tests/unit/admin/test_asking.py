@@ -15,7 +15,7 @@ from mspc.api.shown import rfc3339_or_none
 from mspc.calls.words import ERRORS, REASONS, STATES
 from mspc.errors import JournalUnavailable, NotPossible, QueueUnavailable
 from mspc.journal import events
-from mspc.journal.base import Filter, Group, Tally
+from mspc.journal.base import Filter, Group, Pace, Tally
 from mspc.journal.events import Decided
 from mspc.steering.base import Limits, Standing
 from tests.support.door import ADMIN, HOST, MAX_BYTES, ONE, READ, Door
@@ -523,6 +523,10 @@ SHOWN: dict[str, Any] = {
     "paused_until": None,
     "next_probe_at": SHOWN_AT,
     "last_attempt": ATTEMPT,
+    "rates": {
+        "5m": {"attempts": 60, "succeeded": 45},
+        "60m": {"attempts": 100, "succeeded": 50},
+    },
 }
 
 
@@ -553,7 +557,8 @@ class TestDestinations:
     def door(self) -> Door:
         door = Door()
         states = {"queued": 1, "waiting": 2, "dead": 4}
-        door.view.tallies = {DESTINATION: Tally(states, AT, ATTEMPTED)}
+        pace = Pace(60, 45, 100, 50)
+        door.view.tallies = {DESTINATION: Tally(states, AT, ATTEMPTED, pace)}
         door.steering.states = {
             DESTINATION: STANDING,
             "http://b.test:80": Standing("http://b.test:80", "paused"),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mspc.errors import JournalUnavailable, NotPossible
-from mspc.journal.base import Filter, Group, Tally
+from mspc.journal.base import Filter, Group, Pace, Tally
 from mspc.journal.events import Decided
 from mspc.pages.login import READ
 from mspc.settings.once import LINK_SECONDS, once
@@ -284,7 +284,9 @@ class TestCalls:
 
 class TestDestinations:
     def test_are_listed_with_how_they_stand(self, site: Site) -> None:
-        site.view.tallies = {DESTINATION: Tally({"waiting": 1234}, 1.0, ATTEMPTED)}
+        pace = Pace(60, 45, 1100, 1100)
+        tally = Tally({"waiting": 1234}, 1.0, ATTEMPTED, pace)
+        site.view.tallies = {DESTINATION: tally}
         limits = Limits(5, 1.0, 2)
         site.steering.states = {
             DESTINATION: Standing(DESTINATION, "paused", limits=limits)
@@ -293,7 +295,9 @@ class TestDestinations:
             shown = text(site.get(path))
             assert "‖ paused" in shown
             assert "1,234" in shown
+            assert ("12/min 75 %" in shown) == (path != "/")
         assert "5 per second, 2 at once" in shown
+        assert "1,100 attempts 100 %" in shown
 
     def test_one_is_gone_to_by_its_name(self, site: Site) -> None:
         answer = site.get(f"/destinations?destination={KEY}")
