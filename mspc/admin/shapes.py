@@ -139,8 +139,8 @@ class Lately(Struct, frozen=True, rename={"minute": "1m", "hour": "60m"}):
     hour: Counted
 
 
-class Minutes(Struct, frozen=True):
-    """The last 60 minutes one by one, the oldest first."""
+class Numbers(Struct, frozen=True):
+    """The last 60 minutes, or 24 hours, one by one, the oldest first."""
 
     accepted: Sequence[int]
     attempts: Sequence[int]
@@ -163,7 +163,8 @@ class Stats(Struct, frozen=True):
     oldest_due_at: str | None
     oldest_due_age_seconds: float | None
     rates: Lately
-    minutes: Minutes
+    minutes: Numbers
+    hours: Numbers
     events_dropped: int
 
 

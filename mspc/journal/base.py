@@ -166,7 +166,8 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What happened lately, minute by minute, the oldest first, 60 of them.
+    """What happened lately, minute by minute, the oldest first, 60 of them; or hour by
+    hour, 24 of them.
 
     Attributes:
         accepted: calls.
@@ -231,7 +232,10 @@ class View(Protocol):
         """Of all calls. Takes no time."""
 
     def rates(self) -> Rates:
-        """Takes no time."""
+        """Of the last hour, as far as this process has seen. Takes no time."""
+
+    def hours(self) -> Rates:
+        """The same of the last 24 hours, hour by hour."""
 
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100

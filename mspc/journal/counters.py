@@ -9,14 +9,13 @@ from mspc.calls.words import DEAD, QUEUED, WAITING
 from mspc.journal.base import Group, Rates, Tally
 from mspc.journal.events import Attempted, Decided
 from mspc.journal.folding import Cause
+from mspc.journal.lately import Lately
 from mspc.journal.pace import Paces
 
 # Destinations, and causes of death; what is beyond is counted together.
 MOST_NAMES = 10_000
 OTHERS = "others"
 SHOWN_GROUPS = 1000
-MINUTES = 60
-MOST_MINUTES = 240  # some of them from clocks that are ahead
 _NONE: Counter[str] = Counter()
 _COUNTED = frozenset({QUEUED, WAITING, DEAD})
 
@@ -92,9 +91,7 @@ class Counters:
         self._paces = Paces()
         self._last: dict[str, Attempted] = {}
         self._latest: Attempted | None = None
-        self._minutes: dict[str, Counter[int]] = {
-            name: Counter() for name in ("accepted", "attempts", "succeeded")
-        }
+        self._lately = Lately()
         for destination, state, count in of_destinations:
             if state in _COUNTED:
                 self._of(destination)[state] += count
@@ -124,18 +121,18 @@ class Counters:
             self._latest = _small(newest)
 
     def _pace(self, changes: Changes) -> None:
-        lately = self._minutes
-        lately["accepted"].update(changes.accepted)
+        attempts: Counter[int] = Counter()
+        successes: Counter[int] = Counter()
         for (destination, minute), count in changes.attempts.items():
             succeeded = changes.succeeded[destination, minute]
-            lately["attempts"][minute] += count
-            lately["succeeded"][minute] += succeeded
+            attempts[minute] += count
+            successes[minute] += succeeded
             gone = self._paces.add(destination, minute, count, succeeded)
             if gone is not None and gone not in self._destinations:
                 self._last.pop(gone, None)
-        for minutes in lately.values():
-            while len(minutes) > MOST_MINUTES:
-                del minutes[min(minutes)]
+        self._lately.add("accepted", changes.accepted)
+        self._lately.add("attempts", attempts)
+        self._lately.add("succeeded", successes)
 
     def _move(
         self, destination: str, before: str | None, after: str | None, count: int
@@ -281,17 +278,11 @@ class Counters:
         Args:
             now: Unix seconds.
         """
-        this = int(now // 60)
-        lately = range(this - MINUTES + 1, this + 1)
-        for minutes in self._minutes.values():
-            for minute in [one for one in minutes if one < lately.start]:
-                del minutes[minute]
-        return Rates(
-            **{
-                name: tuple(minutes[minute] for minute in lately)
-                for name, minutes in self._minutes.items()
-            }
-        )
+        return self._lately.minutes(now)
+
+    def hours(self, now: float) -> Rates:
+        """The same by the hour."""
+        return self._lately.hours(now)
 
 
 def _open(states: "Counter[str]") -> int:

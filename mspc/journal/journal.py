@@ -160,6 +160,10 @@ class Journal:
         self._written()
         return self._keeper.counters.rates(self._clock())
 
+    def hours(self) -> Rates:
+        self._written()
+        return self._keeper.counters.hours(self._clock())
+
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
     ) -> Sequence[Decided]:

@@ -124,6 +124,10 @@ class FakeView:
         self._answer()
         return Rates((1,) * 60, (2,) * 60, (3,) * 60)
 
+    def hours(self) -> Rates:
+        self._answer()
+        return Rates((4,) * 24, (6,) * 24, (5,) * 24)
+
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
     ) -> Sequence[Decided]:

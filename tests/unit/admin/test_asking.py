@@ -691,6 +691,12 @@ class TestMany:
         door.steering.states = {DESTINATION: Standing(DESTINATION, in_flight=3)}
         door.problem = "The broker is away."
         stats = door.get("/v1/stats", key=READ)
+        hours = stats.pop("hours")
+        assert {name: sum(hours[name]) for name in hours} == {
+            "accepted": 96,
+            "attempts": 144,
+            "succeeded": 120,
+        }
         minutes = stats.pop("minutes")
         assert {name: len(values) for name, values in minutes.items()} == {
             "accepted": 60,

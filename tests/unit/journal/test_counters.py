@@ -182,6 +182,17 @@ def test_how_often_destinations_are_attempted() -> None:
     assert sum(counted.counters.rates(NOW + 630).attempts) == 20
 
 
+def test_a_day_is_counted_by_the_hour() -> None:
+    counted = Counted()
+    for hour in (0, 1, 5, 23, 25):  # the last one by a clock that is ahead
+        call = accepted(hour, NOW + 3600 * hour)
+        counted.write(call, succeeded(call))
+    hours = counted.counters.hours(NOW + 3600 * 24)
+    assert [at for at, count in enumerate(hours.attempts) if count] == [0, 4, 22]
+    assert hours.accepted == hours.attempts == hours.succeeded
+    assert sum(counted.counters.hours(NOW + 3600 * 26).attempts) == 3
+
+
 def test_beyond_a_number_they_are_counted_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

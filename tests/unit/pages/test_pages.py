@@ -1,5 +1,6 @@
 """Each page and each action, without a browser."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -216,6 +217,14 @@ class TestCalls:
         assert ANSWER in shown
         assert "s3cr3t" not in shown
         assert "Attempt 1 failed, and it waits for the next one." in shown
+        assert "after 5 s" in shown
+
+    def test_how_long_it_has_waited_for_an_attempt(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        second = replace(ATTEMPTED, number=2, at=ATTEMPTED.at + 65.0123)
+        monkeypatch.setattr(site.view, "attempts", lambda _: [ATTEMPTED, second])
+        assert "waited 1.1 min" in text(site.get(f"/calls/{CALL_ID}"))
 
     def test_its_secrets_are_shown_when_somebody_asks(self, site: Site) -> None:
         shown = text(site.post(f"/calls/{CALL_ID}/reveal"))
@@ -282,6 +291,14 @@ class TestCalls:
         assert "limit must be a whole number" in text(answer)
 
 
+def test_the_last_24_hours_are_shown_beside_the_last_one(site: Site) -> None:
+    hour, day = text(site.get("/")), text(site.get("/?range=24h"))
+    assert "60 in the last hour" in hour
+    assert "60 min ago" in hour
+    assert "144 in 24 hours" in day
+    assert "24 h ago" in day
+
+
 class TestDestinations:
     def test_are_listed_with_how_they_stand(self, site: Site) -> None:
         pace = Pace(60, 45, 1100, 1100)
@@ -298,6 +315,32 @@ class TestDestinations:
             assert ("12/min 75 %" in shown) == (path != "/")
         assert "5 per second, 2 at once" in shown
         assert "1,100 attempts 100 %" in shown
+
+    @pytest.mark.parametrize(
+        ("sort", "order"),
+        [
+            ("", "bca"),
+            ("destination", "abc"),
+            ("-destination", "cba"),
+            ("-waiting", "bca"),
+            ("dead", "bca"),
+            ("-attempts", "cab"),
+            ("oldest_due", "abc"),
+            ("none", "bca"),
+            ("-", "bca"),
+        ],
+    )
+    def test_are_sorted_by_a_column(self, site: Site, sort: str, order: str) -> None:
+        site.view.tallies = {
+            "http://a:80": Tally({"dead": 9}, 1.0, None, Pace(2)),
+            "http://b:80": Tally({"waiting": 3}, 2.0),
+            "http://c:80": Tally({"waiting": 1, "dead": 1}, None, None, Pace(5)),
+        }
+        shown = site.get(f"/destinations?sort={sort}").body.decode()
+        found = re.findall('data-key="http://(.):80"', shown)
+        assert "".join(found) == order
+        again = f'href="?sort={sort.removeprefix("-")}"'
+        assert (again in shown) == (sort[:1] == "-" and len(sort) > 1)
 
     def test_one_is_gone_to_by_its_name(self, site: Site) -> None:
         answer = site.get(f"/destinations?destination={KEY}")
