@@ -6,6 +6,7 @@ from urllib.parse import quote, urlsplit
 from mspc.client.failures import WrongUse
 from mspc.client.moments import past
 
+_TEXTS = ("destination", "url_prefix", "method", "label", "status", "after", "before")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -15,7 +16,15 @@ def chosen(options: Namespace, now: float) -> dict[str, object]:
     Args:
         options: of the command line.
         now: Unix seconds.
+
+    Raises:
+        WrongUse: an option is empty: in a script whose variable is, it would mean every
+            call.
     """
+    for name in _TEXTS:
+        if getattr(options, name) == "":
+            option = f"--{name.replace('_', '-')}"
+            raise WrongUse(f"{option} is empty: leave it out to mean any call.")
     given = {
         "state": getattr(options, "state", []),
         "destination": destination(options.destination or ""),

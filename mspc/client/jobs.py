@@ -78,7 +78,8 @@ def _how(session: Session) -> dict[str, object]:
         "per_second": getattr(options, "per_second", None),
         "reason": options.reason,
     }
-    return {name: value for name, value in how.items() if value}
+    # Not 0, which mspc refuses: it must not become what is usual.
+    return {name: value for name, value in how.items() if value not in (None, "")}
 
 
 def _show(session: Session, action: str, plan: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mspc.client.failures import WrongUse
 from mspc.client.session import Session
 from mspc.client.table import Column, Item, member
 
@@ -34,7 +35,13 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def list_calls(session: Session, wanted: Mapping[str, object]) -> int:
-    """Prints the calls that match, at most as many as the option `limit` says."""
+    """Prints the calls that match, at most as many as the option `limit` says.
+
+    Raises:
+        WrongUse: that is less than 1.
+    """
+    if session.options.limit < 1:
+        raise WrongUse("--limit must be 1 or more.")
     session.output.items(_pages(session, wanted), COLUMNS)
     return 0
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from mspc.calls.sentences import shown
 from mspc.calls.words import DEAD, GONE, IN_FLIGHT, QUEUED, SUCCEEDED, WAITING
 from mspc.errors import NoSuchCall, NotPossible
 from mspc.journal.base import Seen, View
@@ -81,7 +82,7 @@ class OneCall:
     def _seen(self, call_id: str) -> Seen:
         seen = self._view.call(call_id)
         if seen is None:
-            raise NoSuchCall(f"There is no call {call_id}, or not any more.")
+            raise NoSuchCall(f"There is no call {shown(call_id)}, or not any more.")
         return seen
 
     def _refuse_cancelling(self, seen: Seen) -> None:

@@ -154,6 +154,13 @@ def test_each_one_that_is_named(
     assert at.mspc.asked[1] == (method, path.format("a%2Fb"), query, body)
 
 
+@pytest.mark.parametrize("limit", ["0", "-5"])
+@pytest.mark.parametrize("noun", ["calls", "dead"])
+def test_a_list_of_nothing(noun: str, limit: str) -> None:
+    with pytest.raises(WrongUse, match="--limit must be 1 or more"):
+        Desk().run(noun, "list", f"--limit={limit}")
+
+
 @pytest.mark.parametrize("noun", ["calls", "dead"])
 def test_retry_later(noun: str) -> None:
     at = Desk()

@@ -53,7 +53,7 @@ def test_cancelling_again_is_no_mistake(world: World) -> None:
 
 @BOTH
 def test_what_nobody_knows_is_not_found(world: World, verb: Verb) -> None:
-    with pytest.raises(NoSuchCall, match="no call 1"):
+    with pytest.raises(NoSuchCall, match='no call "1"'):
         verb(world.operator(), "1", "admin")
 
 
