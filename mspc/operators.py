@@ -2,7 +2,7 @@
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,9 +49,11 @@ def open_steering(
     lanes: Steered,
     journal: Journal | NoJournal,
     in_flight: Callable[[str], bool],
+    flying: Callable[[], Sequence[str]],
 ) -> Operator:
     instance = identity_of(config.journal.path.parent)
-    return Operator(queue, lanes, journal, journal, journal.listen, in_flight, instance)
+    listen = journal.listen
+    return Operator(queue, lanes, journal, journal, listen, in_flight, flying, instance)
 
 
 def open_missed(

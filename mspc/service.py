@@ -72,15 +72,13 @@ class Service:
             Recording(recorder),
         )
         self._steering = open_steering(
-            config, self._queue, self._lanes, self._journal, self._consumers.in_flight
+            *(config, self._queue, self._lanes, self._journal),
+            self._consumers.in_flight,
+            self._consumers.ids_in_flight,
         )
         self._missed = open_missed(
-            config,
-            self._queue,
-            self._journal,
-            requests,
-            self._consumers.in_flight,
-            self._steering,
+            *(config, self._queue, self._journal, requests),
+            *(self._consumers.in_flight, self._steering),
         )
         acceptance = Acceptance(
             self._queue,

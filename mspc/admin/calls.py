@@ -14,11 +14,12 @@ from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
 from mspc.admin.guard import refuse_guessing
 from mspc.admin.queries import (
+    LONGEST_DELAY_SECONDS,
     CallQuery,
     CallsQuery,
     CurlQuery,
-    ReasonBody,
     ReasonQuery,
+    RetryBody,
 )
 from mspc.admin.routes import Asked, Reply, Route
 from mspc.admin.shapes import Batch, CallList, Done, Item, OneCall, shown_decision
@@ -31,16 +32,17 @@ from mspc.calls import validation
 from mspc.calls.batch import MOST_CALLS
 from mspc.calls.masks import masked_headers
 from mspc.calls.networks import NetworkRules
-from mspc.calls.words import IN_FLIGHT, QUEUED, WAITING
-from mspc.errors import BadRequest
+from mspc.calls.words import IN_FLIGHT
+from mspc.errors import BadRequest, InvalidProperties
 from mspc.journal.base import Filter, Seen, View
 from mspc.steering.base import Steering
 
-# One page of a list looks at so many pages of the journal at most: what is in flight
-# has to be looked for among the open calls.
-MOST_PAGES = 20
 ONE = "/v1/calls/{call_id}"
 JOURNAL = (501, 503)
+_UNTIL = {
+    "paused": "its destination is resumed",
+    "held": "its destination answers again",
+}
 PAYLOAD = {
     "type": "object",
     "description": "A call, as for POST / of the calls' port.",
@@ -137,10 +139,10 @@ class CallRoutes:
         yield Route(
             "POST",
             f"{ONE}/retry",
-            "Has it made now; a dead one begins again.",
+            "Has it made now, or later; a dead one begins again.",
             Done,
             self.retry,
-            body=ReasonBody,
+            body=RetryBody,
             errors=(404, 409, 413, 422, *JOURNAL),
         )
 
@@ -188,30 +190,23 @@ class CallRoutes:
         return Reply(Done("Cancelled", id=call_id))
 
     def retry(self, asked: Asked) -> Reply:
-        body: ReasonBody = asked.body
-        call_id = asked.path["call_id"]
-        self._steering.retry(call_id, asked.who, body.reason or "")
-        return Reply(Done("It is made now", id=call_id))
+        body: RetryBody = asked.body
+        delay, call_id = body.seconds, asked.path["call_id"]
+        if delay > LONGEST_DELAY_SECONDS:
+            raise InvalidProperties(["delay must not be longer than a year."])
+        seen = known(self._view, call_id)
+        self._steering.retry(call_id, asked.who, body.reason or "", delay)
+        when = f"in {delay:g} s" if delay else "now"
+        until = _UNTIL.get(self._steering.standing(seen.destination).state)
+        told = f"It is due {when}, and made when {until}" if until else ""
+        return Reply(Done(told or f"It is made {when}", id=call_id))
 
     def _page(
         self, wanted: Filter, after: int | None, limit: int
     ) -> tuple[builtins.list[ShownCall], int | None]:
-        """So many calls at most, and where the next page begins.
-
-        The journal does not know what is in flight: that is told from its open calls.
-        """
-        if IN_FLIGHT not in wanted.states:
-            page = self._view.calls(wanted, after, limit)
-            return self._shown(page.calls, wanted.states), page.next
-        found: builtins.list[ShownCall] = []
-        asked = replace(wanted, states=_open(wanted.states))
-        for _ in range(MOST_PAGES):
-            page = self._view.calls(asked, after, limit - len(found))
-            found += self._shown(page.calls, wanted.states)
-            after = page.next
-            if after is None or len(found) >= limit:
-                break
-        return found, after
+        """So many calls at most, and where the next page begins."""
+        page = self._view.calls(with_flying(wanted, self._steering), after, limit)
+        return self._shown(page.calls, wanted.states), page.next
 
     def _shown(
         self, calls: Sequence[Seen], states: frozenset[str]
@@ -249,6 +244,8 @@ class CallRoutes:
             return seen.body
 
 
-def _open(states: frozenset[str]) -> frozenset[str]:
-    """What to ask the journal for, to find what is in flight among it."""
-    return states - {IN_FLIGHT} | {QUEUED, WAITING}
+def with_flying(wanted: Filter, steering: Steering) -> Filter:
+    """What to ask the journal for, which does not know what is in flight."""
+    if IN_FLIGHT not in wanted.states:
+        return wanted
+    return replace(wanted, flying=tuple(steering.flying()))

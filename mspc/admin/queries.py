@@ -16,7 +16,6 @@ from mspc.steering.base import Action, Limits
 MOST_IDS = 10_000
 MOST_CALLS = 1_000_000
 LONGEST_PERIOD_SECONDS = 86_400
-
 State = Literal["queued", "in_flight", "waiting", "succeeded", "dead", "cancelled"]
 Lasting = Literal["queued", "waiting", "succeeded", "dead", "cancelled"]
 Kind = Literal[
@@ -48,7 +47,8 @@ Error = Literal[
     "cancelled",
     "unknown",
 ]
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+LONGEST_DELAY_SECONDS = 31_536_000
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 _Date = Annotated[
     Annotated[datetime, Meta(tz=True)] | None,
@@ -181,6 +181,22 @@ class ReasonBody(Struct, frozen=True, forbid_unknown_fields=True):
     reason: _Reason = None
 
 
+class RetryBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """When, and why."""
+
+    delay: Annotated[
+        Annotated[float, Meta(ge=0, le=LONGEST_DELAY_SECONDS)]
+        | Annotated[str, Meta(pattern="^[0-9]{1,8}(ms|s|m|h|d)$")],
+        Meta(description='seconds up to a year, or a text such as "30s", "10m", "2h"'),
+    ] = 0.0
+    reason: _Reason = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the delay is; what a text says may be more than a year."""
+        return _seconds(self.delay)
+
+
 class PauseBody(Struct, frozen=True, forbid_unknown_fields=True):
     """For how long, and why."""
 
@@ -212,10 +228,7 @@ class LimitsBody(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def seconds(self) -> float:
         """How long the period is."""
-        if not isinstance(self.period, str):
-            return float(self.period)
-        digits = self.period.rstrip("msh")
-        return int(digits) * _UNITS[self.period[len(digits) :]]
+        return _seconds(self.period)
 
 
 _Action = Annotated[Action, Meta(description="retry, cancel or delete")]
@@ -273,3 +286,11 @@ class ExportQuery(Struct, frozen=True, forbid_unknown_fields=True):
         list[Literal["queued", "waiting", "dead"]],
         Meta(description="queued, waiting or dead"),
     ] = []
+
+
+def _seconds(said: float | str) -> float:
+    """Of a number of seconds, or of a text such as "10m"."""
+    if not isinstance(said, str):
+        return float(said)
+    digits = said.rstrip("mshd")
+    return int(digits) * _UNITS[said[len(digits) :]]

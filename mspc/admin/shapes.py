@@ -63,6 +63,20 @@ class ShownLimits(Struct, frozen=True):
     parallelism: int | None
 
 
+class Tried(Struct, frozen=True):
+    """So many attempts, and how many of them were answered 2xx."""
+
+    attempts: int
+    succeeded: int
+
+
+class ShownPace(Struct, frozen=True, rename={"minutes": "5m", "hour": "60m"}):
+    """The attempts of the last minutes, the one that runs among them."""
+
+    minutes: Tried
+    hour: Tried
+
+
 class ShownDestination(Struct, frozen=True):
     """Whom calls go to, and how that goes."""
 
@@ -78,6 +92,7 @@ class ShownDestination(Struct, frozen=True):
     paused_until: str | None
     next_probe_at: str | None
     last_attempt: ShownAttempt | None
+    rates: ShownPace
 
 
 class DestinationList(Struct, frozen=True):
@@ -124,8 +139,8 @@ class Lately(Struct, frozen=True, rename={"minute": "1m", "hour": "60m"}):
     hour: Counted
 
 
-class Minutes(Struct, frozen=True):
-    """The last 60 minutes one by one, the oldest first."""
+class Numbers(Struct, frozen=True):
+    """The last 60 minutes, or 24 hours, one by one, the oldest first."""
 
     accepted: Sequence[int]
     attempts: Sequence[int]
@@ -148,7 +163,8 @@ class Stats(Struct, frozen=True):
     oldest_due_at: str | None
     oldest_due_age_seconds: float | None
     rates: Lately
-    minutes: Minutes
+    minutes: Numbers
+    hours: Numbers
     events_dropped: int
 
 
@@ -212,7 +228,7 @@ def shown_limits(limits: Limits) -> ShownLimits | None:
 def shown_destination(
     standing: Standing, tally: Tally, last: ShownAttempt | None
 ) -> ShownDestination:
-    states = tally.states
+    states, pace = tally.states, tally.pace
     return ShownDestination(
         *(standing.destination, standing.state, standing.breaker),
         *(states.get("queued", 0), states.get("waiting", 0), standing.in_flight),
@@ -221,6 +237,10 @@ def shown_destination(
         rfc3339_or_none(standing.paused_until),
         rfc3339_or_none(standing.next_probe),
         last,
+        ShownPace(
+            Tried(pace.attempts, pace.succeeded),
+            Tried(pace.attempts_hour, pace.succeeded_hour),
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from mspc.admin.shapes import (
     Counted,
     DecisionList,
     Lately,
-    Minutes,
+    Numbers,
     Stats,
     shown_decision,
 )
@@ -96,7 +96,8 @@ class StatsRoutes:
                 oldest_due_at=rfc3339_or_none(tally.oldest_due),
                 oldest_due_age_seconds=age,
                 rates=Lately(_counted(rates, 1), _counted(rates, 60)),
-                minutes=Minutes(rates.accepted, rates.attempts, rates.succeeded),
+                minutes=_numbers(rates),
+                hours=_numbers(self._view.hours()),
                 events_dropped=self._view.dropped,
             )
         )
@@ -105,6 +106,10 @@ class StatsRoutes:
         query: DecisionsQuery = asked.query
         found = self._view.decisions(query.target, tuple(query.kind), query.limit)
         return Reply(DecisionList([shown_decision(one) for one in found]))
+
+
+def _numbers(rates: Rates) -> Numbers:
+    return Numbers(rates.accepted, rates.attempts, rates.succeeded)
 
 
 def _counted(rates: Rates, minutes: int) -> Counted:

@@ -7,8 +7,9 @@ from mspc.client import jobs
 from mspc.client.choosing import chosen, in_path
 from mspc.client.decisions import COLUMNS as DECISIONS
 from mspc.client.failures import NotFound, SaidNo, WrongUse
-from mspc.client.grammar import Words, add_filter, add_job
+from mspc.client.grammar import Words, add_filter, add_job, add_later
 from mspc.client.listing import list_calls
+from mspc.client.moments import seconds
 from mspc.client.session import Session
 from mspc.client.table import Column, member
 
@@ -47,6 +48,7 @@ def add(words: Words) -> None:
         verb.add_argument("ids", nargs="*", metavar="ID", help="or a filter")
         add_filter(verb)
         add_job(verb, fast=verb is retry)
+    add_later(retry)
 
 
 def _list(session: Session) -> int:
@@ -94,6 +96,8 @@ def _cancel(session: Session) -> int:
 def retry_each(session: Session) -> int:
     """Makes the calls again that the option `ids` names; returns the exit code."""
     body = {"reason": session.options.reason}
+    if session.options.later:
+        body["delay"] = seconds(session.options.later)
     return _each(
         session, lambda i: session.mspc.ask("POST", f"{_path(i)}/retry", body=body)
     )

@@ -3,7 +3,7 @@
 from mspc.client import jobs
 from mspc.client.calls import no_filter, retry_each
 from mspc.client.choosing import chosen
-from mspc.client.grammar import Words, add_filter, add_job
+from mspc.client.grammar import Words, add_filter, add_job, add_later
 from mspc.client.listing import list_calls
 from mspc.client.session import Session
 from mspc.client.table import Column, member
@@ -36,6 +36,7 @@ def add(words: Words) -> None:
         verb.add_argument("ids", nargs="*", metavar="ID", help="or a filter")
         add_filter(verb, states=False)
         add_job(verb, fast=verb is retry)
+    add_later(retry)
 
 
 def _groups(session: Session) -> int:

@@ -18,6 +18,21 @@ def _limits(item: Item) -> object:
     return ", ".join(shown)
 
 
+def _minute(item: Item) -> object:
+    """Attempts a minute, of the last five; nothing of an mspc that does not say."""
+    tried = (item.get("rates") or {}).get("5m")
+    return None if tried is None else f"{tried['attempts'] / 5:.3g}"
+
+
+def _share(item: Item) -> object:
+    """How many of them were answered 2xx; where none were made, of the last hour."""
+    rates = item.get("rates") or {}
+    for tried in (rates.get("5m"), rates.get("60m")):
+        if tried and tried["attempts"]:
+            return f"{100 * tried['succeeded'] // tried['attempts']}%"
+    return None
+
+
 COLUMNS: tuple[Column, ...] = (
     ("destination", member("destination")),
     ("state", member("state")),
@@ -25,6 +40,8 @@ COLUMNS: tuple[Column, ...] = (
     ("in flight", member("in_flight")),
     ("waiting", member("waiting")),
     ("dead", member("dead")),
+    ("a minute", _minute),
+    ("2xx", _share),
     ("oldest due", member("oldest_due_at")),
     ("limits", _limits),
 )

@@ -120,3 +120,8 @@ def add_job(parser: ArgumentParser, fast: bool = False) -> None:
     if fast:
         told = "calls in a second; default: 50"
         group.add_argument("--per-second", metavar="N", type=float, help=told)
+
+
+def add_later(parser: ArgumentParser) -> None:
+    told = "not now but in 10m, for example; of calls that are named by their ids"
+    parser.add_argument("--in", dest="later", metavar="TIME", help=told)

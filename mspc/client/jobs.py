@@ -38,6 +38,8 @@ def of_matching(
         raise WrongUse("A filter and --all do not go together: leave one of them out.")
     if not (wanted or options.all):
         raise WrongUse(f"Which calls? Without a filter, --all is needed to {action}.")
+    if getattr(options, "later", None):
+        raise WrongUse("--in is for calls that are named by their ids.")
     wanted = {**wanted, **(always or {})}
     if not (options.yes or options.dry_run):
         _somebody_must_be_there(session)

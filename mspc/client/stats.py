@@ -27,7 +27,8 @@ def _stats(session: Session) -> int:
 def _asked(session: Session) -> dict[str, Any]:
     stats: dict[str, Any] = session.mspc.get("/v1/stats")
     if session.options.form == "text":
-        stats.pop("minutes", None)  # 180 numbers, for a chart
+        for name in ("minutes", "hours"):  # many numbers, for a chart
+            stats.pop(name, None)
     return stats
 
 

@@ -88,6 +88,10 @@ class Consumers:
         """Whether an attempt of the call runs now."""
         return self._in_flight.running(call_id)
 
+    def ids_in_flight(self) -> list[str]:
+        """Of the calls of which an attempt runs now."""
+        return self._in_flight.ids()
+
     def count_in_flight(self) -> int:
         """How many attempts run now."""
         return len(self._in_flight)

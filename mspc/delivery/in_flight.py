@@ -105,6 +105,10 @@ class InFlight:
         """Whether a call of this id is being attempted. Looks at all of them."""
         return any(key[0] == call_id for key in self._attempts)
 
+    def ids(self) -> list[str]:
+        """Of the calls that are being attempted."""
+        return [key[0] for key in self._attempts]
+
     def begin(self, delivery: Delivery) -> Attempt | None:
         """A new attempt; None when `delivery` repeats a call and is taken care of."""
         key = _key(delivery.call)

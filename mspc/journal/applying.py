@@ -114,9 +114,10 @@ class Batch:
             changes.accepted[int(row.call.at // 60)] += 1
         if row.last is None or not row.attempted:
             return
-        minute = int(row.last.at // 60)
-        changes.attempts[minute] += row.attempted
-        changes.succeeded[minute] += row.state == SUCCEEDED
+        place = row.destination, int(row.last.at // 60)
+        changes.attempts[place] += row.attempted
+        if row.state == SUCCEEDED:
+            changes.succeeded[place] += 1
         last = changes.last.get(row.destination)
         if last is None or last.at <= row.last.at:
             changes.last[row.destination] = row.last

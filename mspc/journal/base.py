@@ -27,8 +27,10 @@ class Filter:
     """Which calls; what is empty or None does not matter.
 
     Attributes:
-        states: one of these; see calls/words.py. `in_flight` is nothing the journal
-            knows: who asks adds it.
+        states: one of these; see calls/words.py. What is `in_flight` the journal does
+            not know: who asks says it in `flying`.
+        flying: ids of calls; those of them that are open are wanted, too, whatever
+            `states` says.
         destination: exactly this one.
         url_prefix: what the URL begins with.
         method: upper case.
@@ -52,6 +54,7 @@ class Filter:
     created_after: float | None = None
     created_before: float | None = None
     attempts_min: int = 0
+    flying: tuple[str, ...] = ()
 
 
 EVERYTHING = Filter()
@@ -143,6 +146,21 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a destination was attempted, as far as this process has seen.
+
+    Attributes:
+        attempts, succeeded: in the last 5 minutes, the one that runs among them.
+        attempts_hour, succeeded_hour: the same of the last 60.
+    """
+
+    attempts: int = 0
+    succeeded: int = 0
+    attempts_hour: int = 0
+    succeeded_hour: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """How many calls there are, of one destination or of all.
 
@@ -150,16 +168,19 @@ class Tally:
         states: by state.
         oldest_due: of the open ones, Unix seconds; None when there is none.
         last: the last attempt; None when there was none.
+        pace: of one destination.
     """
 
     states: dict[str, int] = field(default_factory=dict)
     oldest_due: float | None = None
     last: Attempted | None = None
+    pace: Pace = Pace()
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What happened lately, minute by minute, the oldest first, 60 of them.
+    """What happened lately, minute by minute, the oldest first, 60 of them; or hour by
+    hour, 24 of them.
 
     Attributes:
         accepted: calls.
@@ -209,7 +230,7 @@ class View(Protocol):
         """How many of the next thousands of calls are wanted, newest first.
 
         Args:
-            wanted: which.
+            wanted: which; its `flying` is not counted.
             after: Count.next of the count before.
         """
 
@@ -219,10 +240,12 @@ class View(Protocol):
     def destinations(
         self, most: int | None = None, names: Sequence[str] = ()
     ) -> dict[str, Tally]:
-        """Those with open or dead calls, by name. Of all of them, it takes long.
+        """Those with open or dead calls, or attempted in the last hour, by name. Of all
+        of them, it takes long.
 
         Args:
-            most: so many at most, those with the most open calls; None for all.
+            most: so many at most, those with the most open calls, then those that were
+                attempted last; None for all.
             names: and these, if they have any.
         """
 
@@ -230,7 +253,10 @@ class View(Protocol):
         """Of all calls. Takes no time."""
 
     def rates(self) -> Rates:
-        """Takes no time."""
+        """Of the last hour, as far as this process has seen. Takes no time."""
+
+    def hours(self) -> Rates:
+        """The same of the last 24 hours, hour by hour."""
 
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100

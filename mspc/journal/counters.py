@@ -9,13 +9,14 @@ from mspc.calls.words import DEAD, QUEUED, WAITING
 from mspc.journal.base import Group, Rates, Tally
 from mspc.journal.events import Attempted, Decided
 from mspc.journal.folding import Cause
+from mspc.journal.lately import Lately
+from mspc.journal.pace import Paces
 
 # Destinations, and causes of death; what is beyond is counted together.
 MOST_NAMES = 10_000
 OTHERS = "others"
 SHOWN_GROUPS = 1000
-MINUTES = 60
-MOST_MINUTES = 240  # some of them from clocks that are ahead
+_NONE: Counter[str] = Counter()
 _COUNTED = frozenset({QUEUED, WAITING, DEAD})
 
 
@@ -39,7 +40,8 @@ class Changes:
             them None for a call that was not known or is forgotten.
         died: calls, in order.
         undone: dead letters that are none any more: cause, destination and id.
-        accepted, attempts, succeeded: how many, by the minute since 1970.
+        accepted: how many, by the minute since 1970.
+        attempts, succeeded: the same, by destination and minute.
         last: the last attempt, by destination.
         decided: what was not known before.
         last_at: when the last of the events happened, Unix seconds.
@@ -50,8 +52,8 @@ class Changes:
     died: list[Dead] = field(default_factory=list)
     undone: list[tuple[Cause, str, str]] = field(default_factory=list)
     accepted: Counter[int] = field(default_factory=Counter)
-    attempts: Counter[int] = field(default_factory=Counter)
-    succeeded: Counter[int] = field(default_factory=Counter)
+    attempts: Counter[tuple[str, int]] = field(default_factory=Counter)
+    succeeded: Counter[tuple[str, int]] = field(default_factory=Counter)
     last: dict[str, Attempted] = field(default_factory=dict)
     decided: list[Decided] = field(default_factory=list)
     last_at: float = 0.0
@@ -89,11 +91,10 @@ class Counters:
         # What groups() told last: an open page asks again and again, and to sort ten
         # thousand takes milliseconds. None when it is so no more.
         self._told: list[Group] | None = None
+        self._paces = Paces()
         self._last: dict[str, Attempted] = {}
         self._latest: Attempted | None = None
-        self._minutes: dict[str, Counter[int]] = {
-            name: Counter() for name in ("accepted", "attempts", "succeeded")
-        }
+        self._lately = Lately()
         for destination, state, count in of_destinations:
             if state in _COUNTED:
                 self._of(destination)[state] += count
@@ -112,18 +113,29 @@ class Counters:
             self._add(dead)
         for cause, destination, call_id in changes.undone:
             self._take(cause, destination, call_id)
-        for name, minutes in self._minutes.items():
-            minutes.update(getattr(changes, name))
-            while len(minutes) > MOST_MINUTES:
-                del minutes[min(minutes)]
+        self._pace(changes)
         for destination, last in changes.last.items():
-            if destination in self._destinations:
+            if destination in self._destinations or destination in self._paces:
                 self._last[destination] = _small(last)
         newest = max(changes.last.values(), key=lambda last: last.at, default=None)
         if newest is not None and (
             self._latest is None or newest.at >= self._latest.at
         ):
             self._latest = _small(newest)
+
+    def _pace(self, changes: Changes) -> None:
+        attempts: Counter[int] = Counter()
+        successes: Counter[int] = Counter()
+        for (destination, minute), count in changes.attempts.items():
+            succeeded = changes.succeeded[destination, minute]
+            attempts[minute] += count
+            successes[minute] += succeeded
+            gone = self._paces.add(destination, minute, count, succeeded)
+            if gone is not None and gone not in self._destinations:
+                self._last.pop(gone, None)
+        self._lately.add("accepted", changes.accepted)
+        self._lately.add("attempts", attempts)
+        self._lately.add("succeeded", successes)
 
     def _move(
         self, destination: str, before: str | None, after: str | None, count: int
@@ -141,7 +153,8 @@ class Counters:
             of_it[after] += count
         if not any(of_it.values()):
             self._destinations.pop(destination, None)
-            self._last.pop(destination, None)
+            if destination not in self._paces:
+                self._last.pop(destination, None)
 
     def _of(self, destination: str) -> "Counter[str]":
         if destination not in self._destinations:
@@ -201,28 +214,41 @@ class Counters:
     def tally(self, oldest_due: float | None) -> Tally:
         return Tally(_shown(self._states), oldest_due, self._latest)
 
-    def names(self, most: int | None = None, names: Iterable[str] = ()) -> list[str]:
-        """Of destinations with open or dead calls; see View.destinations()."""
-        known = self._destinations
+    def names(
+        self, now: float, most: int | None = None, names: Iterable[str] = ()
+    ) -> list[str]:
+        """As View.destinations() has them; `now` in Unix seconds."""
+        known, lately = self._destinations, self._paces.lately(now)
         if most is None:
-            return list(known)
+            return list(dict.fromkeys([*known, *lately]))
         # get(): a Counter calls a method of its own for what it does not have.
         waiting = {
             name: states.get(QUEUED, 0) + states.get(WAITING, 0)
             for name, states in known.items()
         }
-        busiest = nlargest(most, waiting, key=waiting.__getitem__)
-        return list(dict.fromkeys([*busiest, *(one for one in names if one in known)]))
+        open_ones = (name for name, count in waiting.items() if count)
+        chosen = dict.fromkeys(nlargest(most, open_ones, key=waiting.__getitem__))
+        for name in (*lately, *known):
+            if len(chosen) >= most:
+                break
+            chosen[name] = None
+        asked = (one for one in names if one in known or one in self._paces)
+        return list(dict.fromkeys([*chosen, *asked]))
 
     def destinations(
-        self, oldest_due: dict[str, float], names: Iterable[str] | None = None
+        self, oldest_due: dict[str, float], names: Iterable[str], now: float
     ) -> dict[str, Tally]:
-        """Of these names, as far as they are known still; None for all."""
-        known = self._destinations
+        """Of these names, as far as they are known still; `now` in Unix seconds."""
+        known, paces = self._destinations, self._paces
         return {
-            name: Tally(_shown(known[name]), oldest_due.get(name), self._last.get(name))
-            for name in (known if names is None else names)
-            if name in known
+            name: Tally(
+                _shown(known.get(name, _NONE)),
+                oldest_due.get(name),
+                self._last.get(name),
+                paces.of(name, now),
+            )
+            for name in names
+            if name in known or name in paces
         }
 
     def groups(self) -> Sequence[Group]:
@@ -273,17 +299,11 @@ class Counters:
         Args:
             now: Unix seconds.
         """
-        this = int(now // 60)
-        lately = range(this - MINUTES + 1, this + 1)
-        for minutes in self._minutes.values():
-            for minute in [one for one in minutes if one < lately.start]:
-                del minutes[minute]
-        return Rates(
-            **{
-                name: tuple(minutes[minute] for minute in lately)
-                for name, minutes in self._minutes.items()
-            }
-        )
+        return self._lately.minutes(now)
+
+    def hours(self, now: float) -> Rates:
+        """The same by the hour."""
+        return self._lately.hours(now)
 
 
 def _shown(states: "Counter[str]") -> dict[str, int]:

@@ -13,7 +13,7 @@ from mspc.calls.call import Call, Outcome, Request
 Decision = Literal["done", "retry", "dead"]
 Kind = Literal[
     "cancelled",  # a call, before it succeeded
-    "retried",  # a call: made again now; a dead one from its first attempt
+    "retried",  # a call, a dead one from its first attempt; details: {"delay": seconds}
     "deleted",  # a dead letter
     "paused",  # a destination; details: {"until": Unix seconds or None}
     "resumed",  # the same

@@ -1,8 +1,9 @@
 """Which calls a filter wants, in the words of SQL."""
 
+from collections.abc import Sized
 from dataclasses import dataclass
 
-from mspc.calls.words import SUCCEEDED
+from mspc.calls.words import QUEUED, SUCCEEDED, WAITING
 from mspc.journal.base import Filter
 from mspc.journal.keys import first_key
 
@@ -35,10 +36,15 @@ def sources(wanted: Filter, number: int | None) -> list[Source]:
         condition = f"state = ? AND state <> '{SUCCEEDED}'"
         if number is not None:
             condition = f"destination = ? AND {condition}"
-        return [
+        found = [
             Source(f"calls c INDEXED BY {index}", condition, (*of_it, state))
             for state in sorted(wanted.states)
         ]
+        if wanted.flying:  # few, and in the others, too, if their state is wanted
+            condition = f"c.id IN ({_marks(wanted.flying)})"
+            table = "calls c INDEXED BY calls_id"
+            found.append(Source(table, condition, wanted.flying))
+        return found
     if number is not None:
         table = "calls c INDEXED BY calls_destination"
         return [Source(table, "destination = ?", of_it)]
@@ -71,12 +77,20 @@ def conditions(wanted: Filter) -> tuple[str, tuple[object, ...]]:
             found.append(condition)
             values += [value] * condition.count("?")
     if wanted.states:
-        found.append(f"state IN ({', '.join('?' * len(wanted.states))})")
+        states = f"state IN ({_marks(wanted.states)})"
         values += sorted(wanted.states)
+        if wanted.flying:
+            states += f" OR state IN (?, ?) AND c.id IN ({_marks(wanted.flying)})"
+            values += (QUEUED, WAITING, *wanted.flying)
+        found.append(f"({states})")
     if wanted.status:
         found.append("c.status BETWEEN ? AND ?")
         values += _statuses(wanted.status)
     return " AND ".join(found) or "1", tuple(values)
+
+
+def _marks(values: Sized) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _statuses(status: str) -> tuple[int, int]:

@@ -71,7 +71,8 @@ def row_of(call: Accepted, key: int) -> Row:
     """Of a call that nobody knew."""
     bare = not call.headers and not call.body
     due = max(call.due, call.at)
-    return Row(key, call.id, call.destination, due=due, bare=bare, call=call)
+    state = WAITING if due > call.at else QUEUED
+    return Row(key, call.id, call.destination, state, due=due, bare=bare, call=call)
 
 
 def fold_accepted(row: Row, call: Accepted) -> None:
@@ -140,7 +141,10 @@ def _end(row: Row, event: Decided, reason: str) -> None:
 
 
 def _begin_again(row: Row, event: Decided) -> None:
-    row.changed_at = row.due = event.at
+    said = event.details.get("delay")
+    delay = max(0.0, said) if isinstance(said, int | float) else 0.0
+    row.changed_at, row.due = event.at, event.at + delay
     row.changed = True
     if row.state == DEAD:
-        row.state, row.attempts, row.finished_at, row.reason = QUEUED, 0, None, ""
+        row.attempts, row.finished_at, row.reason = 0, None, ""
+        row.state = WAITING if delay else QUEUED

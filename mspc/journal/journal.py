@@ -157,12 +157,12 @@ class Journal:
         self, most: int | None = None, names: Sequence[str] = ()
     ) -> dict[str, Tally]:
         self._written()
-        names = self._keeper.counters.names(most, names)
+        names = self._keeper.counters.names(self._clock(), most, names)
         due: dict[str, float] = {}
         for place in range(0, len(names), DESTINATIONS):
             some = reading.OldestDue(names[place : place + DESTINATIONS])
             due |= self._keeper.ask(some)
-        return self._keeper.counters.destinations(due, names)
+        return self._keeper.counters.destinations(due, names, self._clock())
 
     def tally(self) -> Tally:
         due = self._keeper.ask(reading.oldest_due)
@@ -171,6 +171,10 @@ class Journal:
     def rates(self) -> Rates:
         self._written()
         return self._keeper.counters.rates(self._clock())
+
+    def hours(self) -> Rates:
+        self._written()
+        return self._keeper.counters.hours(self._clock())
 
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100

@@ -62,6 +62,9 @@ class NoJournal:
     def rates(self) -> NoReturn:
         raise _off()
 
+    def hours(self) -> NoReturn:
+        raise _off()
+
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
     ) -> NoReturn:

@@ -5,10 +5,11 @@ from urllib.parse import unquote
 
 import falcon
 
+from mspc.admin.calls import with_flying
 from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
 from mspc.admin.guard import refuse_guessing
-from mspc.admin.queries import CallFilter, CallsQuery
+from mspc.admin.queries import LONGEST_DELAY_SECONDS, CallFilter, CallsQuery
 from mspc.admin.reading import read_query
 from mspc.api.shown import Showing, rfc3339
 from mspc.calls.masks import masked_headers
@@ -17,13 +18,14 @@ from mspc.errors import NoSuchCall
 from mspc.journal.base import Filter
 from mspc.pages.bodies import shown_body
 from mspc.pages.desk import Page
-from mspc.pages.forms import first, query_of, read_form
+from mspc.pages.forms import first, query_of, read_form, whole
 from mspc.pages.looking import ShownCall, shown_call
 from mspc.pages.wording import utc
 from mspc.steering.base import Action, Plan
 from mspc.steering.reach import STATES as STATES_OF
 
 PAGE_CALLS = 50
+MINUTE = 60
 MOST_SHOWN = 5  # of those that were selected
 USUAL_CALLS = 1000  # of a job, when nobody has counted all that match
 VERBS = {"retry": "Retry", "cancel": "Cancel", "delete": "Delete"}
@@ -46,7 +48,8 @@ class Calls(Page):
         wanted = query.wanted()
         refuse_guessing(req.context.who, wanted)
         after = read_cursor(query.cursor, query) if query.cursor else None
-        page = self.desk.view.calls(wanted, after, PAGE_CALLS)
+        asked = with_flying(wanted, self.desk.steering)
+        page = self.desk.view.calls(asked, after, PAGE_CALLS)
         showing = Showing(self.desk.steering, answers=True)
         counts = self.desk.view.tally().states
         more = ""
@@ -118,7 +121,9 @@ class OneCall(Page):
         call_id = unquote(call_id)
         match verb:
             case "retry":
-                steering.retry(call_id, who)
+                minutes = whole(read_form(req), "minutes") or 0
+                delay = min(minutes * MINUTE, LONGEST_DELAY_SECONDS)
+                steering.retry(call_id, who, delay=delay)
             case "cancel":
                 steering.cancel(call_id, who)
             case "delete":

@@ -8,13 +8,20 @@ WIDTH, HEIGHT = 360, 60
 GAP = 1
 
 
-def bars(name: str, layers: Sequence[tuple[str, str, Sequence[int]]]) -> Markup:
-    """Stacked bars, one a minute, the oldest on the left.
+_UNITS = {"min": "a minute", "h": "an hour"}
+
+
+def bars(
+    name: str, layers: Sequence[tuple[str, str, Sequence[int]]], unit: str = "min"
+) -> Markup:
+    """Stacked bars, one a minute or an hour, the oldest on the left.
 
     Args:
         name: what is shown, for those who cannot see it.
         layers: from the bottom: a class of the style sheet, what it is, and its values.
+        unit: `min` or `h`.
     """
+    each = _UNITS[unit]
     totals = [
         sum(column) for column in zip(*(layer[2] for layer in layers), strict=True)
     ]
@@ -35,16 +42,17 @@ def bars(name: str, layers: Sequence[tuple[str, str, Sequence[int]]]) -> Markup:
                 f'<rect class="{kind}" x="{index * width:.1f}" y="{top:.1f}"'
                 f' width="{width - GAP:.1f}" height="{height:.1f}"/>'
             )
-        title = f"<title>{ago} min ago: {said}</title>"
+        title = f"<title>{ago} {unit} ago: {said}</title>"
         drawn.append(f"<g>{title}{''.join(parts)}</g>")
     legend = "".join(
         f'<span class="legend {kind}">{what}</span>' for kind, what, _ in layers
     )
     # The names are the program's own; nothing here comes from outside.
     return Markup(  # noqa: S704
-        f'<figure class="chart"><span class="most num">{most:,} a minute</span>'
+        f'<figure class="chart"><span class="most num">{most:,} {each}</span>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img"'
-        f' aria-label="{name}: at most {most:,} a minute">{"".join(drawn)}</svg>'
-        f"<figcaption><span>60 min ago</span><span>{legend}</span><span>now</span>"
+        f' aria-label="{name}: at most {most:,} {each}">{"".join(drawn)}</svg>'
+        f"<figcaption><span>{len(totals)} {unit} ago</span><span>{legend}</span>"
+        "<span>now</span>"
         "</figcaption></figure>"
     )

@@ -1,6 +1,8 @@
 """Destinations: how they stand, pauses and limits; dead letters by cause."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import unquote
 
 import falcon
@@ -21,6 +23,41 @@ MINUTE = 60
 MOST_SHOWN = 100
 
 
+Key = Callable[[ShownDestination], tuple[Any, ...]]
+# By the word in the address; the first one is meant when it has none.
+SORTS: dict[str, Key] = {
+    "": lambda one: (one.state == "ok", -one.waiting - one.queued),
+    "destination": lambda one: (one.destination,),
+    "state": lambda one: (one.state, one.destination),
+    "in_flight": lambda one: (one.in_flight, one.destination),
+    "queued": lambda one: (one.queued, one.destination),
+    "waiting": lambda one: (one.waiting, one.destination),
+    "dead": lambda one: (one.dead, one.destination),
+    "attempts": lambda one: (one.pace.attempts, one.destination),
+    "oldest_due": lambda one: (
+        one.oldest_due is None,
+        one.oldest_due or 0.0,
+        one.destination,
+    ),
+}
+# The columns: what they are sorted by, which of them are numbers, what is behind one.
+HEADS = (
+    ("Destination", "destination", False, ""),
+    ("State", "state", False, ""),
+    ("In flight", "in_flight", True, ""),
+    ("Queued", "queued", True, ""),
+    ("Waiting", "waiting", True, ""),
+    ("Dead", "dead", True, ""),
+    (
+        *("Attempts", "attempts", False),
+        "attempts a minute, and how many were answered 2xx, of the last 5 minutes",
+    ),
+    ("Oldest due", "oldest_due", False, ""),
+    ("Limits", "", False, ""),
+    ("Last result", "", False, ""),
+)
+
+
 class Destinations(Page):
     """GET /destinations."""
 
@@ -32,13 +69,17 @@ class Destinations(Page):
             self.go(req, resp, f"destinations/{falcon.uri.encode_value(wanted)}")
             return
         places = busiest(self.desk.view, self.desk.steering, MOST_SHOWN)
-        places.sort(key=lambda one: (one.state == "ok", -one.waiting - one.queued))
+        by, down = _order(req.get_param("sort") or "")
+        places.sort(key=SORTS[by], reverse=down)
         self.show(
             req,
             resp,
             "destinations.html",
             "Destinations",
             destinations=places[:MOST_SHOWN],
+            heads=HEADS,
+            by=by,
+            down=down,
             most=MOST_SHOWN,
         )
 
@@ -93,6 +134,12 @@ class Dead(Page):
             groups=causes(found[:MOST_SHOWN]),
             more=len(found) > MOST_SHOWN,
         )
+
+
+def _order(said: str) -> tuple[str, bool]:
+    """What the list is sorted by, and whether the last comes first: "-dead"."""
+    by = said.removeprefix("-")
+    return (by, by != said) if by in SORTS and by else ("", False)
 
 
 def _limits(form: Form) -> Limits | None:

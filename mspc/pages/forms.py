@@ -11,6 +11,7 @@ from mspc.journal.base import Filter
 
 MOST_FORM_BYTES = 1_500_000
 MOST_FIELDS = 2_000
+LONGEST_NUMBER = 20  # digits; Python reads no more than some thousand
 
 Form = dict[str, list[str]]
 
@@ -46,7 +47,8 @@ def whole(form: Form, name: str) -> int | None:
     text = first(form, name)
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= 1_000_000):
+    digits = text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
+    if not (digits and 0 < int(text) <= 1_000_000):
         told = f"{name} must be a whole number from 1 to 1000000."
         raise falcon.HTTPBadRequest(description=told)
     return int(text)
@@ -57,7 +59,7 @@ def query_of(wanted: Filter, **more: object) -> str:
     pairs: list[tuple[str, Any]] = [("state", one) for one in sorted(wanted.states)]
     for field in fields(wanted):
         value = getattr(wanted, field.name)
-        if field.name != "states" and value not in ("", None, 0):
+        if field.name not in ("states", "flying") and value not in ("", None, 0):
             is_date = field.name.startswith("created_")
             pairs.append((field.name, rfc3339(value) if is_date else value))
     pairs += [(name, value) for name, value in more.items() if value]

@@ -7,7 +7,7 @@ from itertools import islice
 from mspc.api.shown import Showing
 from mspc.calls.masks import masked_url
 from mspc.calls.words import DEAD, QUEUED, WAITING
-from mspc.journal.base import Filter, Group, Seen, Tally, View
+from mspc.journal.base import Filter, Group, Pace, Seen, Tally, View
 from mspc.journal.events import Attempted
 from mspc.pages.forms import query_of
 from mspc.pages.wording import words
@@ -51,6 +51,7 @@ class ShownDestination:
     paused_until: float | None
     next_probe: float | None
     last: Attempted | None
+    pace: Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def _destination(tally: Tally, standing: Standing) -> ShownDestination:
         *(standing.destination, standing.state, standing.breaker, standing.in_flight),
         *(states.get(QUEUED, 0), states.get(WAITING, 0), states.get(DEAD, 0)),
         *(tally.oldest_due, standing.limits, standing.paused_until),
-        *(standing.next_probe, tally.last),
+        *(standing.next_probe, tally.last, tally.pace),
     )
 
 

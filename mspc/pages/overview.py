@@ -22,10 +22,13 @@ class Overview(Page):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         desk, now = self.desk, time.time()
         tally, rates = desk.view.tally(), desk.view.rates()
+        day = req.get_param("range") == "24h"
+        shown = desk.view.hours() if day else rates
         failed = [
             made - good
-            for made, good in zip(rates.attempts, rates.succeeded, strict=True)
+            for made, good in zip(shown.attempts, shown.succeeded, strict=True)
         ]
+        unit = "h" if day else "min"
         places = busiest(desk.view, desk.steering, MOST_LOOKED_AT)
         made, groups = sum(rates.attempts), desk.view.groups()
         self.show(
@@ -40,14 +43,18 @@ class Overview(Page):
             spooled=desk.spooled(),
             behind=_behind(tally.oldest_due, now),
             dead_lately=_dead_since(groups, now - HOUR),
-            accepted_chart=bars("Calls accepted", [("in", "accepted", rates.accepted)]),
+            accepted_chart=bars(
+                "Calls accepted", [("in", "accepted", shown.accepted)], unit
+            ),
             attempts_chart=bars(
                 "Attempts",
-                [("ok", "answered 2xx", rates.succeeded), ("fail", "failed", failed)],
+                [("ok", "answered 2xx", shown.succeeded), ("fail", "failed", failed)],
+                unit,
             ),
+            day=day,
             accepted_now=f"{_lately(rates.accepted):g}",
-            accepted_hour=sum(rates.accepted),
-            attempts_hour=made,
+            accepted_sum=sum(shown.accepted),
+            attempts_sum=sum(shown.attempts),
             attempts_now=f"{_lately(rates.attempts):g}",
             share=round(100 * sum(rates.succeeded) / made) if made else None,
             troubled=_troubled(places, now)[:MOST_SHOWN],

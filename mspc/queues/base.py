@@ -133,10 +133,18 @@ class Queue(Protocol):
         Returns, raises: as for withdraw().
         """
 
-    def revive(self, ids: Sequence[str]) -> list[str]:
-        """Dead letters become calls again, due now, attempts 0; new copy first.
+    def postpone(self, ids: Sequence[str], delay: float) -> list[str]:
+        """Makes calls that wait due in `delay` seconds, whether that is later or sooner
+        than they were; reaches none where none can be looked up.
 
-        Their age begins anew: Call.accepted_at is now.
+        Returns, raises: as for withdraw().
+        """
+
+    def revive(self, ids: Sequence[str], delay: float = 0.0) -> list[str]:
+        """Dead letters become calls again, attempts 0; new copy first.
+
+        They are due in `delay` seconds, and their age begins then: that is their
+        Call.accepted_at.
 
         Returns, raises: as for withdraw(). Also raised after some were reached; asking
         again is safe: what is no dead letter any more is not reached.

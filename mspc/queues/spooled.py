@@ -99,8 +99,11 @@ class SpooledQueue:
     def hurry(self, ids: Sequence[str]) -> list[str]:
         return self._broker.hurry(ids)
 
-    def revive(self, ids: Sequence[str]) -> list[str]:
-        return self._broker.revive(ids)
+    def postpone(self, ids: Sequence[str], delay: float) -> list[str]:
+        return self._broker.postpone(ids, delay)
+
+    def revive(self, ids: Sequence[str], delay: float = 0.0) -> list[str]:
+        return self._broker.revive(ids, delay)
 
     def forget(self, ids: Sequence[str]) -> list[str]:
         return self._broker.forget(ids)

@@ -100,6 +100,9 @@ class Steering(Protocol):
     def in_flight(self, call_id: str) -> bool:
         """Whether this instance attempts the call now."""
 
+    def flying(self) -> Sequence[str]:
+        """The ids of all calls that this instance attempts now."""
+
     def cancel(self, call_id: str, who: str, reason: str = "") -> None:
         """It is not attempted any more. Also when it was cancelled before.
 
@@ -107,8 +110,11 @@ class Steering(Protocol):
             NotPossible: `already_succeeded`, `already_dead` or `in_flight`.
         """
 
-    def retry(self, call_id: str, who: str, reason: str = "") -> None:
-        """Now: a waiting call comes forward, a dead one begins again under its id.
+    def retry(
+        self, call_id: str, who: str, reason: str = "", delay: float = 0.0
+    ) -> None:
+        """In `delay` seconds a waiting call is due, whenever it was; a dead one begins
+        again under its id.
 
         Raises:
             NotPossible: `already_succeeded`, `cancelled`, `in_flight`, `queued`, or

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from mspc.calls.sentences import shown
 from mspc.calls.words import DEAD, GONE, IN_FLIGHT, QUEUED, SUCCEEDED, WAITING
 from mspc.errors import NoSuchCall, NotPossible
 from mspc.journal.base import Seen, View
@@ -57,24 +58,31 @@ class OneCall:
         self._decisions.decide("cancelled", who, call_id, reason, at=now)
         log.info("%s was cancelled by %s", call_id, who)
 
-    def retry(self, call_id: str, who: str, reason: str) -> None:
+    def retry(self, call_id: str, who: str, reason: str, delay: float) -> None:
         """See Steering.retry()."""
         seen = self._seen(call_id)
         self._refuse_retrying(seen)
         now = self._clock()  # it may fail again before the queue has answered
-        verb = self._queue.revive if seen.state == DEAD else self._queue.hurry
-        if not verb([call_id]):
+        if not self._made_due(seen, delay):
             self._refuse_retrying(self._seen(call_id))
             raise NotPossible(
                 QUEUED, "It is on its way already, or was just deleted: look again."
             )
-        self._decisions.decide("retried", who, call_id, reason, at=now)
-        log.info("%s is made again, for %s", call_id, who)
+        details = {"delay": delay} if delay else {}
+        self._decisions.decide("retried", who, call_id, reason, details, at=now)
+        log.info("%s is made again in %g s, for %s", call_id, delay, who)
+
+    def _made_due(self, seen: Seen, delay: float) -> bool:
+        if seen.state == DEAD:
+            return bool(self._queue.revive([seen.id], delay))
+        if delay:
+            return bool(self._queue.postpone([seen.id], delay))
+        return bool(self._queue.hurry([seen.id]))
 
     def _seen(self, call_id: str) -> Seen:
         seen = self._view.call(call_id)
         if seen is None:
-            raise NoSuchCall(f"There is no call {call_id}, or not any more.")
+            raise NoSuchCall(f"There is no call {shown(call_id)}, or not any more.")
         return seen
 
     def _refuse_cancelling(self, seen: Seen) -> None:
@@ -100,7 +108,7 @@ class OneCall:
             raise NotPossible(IN_FLIGHT, "It is being attempted now.")
         if seen.state == QUEUED:
             raise NotPossible(
-                QUEUED, "It waits for its turn already: nothing is made before that."
+                QUEUED, f"It is due already, and made when it has its turn. {SOON}"
             )
         if seen.state == WAITING and not self._queue.looks_up:
             due = "" if seen.next_at is None else f" until {_written(seen.next_at)}"

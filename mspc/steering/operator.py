@@ -47,6 +47,7 @@ class Operator:
         view: View,
         listen: Callable[[Callable[[Decided], None]], None],
         in_flight: Callable[[str], bool],
+        flying: Callable[[], Sequence[str]],
         instance: str,
         clock: Clock = time.time,
         monotonic: Clock = time.monotonic,
@@ -63,6 +64,7 @@ class Operator:
             listen: of the same: given what it is to call for each decision, also of
                 other instances.
             in_flight: whether this instance attempts a call now.
+            flying: the ids of those that it does.
             instance: tells this one from others, also after a restart.
             clock: Unix seconds.
             monotonic: seconds that never step back.
@@ -74,6 +76,7 @@ class Operator:
         self._view = view
         self._listen = listen
         self._is_in_flight = in_flight
+        self._flying = flying
         self._instance = instance
         self._clock = clock
         self._new_id = new_id
@@ -110,11 +113,16 @@ class Operator:
     def in_flight(self, call_id: str) -> bool:
         return self._is_in_flight(call_id)
 
+    def flying(self) -> Sequence[str]:
+        return self._flying()
+
     def cancel(self, call_id: str, who: str, reason: str = "") -> None:
         self._calls.cancel(call_id, who, reason)
 
-    def retry(self, call_id: str, who: str, reason: str = "") -> None:
-        self._calls.retry(call_id, who, reason)
+    def retry(
+        self, call_id: str, who: str, reason: str = "", delay: float = 0.0
+    ) -> None:
+        self._calls.retry(call_id, who, reason, delay)
 
     def cut_off_at(self) -> float | None:
         return self._cut_off_at

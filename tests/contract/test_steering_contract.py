@@ -6,6 +6,7 @@ Where queues may differ, the tests ask whether it looks calls up.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -258,6 +259,48 @@ def test_what_is_due_already_is_hurried_once(
     opened.expect_nothing()
 
 
+# ---- postpone
+
+
+@SIZES
+def test_a_waiting_call_is_put_off_or_comes_forward(
+    opened: Opened, queue: Queue, size: int
+) -> None:
+    late, soon = waiting(opened, 30.0, size), waiting(opened, 0.5, size)
+    reached = queue.postpone([late.id, soon.id, NOBODY], 1.5)
+    if not queue.looks_up:
+        assert reached == []
+        return
+    assert sorted(reached) == sorted([late.id, soon.id])
+    opened.expect_nothing(1.0)
+    for _ in range(2):
+        delivery = opened.take()
+        assert delivery.call in (late, soon)
+        assert delivery.call.waited
+        delivery.ack()
+    opened.expect_nothing()
+
+
+def test_what_is_ready_is_put_off_and_what_is_lent_or_new_is_not(
+    opened: Opened, queue: Queue, lanes: Lanes
+) -> None:
+    lent = call_of()
+    queue.put(lent)
+    opened.take()
+    call, other = waiting(opened, 0.1), waiting(opened, 0.1)
+    lanes.pause(LANE)
+    opened.expect_nothing(0.4)
+    (new,) = stored(opened, 1)
+    reached = queue.postpone([call.id, lent.id, new.id], 1.0)
+    assert reached == ([call.id] if queue.looks_up else [])
+    lanes.resume(LANE)
+    first = taken(opened, 2 if queue.looks_up else 3)
+    assert first - {call.id} == {other.id, new.id}
+    if queue.looks_up:
+        assert taken(opened, 1) == {call.id}
+    opened.expect_nothing()
+
+
 # ---- revive
 
 
@@ -275,6 +318,21 @@ def test_a_revived_call_begins_anew(opened: Opened, queue: Queue, size: int) -> 
     assert delivery.call.waited  # whatever it asked for when it was new
     delivery.ack()
     assert queue.revive([call.id]) == []
+    opened.expect_nothing()
+
+
+def test_a_call_is_revived_for_later_and_does_not_age_until_then(
+    opened: Opened, queue: Queue
+) -> None:
+    (call,) = buried(opened, 1)
+    before = time.time()
+    assert queue.revive([call.id], 1.0) == [call.id]
+    opened.expect_nothing(0.5)
+    delivery = opened.take()
+    assert delivery.call.id == call.id
+    assert delivery.call.waited
+    assert before + 0.999 <= delivery.call.accepted_at <= time.time()
+    delivery.ack()
     opened.expect_nothing()
 
 
@@ -352,9 +410,9 @@ def test_a_closed_queue_says_so(make: Make, lanes: Lanes) -> None:
     opened = Opened(make(lanes))
     queue = opened.queue
     opened.close()
-    verbs = [queue.revive, queue.forget]
+    verbs: list[Callable[[list[str]], object]] = [queue.revive, queue.forget]
     if queue.looks_up:
-        verbs += [queue.withdraw, queue.hurry]
+        verbs += [queue.withdraw, queue.hurry, partial(queue.postpone, delay=1.0)]
     for verb in verbs:
         with pytest.raises(QueueUnavailable):
             verb([NOBODY])

@@ -107,12 +107,17 @@ class MemoryQueue:
 
     def hurry(self, ids: Sequence[str]) -> list[str]:
         self._check()
-        waiting = [row for row in self._rows(ids) if self.store.rows[row][1]]
-        return [self._put_again(self._take_back(row)) for row in waiting]
+        return self.postpone(ids, 0.0)
 
-    def revive(self, ids: Sequence[str]) -> list[str]:
+    def postpone(self, ids: Sequence[str], delay: float) -> list[str]:
+        self._check()
+        waiting = [row for row in self._rows(ids) if self.store.rows[row][1]]
+        return [self._put_again(self._take_back(row), delay) for row in waiting]
+
+    def revive(self, ids: Sequence[str], delay: float = 0.0) -> list[str]:
+        begins = time.time() + delay
         return [
-            self._put_again(Call(call.payload, call.id, lane=call.lane))
+            self._put_again(Call(call.payload, call.id, begins, lane=call.lane), delay)
             for call in self._exhume(ids)
         ]
 
@@ -161,9 +166,9 @@ class MemoryQueue:
         else:
             self._lanes.offer(delivery)
 
-    def _put_again(self, call: Call) -> str:
-        """Stores what is due now, however long it was to wait; its id."""
-        self.lend(self.store.add(call, time.time()))
+    def _put_again(self, call: Call, delay: float) -> str:
+        """Stores what is due then, however long it was to wait; its id."""
+        self.lend(self.store.add(call, time.time() + delay))
         return call.id
 
     def _due(self, delivery: "MemoryDelivery") -> None:

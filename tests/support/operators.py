@@ -103,7 +103,11 @@ class FakeView:
         self._answer()
         self.asked.append(wanted)
         states = wanted.states
-        found = [one for one in self.known if not states or one.state in states]
+        found = [
+            one
+            for one in self.known
+            if not states or one.state in states or one.id in wanted.flying
+        ]
         found.reverse()
         start = after or 0
         end = start + limit
@@ -133,6 +137,10 @@ class FakeView:
         self._answer()
         return Rates((1,) * 60, (2,) * 60, (3,) * 60)
 
+    def hours(self) -> Rates:
+        self._answer()
+        return Rates((4,) * 24, (6,) * 24, (5,) * 24)
+
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
     ) -> Sequence[Decided]:
@@ -147,7 +155,7 @@ class FakeSteering:
     Attributes:
         done: a tuple for everything that was asked for: what, and with what.
         refusal: what everything is answered with that changes something.
-        flying: calls that are attempted now.
+        attempted: calls that are attempted now.
         states: how destinations stand that do not stand as usual.
         payloads: of calls that can be looked up.
         cut_off: what cut_off_at() says.
@@ -156,7 +164,7 @@ class FakeSteering:
     def __init__(self) -> None:
         self.done: list[tuple[Any, ...]] = []
         self.refusal: MspcError | None = None
-        self.flying: set[str] = set()
+        self.attempted: set[str] = set()
         self.states: dict[str, Standing] = {}
         self.payloads: dict[str, bytes] = {}
         self.begun: dict[str, Job] = {}
@@ -174,19 +182,25 @@ class FakeSteering:
     def _known(self, call_id: str) -> None:
         if not self.is_call(call_id):
             raise NoSuchCall(f"There is no call {call_id!r}.")
-        if call_id in self.flying:
+        if call_id in self.attempted:
             raise NotPossible("in_flight", "It is attempted at this moment.")
 
     def in_flight(self, call_id: str) -> bool:
-        return call_id in self.flying
+        return call_id in self.attempted
+
+    def flying(self) -> Sequence[str]:
+        return sorted(self.attempted)
 
     def cancel(self, call_id: str, who: str, reason: str = "") -> None:
         self._known(call_id)
         self._note("cancel", call_id, who, reason)
 
-    def retry(self, call_id: str, who: str, reason: str = "") -> None:
+    def retry(
+        self, call_id: str, who: str, reason: str = "", delay: float = 0.0
+    ) -> None:
         self._known(call_id)
-        self._note("retry", call_id, who, reason)
+        later = (delay,) if delay else ()
+        self._note("retry", call_id, who, reason, *later)
 
     def cut_off_at(self) -> float | None:
         return self.cut_off

@@ -305,7 +305,7 @@ class TestSteering:
         browser.wait_for("copy:1")
         (hit,) = visit.target.wait_for(1, "/new")
         assert (hit.headers["x-tenant"], hit.body) == ("a", b'{"price": 1.10}')
-        visit.open(visit.calls(state="queued"))
+        visit.open(visit.calls(state="waiting"))
         browser.one("tbody a").click()
         browser.button("Cancel").click()
         browser.wait_for("cancelled")

@@ -49,6 +49,23 @@ def test_a_revived_call_is_made_at_once_and_ages_anew(
     eventually(partial(is_in, mspc, aged, "dead"))
 
 
+def test_a_call_with_a_delay_waits_and_can_be_made_now(
+    mspc: MspcProcess, target: Target
+) -> None:
+    call_id = accepted(mspc, {"url": target.url("/soon"), "delay": "1h"})
+    assert is_in(mspc, call_id, "waiting")
+    retry = f"/v1/calls/{call_id}/retry"
+    answer = mspc.admin("POST", retry, {"delay": "30m"})
+    if answer.status == 409:
+        assert answer.json["code"] == "waits_in_rabbitmq"
+        return
+    due = mspc.admin("GET", f"/v1/calls/{call_id}").json["next_attempt_at"]
+    assert mspc.admin("POST", retry).status == 200
+    target.wait_for(1, "/soon")
+    assert mspc.admin("GET", f"/v1/calls/{call_id}").json["next_attempt_at"] != due
+    eventually(partial(is_in, mspc, call_id, "succeeded"))
+
+
 def test_paused_calls_do_not_age(
     mspc: MspcProcess, target: Target, second_target: Target
 ) -> None:

@@ -147,8 +147,8 @@ class AmqpQueue(Unseen):
         self._lanes.forget(lambda item: not self._withdrawn.let_go(ours(item)))
         return list(ids)
 
-    def revive(self, ids: Sequence[str]) -> list[str]:
-        return self._dead.settle(ids, self._revive)
+    def revive(self, ids: Sequence[str], delay: float = 0.0) -> list[str]:
+        return self._dead.settle(ids, lambda call: self._revive(call, delay))
 
     def forget(self, ids: Sequence[str]) -> list[str]:
         return self._dead.settle(ids, lambda call: None)
@@ -207,10 +207,10 @@ class AmqpQueue(Unseen):
         """Holds a delivery whose new copy could not be stored; then it comes again."""
         self._ladder.hold(delivery.give_back, min(delay, HOLD_SECONDS))
 
-    def _revive(self, call: Call) -> None:
+    def _revive(self, call: Call, delay: float) -> None:
         self._withdrawn.discard(call.id)
         # As one that has waited: a delay that it asks for is over.
-        self._ladder.put(Call(call.payload, call.id), 0.0)
+        self._ladder.put(Call(call.payload, call.id, time.time() + delay), delay)
 
     def _put(self, lane: Lane, call: Call, delay: float) -> None:
         if delay > 0:

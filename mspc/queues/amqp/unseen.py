@@ -14,6 +14,9 @@ class Unseen:
     def hurry(self, ids: Sequence[str]) -> list[str]:
         return []
 
+    def postpone(self, ids: Sequence[str], delay: float) -> list[str]:
+        return []
+
     def payload(self, call_id: str) -> bytes | None:
         return None
 

@@ -204,16 +204,13 @@ class SqliteQueue:
         return self._finding.withdraw(ids)
 
     def hurry(self, ids: Sequence[str]) -> list[str]:
-        try:
-            return self._finding.hurry(ids)
-        finally:  # also when whoever waits for the commit was ended meanwhile
-            self._look_soon()
+        return self._made_due(0.0, self._finding.hurry, ids)
 
-    def revive(self, ids: Sequence[str]) -> list[str]:
-        try:
-            return self._finding.revive(ids)
-        finally:
-            self._look_soon()
+    def postpone(self, ids: Sequence[str], delay: float) -> list[str]:
+        return self._made_due(delay, self._finding.postpone, ids, delay)
+
+    def revive(self, ids: Sequence[str], delay: float = 0.0) -> list[str]:
+        return self._made_due(delay, self._finding.revive, ids, delay)
 
     def forget(self, ids: Sequence[str]) -> list[str]:
         return self._finding.forget(ids)
@@ -237,10 +234,15 @@ class SqliteQueue:
         """Calls stored and not settled yet, the waiting ones included."""
         return self._store.calls
 
-    def _look_soon(self) -> None:
-        """What has just become due is found then."""
-        if not self._cancelled:
-            self._alarm.set(self._now() + AT_ONCE_SECONDS)
+    def _made_due(
+        self, delay: float, verb: Callable[..., list[str]], *arguments: object
+    ) -> list[str]:
+        """What `verb` makes due in so many seconds is found then."""
+        try:
+            return verb(*arguments)
+        finally:  # also when whoever waits for the commit was ended meanwhile
+            if not self._cancelled:
+                self._alarm.set(self._now() + max(delay, AT_ONCE_SECONDS))
 
     def _now(self) -> float:
         return self._started + time.monotonic()

@@ -168,12 +168,13 @@ def reference(body: int) -> bytes:
     return _MARK + str(body).encode()
 
 
-def hurry(due: int, delay: int) -> Bulk:
-    """Lets rows of `waiting` be due then, that are due later; `delay` as they have it.
+def be_due(due: int, delay: int, after: int) -> Bulk:
+    """Lets rows of `waiting` be due then, that are due after `after`; `delay` as they
+    have it.
 
-    Both in milliseconds.
+    All of them in milliseconds.
     """
-    head = f"UPDATE waiting SET due = {due}, delay = {delay} WHERE due > {due}"
+    head = f"UPDATE waiting SET due = {due}, delay = {delay} WHERE due > {after}"
     return Bulk(f"{head} AND seq IN (", "?", ")")
 
 

@@ -54,7 +54,7 @@ class FullSteering(FakeSteering):
 def busy_door() -> Door:
     """A door behind which something is found of whatever is asked for."""
     door = Door(view=FullView(SEEN), steering=FullSteering())
-    door.steering.flying = {CALL_ID}
+    door.steering.attempted = {CALL_ID}
     door.steering.begin("retry", (), "admin")
     door.view.decided = [Decided("paused", AT, "admin", (DESTINATION,))]
     door.view.found = [Group("max_age", None, "dns", DESTINATION, 7, AT, AT, CALL_ID)]

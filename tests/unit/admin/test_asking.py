@@ -15,7 +15,7 @@ from mspc.api.shown import rfc3339_or_none
 from mspc.calls.words import ERRORS, REASONS, STATES
 from mspc.errors import JournalUnavailable, NotPossible, QueueUnavailable
 from mspc.journal import events
-from mspc.journal.base import Filter, Group, Tally
+from mspc.journal.base import Filter, Group, Pace, Tally
 from mspc.journal.events import Decided
 from mspc.steering.base import Limits, Standing
 from tests.support.door import ADMIN, HOST, MAX_BYTES, ONE, READ, Door
@@ -143,7 +143,7 @@ class TestList:
 
     def test_what_is_in_flight_is_told_from_the_open_calls(self, door: Door) -> None:
         door.view.known = [seen(1, state="queued"), seen(2), seen(3, state="dead")]
-        door.steering.flying = {f"{1:032x}"}
+        door.steering.attempted = {f"{1:032x}"}
         states = {call["state"] for call in door.get("/v1/calls")["calls"]}
         assert states == {"in_flight", "waiting", "dead"}
         for state, number in (("in_flight", 1), ("waiting", 2), ("dead", 3)):
@@ -156,7 +156,7 @@ class TestList:
         self, door: Door, limit: int
     ) -> None:
         door.view.known = [seen(number) for number in range(60)]
-        door.steering.flying = {f"{number:032x}" for number in (2, 30, 31)}
+        door.steering.attempted = {f"{number:032x}" for number in (2, 30, 31)}
         found: list[int] = []
         path = f"/v1/calls?state=in_flight&limit={limit}"
         cursor = ""
@@ -182,7 +182,7 @@ class TestList:
     def test_held(self, door: Door, standing: Standing, held: str | None) -> None:
         door.steering.states = {DESTINATION: standing}
         door.view.known = [SEEN, seen(1, state="dead"), seen(2)]
-        door.steering.flying = {f"{2:032x}"}
+        door.steering.attempted = {f"{2:032x}"}
         calls = door.get("/v1/calls")["calls"]
         assert {call["state"]: call["held"] for call in calls} == {
             "waiting": held,
@@ -222,7 +222,7 @@ class TestList:
     ) -> None:
         door.steering.cut_off = started_at
         door.view.known = [SEEN, seen(1, state="dead"), seen(2)]
-        door.steering.flying = {f"{2:032x}"}
+        door.steering.attempted = {f"{2:032x}"}
         calls = door.get("/v1/calls")["calls"]
         assert {call["state"]: call["cut_off_at"] for call in calls} == {
             "waiting": rfc3339_or_none(told),
@@ -446,6 +446,35 @@ class TestOneCall:
         ]
 
     @pytest.mark.parametrize(
+        ("delay", "seconds"), [(600, 600), ("10m", 600), ("2d", 172_800), (0, None)]
+    )
+    def test_retry_later(
+        self, door: Door, delay: object, seconds: float | None
+    ) -> None:
+        answer = door.ask("POST", f"{ONE}/retry", {"delay": delay})
+        later = () if seconds is None else (seconds,)
+        assert door.steering.done == [("retry", CALL_ID, "admin", "", *later)]
+        when = "now" if seconds is None else f"in {seconds} s"
+        assert answer.json["message"] == f"It is made {when}"
+
+    @pytest.mark.parametrize("delay", [-1, 31_536_001, "366d", "10", "ten", "1w", True])
+    def test_a_delay_that_is_none(self, door: Door, delay: object) -> None:
+        answer = door.refused("POST", f"{ONE}/retry", {"delay": delay})
+        assert answer["errors"][0]["property"] == "delay"
+        assert door.steering.done == []
+
+    @pytest.mark.parametrize(
+        ("state", "told"), [("paused", "is resumed"), ("held", "answers again")]
+    )
+    def test_retry_says_what_keeps_the_call_from_being_made(
+        self, door: Door, state: str, told: str
+    ) -> None:
+        door.steering.states = {DESTINATION: Standing(DESTINATION, state)}
+        answer = door.ask("POST", f"{ONE}/retry")
+        assert answer.json["message"].startswith("It is due now, and made when")
+        assert told in answer.json["message"]
+
+    @pytest.mark.parametrize(
         ("failure", "status", "code"),
         [
             (NotPossible("already_succeeded", "It has."), 409, "already_succeeded"),
@@ -465,7 +494,7 @@ class TestOneCall:
             assert CODES[code] == status
 
     def test_in_flight(self, door: Door) -> None:
-        door.steering.flying = {CALL_ID}
+        door.steering.attempted = {CALL_ID}
         assert door.refused("DELETE", ONE, status=409)["code"] == "in_flight"
 
     def test_a_new_one(self, door: Door) -> None:
@@ -494,6 +523,10 @@ SHOWN: dict[str, Any] = {
     "paused_until": None,
     "next_probe_at": SHOWN_AT,
     "last_attempt": ATTEMPT,
+    "rates": {
+        "5m": {"attempts": 60, "succeeded": 45},
+        "60m": {"attempts": 100, "succeeded": 50},
+    },
 }
 
 
@@ -524,7 +557,8 @@ class TestDestinations:
     def door(self) -> Door:
         door = Door()
         states = {"queued": 1, "waiting": 2, "dead": 4}
-        door.view.tallies = {DESTINATION: Tally(states, AT, ATTEMPTED)}
+        pace = Pace(60, 45, 100, 50)
+        door.view.tallies = {DESTINATION: Tally(states, AT, ATTEMPTED, pace)}
         door.steering.states = {
             DESTINATION: STANDING,
             "http://b.test:80": Standing("http://b.test:80", "paused"),
@@ -657,6 +691,12 @@ class TestMany:
         door.steering.states = {DESTINATION: Standing(DESTINATION, in_flight=3)}
         door.problem = "The broker is away."
         stats = door.get("/v1/stats", key=READ)
+        hours = stats.pop("hours")
+        assert {name: sum(hours[name]) for name in hours} == {
+            "accepted": 96,
+            "attempts": 144,
+            "succeeded": 120,
+        }
         minutes = stats.pop("minutes")
         assert {name: len(values) for name, values in minutes.items()} == {
             "accepted": 60,

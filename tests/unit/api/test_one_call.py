@@ -132,7 +132,7 @@ class TestGet:
         assert "told by the service" not in body
 
     def test_in_flight(self, port: Port) -> None:
-        port.steering.flying = {CALL_ID}
+        port.steering.attempted = {CALL_ID}
         assert port.ask("GET").json["state"] == "in_flight"
 
     def test_an_id_of_another_producer(self, port: Port) -> None:

@@ -160,6 +160,23 @@ def test_each_one_that_is_named(
     assert at.mspc.asked[1] == (method, path.format("a%2Fb"), query, body)
 
 
+@pytest.mark.parametrize("limit", ["0", "-5"])
+@pytest.mark.parametrize("noun", ["calls", "dead"])
+def test_a_list_of_nothing(noun: str, limit: str) -> None:
+    with pytest.raises(WrongUse, match="--limit must be 1 or more"):
+        Desk().run(noun, "list", f"--limit={limit}")
+
+
+@pytest.mark.parametrize("noun", ["calls", "dead"])
+def test_retry_later(noun: str) -> None:
+    at = Desk()
+    at.mspc.answer("POST", "/v1/calls/1/retry", {})
+    assert at.run(noun, "retry", "1", "--in", "10m") == 0
+    assert at.mspc.asked[0][3] == {"reason": "", "delay": 600}
+    with pytest.raises(WrongUse, match="named by their ids"):
+        at.run(noun, "retry", "--label", "a", "--in", "10m", "--yes")
+
+
 @pytest.mark.parametrize("more", ["--all", "--dry-run", "--label a"])
 @pytest.mark.parametrize("line", ["calls cancel", "dead retry", "dead delete --yes"])
 def test_ids_or_a_filter(line: str, more: str) -> None:

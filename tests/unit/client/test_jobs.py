@@ -55,21 +55,23 @@ def test_a_script_says_yes() -> None:
     assert "    c1 dead POST http://a/\n    c2\n" in at.err.getvalue()
 
 
-def test_none_at_all_is_not_the_usual_number() -> None:
+@pytest.mark.parametrize("line", ["dead delete", "calls cancel", "calls list"])
+@pytest.mark.parametrize("option", ["--label", "--url-prefix", "--after"])
+def test_a_variable_of_a_script_that_is_empty_does_not_mean_every_call(
+    line: str, option: str
+) -> None:
     at = desk()
-    at.run("dead", "retry", "--all", "--yes", "--limit", "0", "--per-second", "0")
-    (begun,) = at.mspc.bodies("/v1/bulk")  # which mspc refuses
-    assert (begun["limit"], begun["per_second"]) == (0, 0.0)
-
-
-@pytest.mark.parametrize(
-    "option", ["--destination", "--url-prefix", "--method", "--label", "--status"]
-)
-def test_a_filter_that_is_empty_is_not_left_out(option: str) -> None:
-    at = desk()
+    more = () if line == "calls list" else ("--yes",)
     with pytest.raises(WrongUse, match=f"{option} is empty"):
-        at.run("dead", "delete", "--after", "1d", option, "", "--yes")
+        at.run(*line.split(), "--status", "404", option, "", *more)
     assert at.mspc.asked == []
+
+
+def test_a_limit_of_nothing_is_not_the_usual_one() -> None:
+    at = desk()
+    at.run(*["dead", "retry", "--all", "--yes", "--limit", "0", "--per-second", "0"])
+    (begun,) = at.mspc.bodies("/v1/bulk")
+    assert (begun["limit"], begun["per_second"]) == (0, 0)  # which mspc refuses
 
 
 def test_five_examples_and_whether_the_limit_holds_some_back() -> None:

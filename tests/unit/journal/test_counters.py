@@ -3,8 +3,8 @@
 import pytest
 
 from mspc.journal import counters as module
-from mspc.journal import reading
-from mspc.journal.base import Group
+from mspc.journal import pace, reading
+from mspc.journal.base import Group, Pace, Tally
 from mspc.journal.counters import Counters
 from mspc.journal.events import Event
 from mspc.journal.writing import Writer
@@ -42,8 +42,12 @@ class Counted:
         )
 
 
+def of_all(counters: Counters, now: float = NOW + 120) -> dict[str, Tally]:
+    return counters.destinations({}, counters.names(now), now)
+
+
 def comparable(counters: Counters) -> tuple[object, ...]:
-    states = {name: one.states for name, one in counters.destinations({}).items()}
+    states = {name: one.states for name, one in of_all(counters).items()}
     groups = sorted(counters.groups(), key=repr)
     return counters.tally(None).states, states, groups
 
@@ -67,7 +71,8 @@ def test_a_call_that_is_done_in_one_batch_is_counted_once() -> None:
     call = accepted()
     counted.write(call, succeeded(call))
     assert counted.counters.tally(None).states == {"succeeded": 1}
-    assert counted.counters.destinations({}) == {}
+    tally = of_all(counted.counters)[DESTINATION]
+    assert (tally.states, tally.pace) == ({}, Pace(1, 1, 1, 1))
 
 
 def test_what_comes_twice_is_counted_once() -> None:
@@ -140,20 +145,64 @@ def test_the_last_attempt_of_a_destination_is_kept_without_its_secrets() -> None
     first, second = accepted(1), accepted(2)
     counted.write(first, second)
     counted.write(failed(second, after=3), failed(first, after=2))
-    tally = counted.counters.destinations({DESTINATION: NOW})[DESTINATION]
+    due = {DESTINATION: NOW}
+    tally = counted.counters.destinations(due, [DESTINATION], NOW)[DESTINATION]
     assert tally.last is not None
     assert (tally.last.call.id, tally.last.call.headers) == (second.id, ())
     assert tally.oldest_due == NOW
     assert counted.counters.tally(None).last == tally.last
 
 
-def test_a_destination_without_open_or_dead_calls_is_let_go() -> None:
+def test_a_destination_without_calls_is_listed_for_an_hour() -> None:
     counted = Counted()
     call = accepted()
     counted.write(call)
-    assert counted.counters.names() == [DESTINATION]
+    assert counted.counters.names(NOW) == [DESTINATION]
     counted.write(succeeded(call))
-    assert counted.counters.names() == []
+    assert counted.counters.names(NOW + 3500) == [DESTINATION]
+    last = of_all(counted.counters)[DESTINATION].last
+    assert last is not None
+    assert last.call.id == call.id
+    assert counted.counters.names(NOW + 3700) == []
+
+
+def test_a_destination_is_let_go_when_others_were_attempted_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace, "MOST_NAMES", 2)
+    counted = Counted()
+    places = [f"http://h{number}.example:80" for number in range(4)]
+    calls = [accepted(number, NOW, place) for number, place in enumerate(places)]
+    counted.write(*calls[:3], failed(calls[0]))
+    for call in calls[1:]:
+        counted.write(succeeded(call))
+    found = of_all(counted.counters)
+    assert list(found) == [places[0], places[3], places[2]]
+    assert found[places[0]].pace == Pace()
+    assert found[places[0]].last is not None  # it has an open call
+    assert counted.counters.destinations({}, [places[1]], NOW) == {}
+
+
+def test_how_often_destinations_are_attempted() -> None:
+    counted = Counted()
+    calls = [accepted(n, NOW, (DESTINATION, OTHER)[n % 2]) for n in range(12)]
+    counted.write(*calls, *(failed(call) for call in calls))
+    counted.write(*(succeeded(call, 2, 600) for call in calls[:8]))
+    found = of_all(counted.counters, NOW + 630)
+    assert found[DESTINATION].pace == Pace(4, 4, 10, 4)
+    assert found[OTHER].pace == Pace(4, 4, 10, 4)
+    assert sum(counted.counters.rates(NOW + 630).attempts) == 20
+
+
+def test_a_day_is_counted_by_the_hour() -> None:
+    counted = Counted()
+    for hour in (0, 1, 5, 23, 25):  # the last one by a clock that is ahead
+        call = accepted(hour, NOW + 3600 * hour)
+        counted.write(call, succeeded(call))
+    hours = counted.counters.hours(NOW + 3600 * 24)
+    assert [at for at, count in enumerate(hours.attempts) if count] == [0, 4, 22]
+    assert hours.accepted == hours.attempts == hours.succeeded
+    assert sum(counted.counters.hours(NOW + 3600 * 26).attempts) == 3
 
 
 def test_beyond_a_number_they_are_counted_together(
@@ -163,7 +212,7 @@ def test_beyond_a_number_they_are_counted_together(
     counted = Counted()
     for number in range(5):
         counted.write(died(accepted(number, NOW, f"http://h{number}.example:80")))
-    tallies = counted.counters.destinations({})
+    tallies = of_all(counted.counters)
     assert tallies[module.OTHERS].states == {"dead": 3}
     groups = {group.destination: group.count for group in counted.counters.groups()}
     assert groups.pop(module.OTHERS) == 3
@@ -175,8 +224,14 @@ def test_the_busiest_destinations_are_found() -> None:
     for number, calls in enumerate((1, 3, 2)):
         place = f"http://h{number}.example:80"
         counted.write(*(accepted(10 * number + n, NOW, place) for n in range(calls)))
-    assert counted.counters.names(1) == ["http://h1.example:80"]
-    names = counted.counters.names(1, ["http://h0.example:80", "http://no.example:80"])
+    counters = counted.counters
+    assert counters.names(NOW, 1) == ["http://h1.example:80"]
+    names = counters.names(NOW, 1, ["http://h0.example:80", "http://no.example:80"])
     assert names == ["http://h1.example:80", "http://h0.example:80"]
-    assert list(counted.counters.destinations({}, names)) == names
-    assert len(counted.counters.names()) == 3
+    assert list(counters.destinations({}, names, NOW)) == names
+    assert len(counters.names(NOW)) == 3
+    call = accepted(99, NOW, "http://quick.example:80")
+    counted.write(call, succeeded(call))
+    busy = ["http://h1.example:80", "http://h2.example:80", "http://h0.example:80"]
+    assert counters.names(NOW, 3) == busy
+    assert counters.names(NOW, 4) == [*busy, "http://quick.example:80"]

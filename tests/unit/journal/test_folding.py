@@ -1,5 +1,6 @@
 """What becomes of a call, whatever the order in which one hears of it."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -25,10 +26,10 @@ def shown(row: Row) -> tuple[object, ...]:
     return *state, row.status, row.error
 
 
-def test_an_accepted_call_is_queued_and_due_when_it_asks_to_be() -> None:
+def test_an_accepted_call_is_queued_or_waits_until_it_asks_to_be_made() -> None:
     assert shown(fold(CALL)) == (QUEUED, NOW, 0, None, "", None, "")
     later = Accepted(CALL.id, NOW, "GET", "http://a/", "http://a:80", due=NOW + 9)
-    assert fold(later).due == NOW + 9
+    assert shown(fold(later))[:2] == (WAITING, NOW + 9)
 
 
 def test_a_failed_attempt_lets_it_wait_until_the_next() -> None:
@@ -116,6 +117,15 @@ def test_a_dead_letter_begins_again_from_its_first_attempt() -> None:
 def test_a_waiting_call_that_is_retried_is_due_and_keeps_its_attempts() -> None:
     row = fold(CALL, failed(CALL, 7), decided("retried", CALL.id))
     assert shown(row)[:3] == (WAITING, NOW + 5, 7)
+
+
+def test_what_is_retried_later_waits_until_then() -> None:
+    later = replace(decided("retried", CALL.id), details={"delay": 600})
+    row = fold(CALL, died(CALL, 7), later)
+    assert shown(row)[:5] == (WAITING, NOW + 605, 0, None, "")
+    assert shown(fold(CALL, failed(CALL, 7), later))[:3] == (WAITING, NOW + 605, 7)
+    foreign = replace(later, details={"delay": "soon"})
+    assert fold(CALL, died(CALL, 7), foreign).due == NOW + 5
 
 
 def test_an_attempt_from_before_it_was_retried_does_not_count() -> None:

@@ -26,6 +26,8 @@ WAITING = accepted(1, NOW + 1)
 DONE = accepted(2, NOW + 2)
 DEAD = accepted(3, NOW + 3, OTHER)
 GONE = accepted(4, NOW + 4, OTHER)
+# What has ended by then is in flight no more.
+FLYING = (QUEUED.id, WAITING.id, DONE.id, GONE.id, "unknown")
 EVENTS: list[Event] = [
     *(QUEUED, failed(WAITING, 4), succeeded(DONE, 2), died(DEAD), GONE),
     decided("cancelled", GONE.id),
@@ -62,6 +64,15 @@ def numbers(wanted: Filter) -> str:
         (Filter(states=frozenset({"queued", "waiting", "cancelled"})), "410"),
         (Filter(states=frozenset({"queued", "succeeded"})), "20"),
         (Filter(states=frozenset({"in_flight"})), ""),
+        (Filter(states=frozenset({"in_flight"}), flying=FLYING), "10"),
+        (Filter(states=frozenset({"in_flight", "queued"}), flying=FLYING), "10"),
+        (Filter(states=frozenset({"in_flight", "dead"}), flying=FLYING), "310"),
+        (Filter(states=frozenset({"in_flight", "succeeded"}), flying=FLYING), "210"),
+        (
+            Filter(frozenset({"in_flight", "dead"}), DESTINATION, flying=FLYING),
+            "10",
+        ),
+        (Filter(frozenset({"in_flight"}), label="blue", flying=FLYING), "1"),
         (Filter(destination=OTHER), "43"),
         (Filter(destination=DESTINATION, states=frozenset({"waiting"})), "1"),
         (Filter(destination=DESTINATION, states=frozenset({"succeeded"})), "2"),
@@ -94,6 +105,10 @@ def test_a_filter_finds_what_it_says(wanted: Filter, expected: str) -> None:
         Filter(states=frozenset({"queued", "waiting"})),
         Filter(destination=DESTINATION),
         Filter(destination=DESTINATION, states=frozenset({"queued", "dead"})),
+        Filter(
+            frozenset({"queued", "in_flight"}),
+            flying=tuple(accepted(one, NOW + one).id for one in (0, 1, 9, 22)),
+        ),
         Filter(attempts_min=1),
     ],
 )
@@ -123,6 +138,25 @@ def test_looks_one_after_the_other_find_everything_once(
     assert found == expected
     assert after is None
     assert counted(wanted, db) == len(expected)
+
+
+def test_what_is_in_flight_is_found_among_many_without_looking_at_them() -> None:
+    db = in_memory()
+    calls = [accepted(number, NOW + number) for number in range(4000)]
+    Writer(db).write(calls)
+    flying = (calls[7].id, calls[3000].id)
+    wanted = Filter(frozenset({"in_flight"}), flying=flying)
+    looked_at = 0
+
+    def look() -> None:
+        nonlocal looked_at
+        looked_at += 1
+
+    db.set_progress_handler(look, 100)  # instructions of SQLite's machine
+    look_at = reading.Looking(wanted, None, 100)(db)
+    assert [call.id for call in look_at.calls] == [calls[3000].id, calls[7].id]
+    assert look_at.next is None
+    assert looked_at < 20  # 4,000 rows take hundreds
 
 
 def test_what_is_due_first_is_known_of_each_destination() -> None:

@@ -1,11 +1,12 @@
 """Each page and each action, without a browser."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from mspc.errors import JournalUnavailable, NotPossible
-from mspc.journal.base import Filter, Group, Tally
+from mspc.journal.base import Filter, Group, Pace, Tally
 from mspc.journal.events import Decided
 from mspc.pages.login import READ
 from mspc.settings.once import LINK_SECONDS, once
@@ -216,6 +217,14 @@ class TestCalls:
         assert ANSWER in shown
         assert "s3cr3t" not in shown
         assert "Attempt 1 failed, and it waits for the next one." in shown
+        assert "after 5 s" in shown
+
+    def test_how_long_it_has_waited_for_an_attempt(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        second = replace(ATTEMPTED, number=2, at=ATTEMPTED.at + 65.0123)
+        monkeypatch.setattr(site.view, "attempts", lambda _: [ATTEMPTED, second])
+        assert "waited 1.1 min" in text(site.get(f"/calls/{CALL_ID}"))
 
     def test_its_secrets_are_shown_when_somebody_asks(self, site: Site) -> None:
         shown = text(site.post(f"/calls/{CALL_ID}/reveal"))
@@ -232,6 +241,23 @@ class TestCalls:
         answer = site.post(f"/calls/{CALL_ID}/{verb}")
         assert answer.headers["location"] == f"../../calls/{CALL_ID}"
         assert site.steering.done == [(verb, CALL_ID, "admin", "")]
+
+    def test_one_is_made_again_later(self, site: Site) -> None:
+        site.post(f"/calls/{CALL_ID}/retry", {"minutes": "10"})
+        assert site.steering.done == [("retry", CALL_ID, "admin", "", 600)]
+
+    @pytest.mark.parametrize("minutes", ["0", "ten", "9" * 5000])
+    def test_minutes_that_are_none(self, site: Site, minutes: str) -> None:
+        answer = site.post(f"/calls/{CALL_ID}/retry", {"minutes": minutes})
+        assert answer.status == 400
+        assert "minutes must be a whole number" in text(answer)
+
+    def test_what_is_in_flight_is_listed(self, site: Site) -> None:
+        assert CALL_ID not in site.get("/calls?state=in_flight").body.decode()
+        site.steering.attempted = {CALL_ID}
+        shown = site.get("/calls?state=in_flight").body.decode()
+        assert CALL_ID in shown
+        assert "flying" not in shown
 
     def test_what_is_not_possible_is_said(self, site: Site) -> None:
         site.steering.refusal = NotPossible("in_flight", "It is attempted now.")
@@ -273,9 +299,19 @@ class TestCalls:
         assert "limit must be a whole number" in text(answer)
 
 
+def test_the_last_24_hours_are_shown_beside_the_last_one(site: Site) -> None:
+    hour, day = text(site.get("/")), text(site.get("/?range=24h"))
+    assert "60 in the last hour" in hour
+    assert "60 min ago" in hour
+    assert "144 in 24 hours" in day
+    assert "24 h ago" in day
+
+
 class TestDestinations:
     def test_are_listed_with_how_they_stand(self, site: Site) -> None:
-        site.view.tallies = {DESTINATION: Tally({"waiting": 1234}, 1.0, ATTEMPTED)}
+        pace = Pace(60, 45, 1100, 1100)
+        tally = Tally({"waiting": 1234}, 1.0, ATTEMPTED, pace)
+        site.view.tallies = {DESTINATION: tally}
         limits = Limits(5, 1.0, 2)
         site.steering.states = {
             DESTINATION: Standing(DESTINATION, "paused", limits=limits)
@@ -284,7 +320,35 @@ class TestDestinations:
             shown = text(site.get(path))
             assert "‖ paused" in shown
             assert "1,234" in shown
+            assert ("12/min 75 %" in shown) == (path != "/")
         assert "5 per second, 2 at once" in shown
+        assert "1,100 attempts 100 %" in shown
+
+    @pytest.mark.parametrize(
+        ("sort", "order"),
+        [
+            ("", "bca"),
+            ("destination", "abc"),
+            ("-destination", "cba"),
+            ("-waiting", "bca"),
+            ("dead", "bca"),
+            ("-attempts", "cab"),
+            ("oldest_due", "abc"),
+            ("none", "bca"),
+            ("-", "bca"),
+        ],
+    )
+    def test_are_sorted_by_a_column(self, site: Site, sort: str, order: str) -> None:
+        site.view.tallies = {
+            "http://a:80": Tally({"dead": 9}, 1.0, None, Pace(2)),
+            "http://b:80": Tally({"waiting": 3}, 2.0),
+            "http://c:80": Tally({"waiting": 1, "dead": 1}, None, None, Pace(5)),
+        }
+        shown = site.get(f"/destinations?sort={sort}").body.decode()
+        found = re.findall('data-key="http://(.):80"', shown)
+        assert "".join(found) == order
+        again = f'href="?sort={sort.removeprefix("-")}"'
+        assert (again in shown) == (sort[:1] == "-" and len(sort) > 1)
 
     def test_one_is_gone_to_by_its_name(self, site: Site) -> None:
         answer = site.get(f"/destinations?destination={KEY}")

@@ -53,7 +53,7 @@ def test_cancelling_again_is_no_mistake(world: World) -> None:
 
 @BOTH
 def test_what_nobody_knows_is_not_found(world: World, verb: Verb) -> None:
-    with pytest.raises(NoSuchCall, match="no call 1"):
+    with pytest.raises(NoSuchCall, match='no call "1"'):
         verb(world.operator(), "1", "admin")
 
 
@@ -118,6 +118,21 @@ def test_a_waiting_call_comes_forward(world: World) -> None:
     world.operator().retry("1", "admin")
     assert world.queue.asked == [("hurry", ("1",))]
     assert world.journal.decided[0].kind == "retried"
+
+
+def test_a_waiting_call_is_put_off(world: World) -> None:
+    world.add("1", state=WAITING)
+    world.operator().retry("1", "admin", delay=600)
+    assert world.queue.asked == [("postpone by 600", ("1",))]
+    [decided] = world.journal.decided
+    assert (decided.kind, decided.details) == ("retried", {"delay": 600})
+
+
+def test_a_dead_letter_is_made_again_later(world: World) -> None:
+    world.add("1", state=DEAD)
+    world.operator().retry("1", "admin", delay=600)
+    assert world.queue.there == {"1": WAITING}
+    assert world.journal.decided[0].details == {"delay": 600}
 
 
 def test_what_waits_in_rabbitmq_stays_there_and_its_time_is_told(world: World) -> None:

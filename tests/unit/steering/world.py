@@ -177,8 +177,12 @@ class Calls:
         states = (WAITING,) if self.looks_up else ()
         return self._do("hurry", ids, states, QUEUED)
 
-    def revive(self, ids: Sequence[str]) -> list[str]:
-        return self._do("revive", ids, (DEAD,), QUEUED)
+    def postpone(self, ids: Sequence[str], delay: float) -> list[str]:
+        states = (WAITING,) if self.looks_up else ()
+        return self._do(f"postpone by {delay:g}", ids, states, WAITING)
+
+    def revive(self, ids: Sequence[str], delay: float = 0.0) -> list[str]:
+        return self._do("revive", ids, (DEAD,), WAITING if delay else QUEUED)
 
     def forget(self, ids: Sequence[str]) -> list[str]:
         return self._do("forget", ids, (DEAD,), None)
@@ -322,6 +326,7 @@ class World:
             cast(Any, self.journal),
             self.journal.listen,
             self.in_flight.__contains__,
+            lambda: sorted(self.in_flight),
             instance,
             self.clock,
             self.clock,

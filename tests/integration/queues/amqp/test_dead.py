@@ -94,8 +94,8 @@ def test_a_connection_that_breaks_in_the_middle_loses_nothing(
     settle = queue._revive
     settled: list[str] = []
 
-    def breaking(call: Call) -> None:
-        settle(call)
+    def breaking(call: Call, delay: float) -> None:
+        settle(call, delay)
         settled.append(call.id)
         if len(settled) == 20:
             cut(queue)
@@ -158,12 +158,12 @@ def test_large_ones_are_taken_a_few_at_once(
     settle = queue._revive
     most = now = 0
 
-    def counting(call: Call) -> None:
+    def counting(call: Call, delay: float) -> None:
         nonlocal most, now
         now += 1
         most = max(most, now)
         try:
-            settle(call)
+            settle(call, delay)
         finally:
             now -= 1
 
