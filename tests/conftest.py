@@ -81,6 +81,8 @@ def rabbitmq_node(rabbitmq: Broker) -> Iterator[RabbitNode]:
     yield rabbitmq
     if not rabbitmq.running:
         rabbitmq.start()
+    elif not rabbitmq.answers():
+        rabbitmq.start_app()
 
 
 @pytest.fixture

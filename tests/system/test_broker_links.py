@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 CLIENTS = 4
 PAUSE_SECONDS = 0.02  # some hundred calls a second: all there are processors for
 END_SECONDS = 65  # a client waits for 30 s to be connected, and for 30 s to be answered
-RESTARTS = 3
+RESTARTS = 1  # of each; `make faults` restarts and cuts by the dozen
 
 
 @dataclass
@@ -132,7 +132,7 @@ def test_connections_that_are_closed_refuse_no_call(
     with posting(mspc, target.url("/made")) as clients:
         for _ in range(RESTARTS):
             more(clients)
-            rabbitmq_node.ctl("close_all_connections", "maintenance")
+            rabbitmq_node.close_connections("maintenance")
             more(clients)
     assert clients.refusals == []
     eventually(lambda: made(target) >= clients.ids, 40)
@@ -168,9 +168,9 @@ def test_a_broker_restart_refuses_no_call_once_it_is_back(
     mspc = mspc_process(rabbitmq_node.settings(queue_name))
     with posting(mspc, target.url("/made")) as clients:
         more(clients)
-        rabbitmq_node.stop()
+        rabbitmq_node.stop_app()
         eventually(lambda: 503 in clients.answers)
-        rabbitmq_node.start()
+        rabbitmq_node.start_app()
         mspc.wait_for_log(r"\(publish\): connected", 30, count=2)
         more(clients, 1)
         refused = clients.answers.count(503)

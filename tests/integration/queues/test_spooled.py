@@ -29,10 +29,11 @@ def test_every_call_is_accepted_and_made_while_rabbitmq_stops_and_starts(
             accepted.add(response.json["id"])
 
     post(10)
-    rabbitmq_node.stop()
+    rabbitmq_node.stop_app()
+    mspc.wait_for_log(r"RabbitMQ \(publish\) is away")
     post(50)
     mspc.wait_for_log("Calls are spooled from now on: .*RabbitMQ")
-    rabbitmq_node.start()
+    rabbitmq_node.start_app()
     post(10)
     mspc.wait_for_log("The spool is empty again")
     mspc.wait_ready()
@@ -55,13 +56,13 @@ def test_a_spool_of_an_earlier_run_reaches_rabbitmq(
         spool=tmp_path / "spool.db",
     )
     calls = {call.id: call for call in (Call(b"%d" % n) for n in range(30))}
-    rabbitmq_node.stop()
+    rabbitmq_node.stop_app()
     queue = open_queue(config)
     queue.start(lambda error: None)
     for call in calls.values():
         queue.put(call)
     queue.close()
-    rabbitmq_node.start()
+    rabbitmq_node.start_app()
     opened = Opened(open_queue(config))
     try:
         for _ in range(len(calls)):

@@ -338,7 +338,7 @@ def test_a_lost_connection_loses_nothing_aside(
 ) -> None:
     instance = open_queue(BAD)
     bad = instance.put(BAD, 300)
-    rabbitmq_node.ctl("close_all_connections", "on purpose")
+    rabbitmq_node.close_connections("on purpose")
     eventually(lambda: instance.queue.problem() is not None)
     eventually(lambda: instance.queue.problem() is None, 30)
     good = instance.put(GOOD, 5)

@@ -225,18 +225,18 @@ def test_a_channel_that_cannot_be_opened_leaves_nothing_behind(
     assert queue.revive([call_id]) == [call_id]
 
 
-# Once: to stop and start a node takes longer than all the rest, and a quorum queue has
-# to find its leader again, too.
+# Once: to stop and start a broker takes longer than all the rest, and a quorum queue
+# has to find its leader again, too.
 @pytest.mark.parametrize("config", ["quorum"], indirect=True)
 def test_a_broker_that_is_stopped(rabbitmq_node: RabbitNode, queue: AmqpQueue) -> None:
     (call_id,) = buried(queue, 1)
-    rabbitmq_node.stop()
+    rabbitmq_node.stop_app()
     eventually(lambda: queue.problem() is not None)
     for verb in (queue.revive, queue.forget):
         with pytest.raises(QueueUnavailable, match="RabbitMQ"):
             verb([call_id])
     assert queue.withdraw([call_id]) == [call_id]
-    rabbitmq_node.start()
+    rabbitmq_node.start_app()
     eventually(lambda: queue.problem() is None)
     assert asked_until_answered(queue.revive, [call_id]) == [call_id]
     assert made(queue, 1) == [call_id]  # taken back before, and a call again since

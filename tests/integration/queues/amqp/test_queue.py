@@ -82,7 +82,7 @@ def test_the_first_host_that_answers_is_used(
 def test_a_broker_that_is_away_at_start_is_waited_for(
     rabbitmq_node: RabbitNode, config: AmqpConfig
 ) -> None:
-    rabbitmq_node.stop()
+    rabbitmq_node.stop_app()
     queue = AmqpQueue(config)
     failures: list[MspcError] = []
     queue.start(failures.append)
@@ -90,7 +90,7 @@ def test_a_broker_that_is_away_at_start_is_waited_for(
         eventually(lambda: "away" in str(queue.problem()))
         with pytest.raises(QueueUnavailable, match=r"RabbitMQ .* is away"):
             queue.put(Call(b"too early"))
-        rabbitmq_node.start()
+        rabbitmq_node.start_app()
         eventually(lambda: queue.problem() is None)
         queue.put(Call(b"now"))
     finally:
@@ -209,7 +209,7 @@ def test_a_closed_connection_comes_back(
 ) -> None:
     opened.queue.put(Call(b"in flight"))
     opened.take()
-    rabbitmq_node.ctl("close_all_connections", "maintenance")
+    rabbitmq_node.close_connections("maintenance")
     again = opened.take()  # redelivered, since the first one was not settled
     assert again.call.payload == b"in flight"
     again.ack()
@@ -219,12 +219,17 @@ def test_a_closed_connection_comes_back(
     assert opened.failures == []
 
 
+def set_memory_limit(node: RabbitNode, part: float) -> None:
+    """As `rabbitmqctl set_vm_memory_high_watermark`."""
+    node.eval(f"vm_memory_monitor:set_vm_memory_high_watermark({part:.7f}).")
+
+
 def test_an_alarm_refuses_calls_at_once_and_passes(
     rabbitmq_node: RabbitNode, opened: Opened
 ) -> None:
     opened.queue.put(Call(b"before"))
     delivery = opened.take()
-    rabbitmq_node.ctl("set_vm_memory_high_watermark", "0.0000001")
+    set_memory_limit(rabbitmq_node, 0.0000001)
     try:
         # RabbitMQ tells a connection that it is blocked when it next publishes.
         def refused() -> bool:
@@ -244,7 +249,7 @@ def test_an_alarm_refuses_calls_at_once_and_passes(
         assert time.monotonic() - failed_at >= 1.0
         again.ack()  # acks pass during an alarm
     finally:
-        rabbitmq_node.ctl("set_vm_memory_high_watermark", "0.4")
+        set_memory_limit(rabbitmq_node, 0.4)
     eventually(lambda: opened.queue.problem() is None)
     opened.queue.put(Call(b"after"))
     while (after := opened.take()).call.payload != b"after":

@@ -14,6 +14,7 @@ from tests.support.waiting import eventually
 
 SECONDS = 30.0
 SOON = 0.3
+USERS = "rabbit_auth_backend_internal"
 
 
 @dataclass
@@ -117,10 +118,10 @@ def test_a_broker_that_restarts(
     rabbitmq_node: RabbitNode, instance: Instance, make: Make
 ) -> None:
     instance.exchange(b"[1]")
-    rabbitmq_node.stop()
+    rabbitmq_node.stop_app()
     eventually(lambda: not instance.stream.shared)
     instance.stream.publish(b"[2]")
-    rabbitmq_node.start()
+    rabbitmq_node.start_app()
     assert instance.take() == b"[2]"
     eventually(lambda: instance.stream.shared)
     other = make()
@@ -199,6 +200,21 @@ def test_no_stream_is_said_once_and_tried_again(
     instance.exchange(b"[1]")
 
 
+# As `rabbitmqctl` does, whose start takes longer than the test.
+def add_user(node: RabbitNode, user: str, password: str) -> None:
+    node.eval(f'{USERS}:add_user(<<"{user}">>, <<"{password}">>, <<"tests">>).')
+
+
+def set_rights(node: RabbitNode, user: str, *rights: str) -> None:
+    """`rights` to configure, to write and to read: expressions for names."""
+    each = ", ".join(f'<<"{one}">>' for one in rights)
+    node.eval(f'{USERS}:set_permissions(<<"{user}">>, <<"/">>, {each}, <<"tests">>).')
+
+
+def delete_user(node: RabbitNode, user: str) -> None:
+    node.eval(f'{USERS}:delete_user(<<"{user}">>, <<"tests">>).')
+
+
 @pytest.mark.parametrize("missing", ["configure", "write", "read"])
 def test_a_user_without_rights_on_it(
     rabbitmq_node: RabbitNode,
@@ -211,17 +227,17 @@ def test_a_user_without_rights_on_it(
     """Also: nothing is the matter with other users."""
     rights = {"configure": ".*", "write": ".*", "read": ".*", missing: "^$"}
     user = f"user of {config.name}"
-    rabbitmq_node.ctl("add_user", user, "secret")
-    rabbitmq_node.ctl("set_permissions", user, *rights.values())
+    add_user(rabbitmq_node, user, "secret")
+    set_rights(rabbitmq_node, user, *rights.values())
     refused = make(replace(config, user=user, password="secret"))
     refused.stream.start(lambda *what: refused.arrived.put(what), None)
     try:
         eventually(lambda: "ACCESS_REFUSED" in caplog.text)
         assert caplog.text.count("keeps no stream") == 1
         assert not refused.stream.shared
-        rabbitmq_node.ctl("set_permissions", user, ".*", ".*", ".*")
+        set_rights(rabbitmq_node, user, ".*", ".*", ".*")
         eventually(lambda: refused.stream.shared, SECONDS)
     finally:
         refused.stream.stop()
-        rabbitmq_node.ctl("delete_user", user)
+        delete_user(rabbitmq_node, user)
     instance.exchange(b"[1]")
