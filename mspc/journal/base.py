@@ -230,7 +230,7 @@ class View(Protocol):
         """How many of the next thousands of calls are wanted, newest first.
 
         Args:
-            wanted: which; its `flying` is not counted.
+            wanted: which.
             after: Count.next of the count before.
         """
 

@@ -40,10 +40,11 @@ def sources(wanted: Filter, number: int | None) -> list[Source]:
             Source(f"calls c INDEXED BY {index}", condition, (*of_it, state))
             for state in sorted(wanted.states)
         ]
-        if wanted.flying:  # few, and in the others, too, if their state is wanted
-            condition = f"c.id IN ({_marks(wanted.flying)})"
-            table = "calls c INDEXED BY calls_id"
-            found.append(Source(table, condition, wanted.flying))
+        if wanted.flying:  # few
+            others = f"state NOT IN ({_marks(wanted.states)})"  # none is in two sources
+            condition = f"c.id IN ({_marks(wanted.flying)}) AND {others}"
+            values = (*wanted.flying, *sorted(wanted.states))
+            found.append(Source("calls c INDEXED BY calls_id", condition, values))
         return found
     if number is not None:
         table = "calls c INDEXED BY calls_destination"

@@ -5,7 +5,7 @@ All of it runs in the journal's thread.
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -55,11 +55,10 @@ class Looking:
     def __call__(self, db: sqlite3.Connection) -> Look:
         span = _span(db, self.wanted, self.after, LOOK_ROWS)
         most = min(self.limit, LOOK_CALLS)
-        by_key: dict[int, tuple[Any, ...]] = {}  # some are found in two sources
+        rows: list[tuple[Any, ...]] = []
         for source in span.where:
-            some = _rows(db, source, self.wanted, span.between, most + 1)
-            by_key |= {row[0]: row for row in some}
-        rows = [by_key[key] for key in sorted(by_key, reverse=True)]
+            rows += _rows(db, source, self.wanted, span.between, most + 1)
+        rows.sort(reverse=True)
         found = [sql.seen(row) for row in rows[:most]]
         if len(rows) > most:
             return Look(found, rows[most - 1][0])
@@ -79,9 +78,8 @@ class Counting:
     after: int | None
 
     def __call__(self, db: sqlite3.Connection) -> Count:
-        wanted = replace(self.wanted, flying=())
-        span = _span(db, wanted, self.after, COUNT_ROWS)
-        condition, values = conditions(wanted)
+        span = _span(db, self.wanted, self.after, COUNT_ROWS)
+        condition, values = conditions(self.wanted)
         calls = 0
         for source in span.where:
             (found,) = db.execute(
