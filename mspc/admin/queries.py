@@ -54,7 +54,10 @@ _Date = Annotated[
     Annotated[datetime, Meta(tz=True)] | None,
     Meta(description="a date with its offset, 2030-01-31T08:00:00+01:00"),
 ]
-_Word = Annotated[str, Meta(max_length=64, description="a label of a call")]
+_Word = Annotated[
+    str,
+    Meta(max_length=64, pattern="^[^ ]*$", description="a label, which has no blank"),
+]
 _Id = Annotated[str, Meta(min_length=1, max_length=200)]
 _Ids = Annotated[
     Annotated[list[_Id], Meta(min_length=1, max_length=MOST_IDS)] | None,

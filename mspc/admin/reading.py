@@ -102,6 +102,10 @@ def _converted(
             if len(problems) == before:
                 yield name, inner(**parts)
             continue
+        if within and value == "":  # of a variable that nobody has set: not everything
+            told = "is empty: leave it out if it does not matter."
+            problems.append(f"{within}{name} {told}")
+            continue
         try:
             yield name, msgspec.convert(value, field.type, strict=strict)
         except (msgspec.ValidationError, ValueError, OverflowError):

@@ -306,6 +306,15 @@ class TestMistakes:
                 {"action": "retry", "filter": {"status": "1", "label": 1}, "x": 1},
                 ["x", "filter.label", "filter.status"],
             ),
+            (
+                {"action": "delete", "filter": {"status": "404", "label": ""}},
+                ["filter.label"],
+            ),
+            (
+                {"action": "delete", "filter": {"method": "", "status": ""}},
+                ["filter.method", "filter.status"],
+            ),
+            ({"action": "delete", "filter": {"label": "a b"}}, ["filter.label"]),
             ({"action": "retry", "ids": []}, ["ids"]),
             ({"action": "retry", "ids": [""]}, ["ids"]),
             ({"action": "retry", "ids": ["a"], "all": True}, ["ids"]),
