@@ -161,12 +161,13 @@ class Queue(Protocol):
         cannot be looked up.
         """
 
-    def recent(self, since: float) -> Iterator[list[Call]]:
-        """Open calls that were accepted since then, some at a time; read as they are
-        asked for. None where none can be looked up.
+    def recent(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
+        """Open calls that were accepted since then, with None, and dead letters that
+        died since then, some at a time; read as they are asked for. None where none can
+        be looked up.
 
         Args:
-            since: Unix seconds, as their ids tell it; 0 for all of them.
+            since: Unix seconds, as the ids of open ones tell it; 0 for all of them.
 
         Raises:
             QueueUnavailable: they cannot be read.

@@ -111,7 +111,7 @@ class SpooledQueue:
     def payload(self, call_id: str) -> bytes | None:
         return self._spool.payload(call_id)
 
-    def recent(self, since: float) -> Iterator[list[Call]]:
+    def recent(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
         return self._broker.recent(since)
 
     def kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:

@@ -64,6 +64,17 @@ class Ended:
                 return
             yield
 
+    def died(self, about: Accepted, dead: Kept) -> Attempted | None:
+        """Of a dead letter that was told as open; None when the journal knows better.
+
+        Raises:
+            JournalUnavailable: begin anew.
+        """
+        seen = self._view.call(about.id)
+        if seen is None or seen.state not in OPEN:
+            return None
+        return _death(about, dead, about.at)
+
     def _missed(self, calls: Sequence[Seen], last_at: float) -> Iterator[Attempted]:
         kept = self._queue.kept([call.id for call in calls])
         for call in calls:
@@ -110,10 +121,15 @@ def _event(call: Seen, known: Kept | None, last_at: float) -> Attempted:
             decision="retry",
             next_at=due,
         )
+    return _death(about, known, before)
+
+
+def _death(about: Accepted, known: Kept, after: float) -> Attempted:
+    """What made it a dead letter, not before `after`; Unix seconds."""
     return Attempted(
-        *(about, known.attempts, max(known.died_at, before)),
+        *(about, known.attempts, max(known.died_at or 0.0, after)),
         error=UNKNOWN,
-        text=text,
+        text=known.last_error or known.reason,
         decision="dead",
         reason=reason_in(known.reason) or NOT_SENDABLE,
     )

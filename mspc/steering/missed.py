@@ -1,7 +1,8 @@
 """What the journal does not know: it was killed before it wrote it down.
 
-The queue does. The calls that it has of the journal's last moments are told again at
-the start, some at a time; what the journal knows already changes nothing there. Then
+The queue does. The calls that it has of the journal's last moments, dead letters too,
+are told again at the start, some at a time; what the journal knows already changes
+nothing there. Then
 the queue is asked for those that the journal takes for open. RabbitMQ cannot be asked:
 there it is only told that, and when, the journal was cut off.
 """
@@ -17,7 +18,7 @@ from mspc.errors import BadRequest, JournalUnavailable, QueueUnavailable
 from mspc.journal.base import Recorder
 from mspc.journal.events import Decided, accepted
 from mspc.process.greenlets import Watched
-from mspc.queues.base import Queue
+from mspc.queues.base import Kept, Queue
 from mspc.steering.ended import Ended
 
 log = logging.getLogger(__name__)
@@ -124,17 +125,23 @@ class Missed:
         if cut_off:
             self._doubt(self._started)
         for calls in self._queue.recent(last_at - BEFORE_SECONDS):
-            for call in calls:
-                self._record(call)
+            for call, dead in calls:
+                self._record(call, dead)
             self._last_at()  # waits until they are written: that takes time, too
             yield
         if cut_off:
             yield from self._ended.tell(self._started, last_at)
             self._doubt(None)
 
-    def _record(self, call: Call) -> None:
+    def _record(self, call: Call, dead: Kept | None) -> None:
         try:
             request = self._read(call)
         except BadRequest:
             return  # its only attempt says so
-        self._recorder.record(accepted(call, request, self._recorder.body_bytes))
+        event = accepted(call, request, self._recorder.body_bytes)
+        self._recorder.record(event)
+        # Who dies from now on is told of by whoever buries it.
+        if dead is not None and (dead.died_at or 0) < self._started:
+            died = self._ended.died(event, dead)
+            if died is not None:
+                self._recorder.record(died)

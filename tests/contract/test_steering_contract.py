@@ -452,19 +452,24 @@ def test_it_tells_how_it_has_the_calls_that_it_has(
 
 
 @SIZES
-def test_recent_calls_are_those_that_are_open(
+def test_recent_calls_are_open_or_died_lately(
     opened: Opened, queue: Queue, lanes: Lanes, size: int
 ) -> None:
-    dead = buried(opened, 1, size)
+    (dead,) = buried(opened, 1, size)
     late = waiting(opened, 60, size)
     lanes.pause(LANE)
     calls = stored(opened, 60, size)
     old = Call(b"x" * size, first_call_id(time.time() - 60), lane=LANE)
     queue.put(old)
     expected = {late.id, *(call.id for call in calls)} if queue.looks_up else set()
-    found = [call for some in queue.recent(time.time() - 30) for call in some]
-    assert {call.id for call in found} == expected
-    assert {len(call.payload) for call in found} <= {size}
-    assert dead[0].id not in expected
-    everything = {call.id for some in queue.recent(0.0) for call in some}
-    assert everything == (expected | {old.id} if queue.looks_up else set())
+    graves = queue.kept([dead.id])
+    assert set(graves) == ({dead.id} if queue.looks_up else set())
+    found = [one for some in queue.recent(time.time() - 30) for one in some]
+    assert {call.id for call, kept in found if kept is None} == expected
+    assert {call.id: kept for call, kept in found if kept is not None} == graves
+    assert {len(call.payload) for call, _ in found} <= {size}
+    everything = {call.id for some in queue.recent(0.0) for call, _ in some}
+    expected |= {old.id, dead.id} if queue.looks_up else set()
+    assert everything == expected
+    later = [call for some in queue.recent(time.time() + 30) for call, _ in some]
+    assert later == []

@@ -129,11 +129,16 @@ class MemoryQueue:
         calls = [call for call, _ in (*self.store.rows.values(), *self.store.dead)]
         return next((one.payload for one in calls if one.id == call_id), None)
 
-    def recent(self, since: float) -> Iterator[list[Call]]:
+    def recent(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
         self._check()
         first = first_call_id(since) if since > 0 else ""
         calls = [call for call, _ in self.store.rows.values() if call.id > first]
-        yield from ([call] for call in calls)
+        for call in calls:
+            yield [(call, None)]
+        for call, _ in self.store.dead:
+            kept = self.kept([call.id])[call.id]
+            if (kept.died_at or 0) >= since:
+                yield [(call, kept)]
 
     def kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:
         self._check()

@@ -20,7 +20,7 @@ class Unseen:
     def payload(self, call_id: str) -> bytes | None:
         return None
 
-    def recent(self, since: float) -> Iterator[list[Call]]:
+    def recent(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
         return iter(())
 
     def kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:

@@ -37,6 +37,7 @@ DELAY_MILLISECONDS = 1
 # Ids of other producers tell no time: most of them are from long after now.
 FUTURE_SECONDS = 3600.0
 LAST_ID = "\U0010ffff"
+LAST_ROW = (1 << 63) - 1
 
 
 class Finding:
@@ -86,15 +87,28 @@ class Finding:
                 return call.payload
         return None
 
-    def recent(self, since: float) -> Iterator[list[Call]]:
+    def recent(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
         last = first_call_id(time.time() + FUTURE_SECONDS) if since > 0 else LAST_ID
         for table in ("calls", "waiting"):
             after = first_call_id(since) if since > 0 else ""
             while rows := self._store.run(partial(stored.recent, table, after, last)):
                 for some in _in_steps(rows):
                     intact = self._store.run(partial(stored.intact, some))
-                    yield [call for _, call in intact]
+                    yield [(call, None) for _, call in intact]
                 after = rows[-1].id
+        yield from self._died(since)
+
+    def _died(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
+        before = LAST_ROW
+        while rows := self._store.run(partial(stored.recent_dead, before)):
+            kept = self.kept([row.id for row in rows])
+            lately = [row for row in rows if (kept[row.id].died_at or 0) >= since]
+            for some in _in_steps(lately):
+                intact = self._store.run(partial(stored.intact, some))
+                yield [(call, kept[call.id]) for _, call in intact]
+            if not lately:
+                return
+            before = rows[-1].seq
 
     def kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:
         kept: dict[str, Kept] = {}

@@ -218,7 +218,7 @@ class SqliteQueue:
     def payload(self, call_id: str) -> bytes | None:
         return self._finding.payload(call_id)
 
-    def recent(self, since: float) -> Iterator[list[Call]]:
+    def recent(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
         return self._finding.recent(since)
 
     def kept(self, ids: Sequence[str]) -> Mapping[str, Kept]:

@@ -71,6 +71,11 @@ def recent(table: str, after: str, last: str, db: sqlite3.Connection) -> list[Fo
     return [Found(table, *row) for row in rows]
 
 
+def recent_dead(before: int, db: sqlite3.Connection) -> list[Found]:
+    """The next ones before that row, the newest first."""
+    return [Found("dead", *row) for row in db.execute(sql.RECENT_DEAD, (before,))]
+
+
 def intact(rows: Sequence[Found], db: sqlite3.Connection) -> list[tuple[Found, Call]]:
     """Those that are still there, as they were written."""
     found: list[tuple[Found, Call]] = []

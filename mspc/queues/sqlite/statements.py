@@ -105,6 +105,11 @@ RECENT = {
     f" {_WITH_BODY} WHERE r.id > ? AND r.id < ? ORDER BY r.id LIMIT {RECENT_ROWS}"
     for table, due in {"calls": "0", "waiting": "r.due"}.items()
 }
+# The last dead letters, the newest first.
+RECENT_DEAD = (
+    f"SELECT r.seq, r.id, b.body, {_SIZE}, r.lane, 0, r.reason FROM dead {_WITH_BODY}"
+    f" WHERE r.seq < ? ORDER BY r.seq DESC LIMIT {RECENT_ROWS}"
+)
 # All of some rows, whatever their size.
 LOAD_ALL = {
     table: Bulk(

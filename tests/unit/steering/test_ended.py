@@ -13,7 +13,7 @@ from mspc.journal.events import Attempted, Event
 from mspc.journal.writing import Writer
 from mspc.queues.base import Kept, Queue
 from mspc.steering.ended import PAGE, TEXT, Ended
-from tests.support.happened import NOW, accepted, failed, in_memory, succeeded
+from tests.support.happened import NOW, accepted, died, failed, in_memory, succeeded
 
 LAST_AT = NOW + 30
 STARTED = NOW + 60
@@ -68,17 +68,20 @@ class World:
         look = reading.Looking(wanted, after, limit)(self._db)
         return Page(look.calls, look.next)
 
-    def tell(self) -> int:
-        """How many times others had their turn."""
+    @property
+    def ended(self) -> Ended:
         itself = cast(Any, self)
-        ended = Ended(
+        return Ended(
             cast(Queue, itself),
             cast(Recorder, itself),
             cast(View, itself),
             self.flying.__contains__,
             lambda: self.busy,
         )
-        return len(list(ended.tell(STARTED, LAST_AT)))
+
+    def tell(self) -> int:
+        """How many times others had their turn."""
+        return len(list(self.ended.tell(STARTED, LAST_AT)))
 
     def seen(self, call_id: str = CALL.id) -> Seen:
         seen = self.call(call_id)
@@ -145,6 +148,24 @@ def test_a_death_is_told_with_the_word_for_it(sentence: str, word: str) -> None:
     assert (seen.state, seen.reason, seen.attempts) == ("dead", word, 3)
     assert seen.finished_at == NOW + 31
     assert reason_in(sentence) in ("", *REASONS)
+
+
+def test_a_dead_letter_that_nobody_told_of_died_then() -> None:
+    world = World(CALL)
+    death = world.ended.died(
+        CALL, Kept(2, "answered 404", 0.0, NOW + 31, "permanent: 404")
+    )
+    assert death is not None
+    world.write(death)
+    seen = world.seen()
+    assert (seen.state, seen.reason, seen.attempts) == ("dead", "permanent", 2)
+    assert (seen.finished_at, seen.url) == (NOW + 31, CALL.url)
+
+
+@pytest.mark.parametrize("event", [died(CALL), succeeded(CALL)])
+def test_what_the_journal_knows_of_an_end_is_left_alone(event: Event) -> None:
+    world = World(CALL, event)
+    assert world.ended.died(CALL, Kept(1, "500", 0.0, NOW + 31, "no_requeue")) is None
 
 
 def test_what_is_attempted_now_tells_of_itself() -> None:

@@ -7,11 +7,12 @@ import pytest
 from gevent.event import Event
 
 from mspc.calls.accepted import Accepted as Remembered
-from mspc.calls.call import Call, first_call_id
+from mspc.calls.call import Call, Outcome, first_call_id
 from mspc.calls.networks import NetworkRules
 from mspc.calls.requests import Requests
 from mspc.errors import JournalUnavailable, QueueUnavailable
-from mspc.journal.events import Accepted, Decided
+from mspc.journal.events import Accepted, Attempted, Decided, attempted
+from mspc.queues.base import Kept
 from mspc.steering.ended import Ended
 from mspc.steering.missed import AGAIN_SECONDS, REST_SECONDS, RESTS, Missed
 from tests.support.memory import MemoryQueue
@@ -74,6 +75,11 @@ class World:
         self.looked.append((before, last_at))
         yield
 
+    def died(self, about: Accepted, dead: Kept) -> Attempted | None:
+        return attempted(
+            about, dead.attempts, NOW, Outcome(), "dead", reason=dead.reason
+        )
+
     def wait(self, event: Event, seconds: float) -> None:
         self.waited.append(seconds)
         self.after_wait()
@@ -95,6 +101,19 @@ def test_what_came_after_the_last_event_is_told() -> None:
     assert event.destination == "http://service.test:80"
     assert (event.body, event.body_bytes) == (b"123", 5)
     assert world.waited == [REST_SECONDS]
+
+
+def test_a_dead_letter_that_nobody_told_of_is_told() -> None:
+    """Not one that has died since the start: that is told of by whoever buries it."""
+    world = World(cut_off=True)
+    for number, died_at in enumerate((NOW - 60, NOW - 0.5, NOW + 10)):
+        world.queue.store.bury(call(NOW - 100 - number), f"max_attempts: {number}")
+        world.queue.store.died_at[-1] = died_at
+    world.missed.start()
+    eventually(lambda: world.completed)
+    deaths = [one for one in world.journal.events if isinstance(one, Attempted)]
+    assert [one.reason for one in deaths] == ["max_attempts: 1"]
+    assert world.told == [call(NOW - 101).id, call(NOW - 102).id]
 
 
 def test_it_takes_a_small_part_of_the_time() -> None:
@@ -137,11 +156,11 @@ def test_a_stop_ends_it() -> None:
     world = World(call(NOW), call(NOW + 1))
     read: list[int] = []
 
-    def recent(since: float) -> Iterator[list[Call]]:
+    def recent(since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
         for number in range(3):
             read.append(number)
             world.missed.stop()
-            yield [call(NOW)]
+            yield [(call(NOW), None)]
 
     world.queue.recent = recent  # type: ignore[method-assign]
     world.missed.run()
