@@ -60,7 +60,8 @@ def test_all_open_calls_arrive(
         old.post({"url": target.url("/fails"), "labels": [f"failed-{n}"]})
     for _ in range(DEAD):
         old.post({"url": target.url("/dies"), "requeue": False, "labels": ["dead"]})
-    eventually(lambda: (states(old)["waiting"], states(old)["dead"]) == (FAILED, DEAD))
+    wait = DELAYED + FAILED
+    eventually(lambda: (states(old)["waiting"], states(old)["dead"]) == (wait, DEAD))
 
     export = old.directory / "calls.jsonl"
     export.write_text(command(old, "export"))
@@ -70,5 +71,5 @@ def test_all_open_calls_arrive(
     assert taken.startswith(f"accepted\t{DELAYED + FAILED}\nfailed\t0\n")
     target.wait_for(2 * FAILED, "/fails")
     eventually(lambda: states(new)["succeeded"] == FAILED)
-    assert states(new)["queued"] == DELAYED
+    assert states(new)["waiting"] == DELAYED
     assert labels(new) == labels(old) - {"dead"}
