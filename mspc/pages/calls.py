@@ -201,7 +201,7 @@ def why(call: ShownCall) -> str:
     if call.state == "in_flight":
         return "An attempt is being made now."
     if call.state == "waiting" and call.last is None:
-        return "It was asked for no sooner."
+        return "It waits for its first attempt, which was asked for no sooner."
     if call.state == "waiting":
         return f"Attempt {call.attempts} failed, and it waits for the next one."
     if call.state == "queued":

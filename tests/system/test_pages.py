@@ -499,15 +499,15 @@ def test_they_are_found_below_a_prefix(
     visit = Visit(browser, mspc, target)
     browser.driver.delete_all_cookies()
     visit.root = f"http://localhost:{nginx(mspc.admin_port)}/mspc/"
-    visit.open("calls?state=queued")
+    visit.open("calls?state=waiting")
     browser.fill("key", ADMIN_KEY)
     browser.button("Log in").click()
     browser.wait_for("No call is like that")
-    assert browser.driver.current_url == f"{visit.root}calls?state=queued"
+    assert browser.driver.current_url == f"{visit.root}calls?state=waiting"
     call_id = visit.call(delay="1h")
     browser.wait_for(call_id[-12:])
     browser.one("tbody a").click()
-    browser.wait_for("made as soon as it has its turn")
+    browser.wait_for("asked for no sooner")
     browser.button("Cancel").click()
     browser.wait_for("cancelled")
     browser.link("Overview").click()
@@ -567,7 +567,7 @@ class TestStrangers:
         browser.wait_for("READ_KEY may look only")
         assert any("403" in one for one in browser.complaints())
         visit.open(f"calls/{call_id}")
-        assert "queued" in browser.text
+        assert "waiting" in browser.text
 
     def test_a_page_of_another_site_changes_nothing(self, visit: Visit) -> None:
         browser = visit.browser
@@ -582,7 +582,7 @@ class TestStrangers:
         browser.wait_for("A page of another site has sent this")
         assert any("403" in one for one in browser.complaints())
         visit.open(f"calls/{call_id}")
-        assert "queued" in browser.text
+        assert "waiting" in browser.text
 
     def test_what_strangers_sent_is_text(self, visit: Visit) -> None:
         browser = visit.browser

@@ -12,7 +12,6 @@ import inspect
 import logging
 import os
 import re
-import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -96,9 +95,6 @@ PRIVATE: dict[Use, Callable[[], object]] = {
     ),
     # logging's documentation names it, under "Optimization".
     ("process.logs", "_srcfile"): lambda: os.path.exists(cast("Any", logging)._srcfile),
-    ("process.healthcheck", "_create_unverified_context"): lambda: isinstance(
-        ssl._create_unverified_context(), ssl.SSLContext
-    ),
 }
 
 

@@ -141,7 +141,7 @@ class TestComments:
             "AUTHORIZATION_KEY: 'abc #def'",
             "AUTHORIZATION_KEY: abc#def",
             "AUTHORIZATION_KEY: k\n# a comment",
-            "AUTHORIZATION_KEY: k\n\n  # a comment\nHTTP_PORT: 8010 # the port",
+            "AUTHORIZATION_KEY: k\n\n  # a comment\nHTTP_PORT: 8018 # the port",
             "AUTHORIZATION_KEY: k\nFAST_PUBLISH: 0 # 1 is faster",
             "AUTHORIZATION_KEY: k\nFORWARD_DENY_NETWORKS: 10.0.0.0/8 # the office",
         ],
