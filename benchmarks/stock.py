@@ -112,8 +112,8 @@ def fill(stage: Stage, service: Service, stock: Stock) -> None:
         send(place, door, refused(stock.failed, many))
         send(place, door, delayed(stock.waiting - stock.failed + JOBS, many))
         _steer(place, door, many)
-        await_state(door, "waiting", stock.failed)
-        await_state(door, "queued", stock.waiting - stock.failed)
+        await_state(door, "waiting", stock.waiting)
+        await_state(door, "queued", 1)
         dropped = known(door)["events_dropped"]
         if dropped:
             raise Failed(f"the journal dropped {dropped} events")
@@ -176,7 +176,7 @@ def await_state(door: Door, state: str, count: int) -> None:
 
 def _steer(place: Place, door: Door, destinations: int) -> None:
     """What the pages of jobs and decisions have to show: as much as they can."""
-    page, _ = door.get(f"/v1/calls?state=queued&limit={max(JOBS, DECISIONS)}")
+    page, _ = door.get(f"/v1/calls?state=waiting&limit={max(JOBS, DECISIONS)}")
     ids = [call["id"] for call in page["calls"]]
     with Browser(place.admin_port, place.data) as browser:
         for call_id in ids[:JOBS]:
@@ -184,8 +184,10 @@ def _steer(place: Place, door: Door, destinations: int) -> None:
         wait_until(lambda: _are_done(door), _SILENT_SECONDS, "the jobs are done", 0.5)
         for call_id in ids[:DECISIONS]:
             browser.post(f"/calls/{call_id}/reveal", {})
-        key = quote(destination(destinations - 1), safe="")
+        paused = destination(destinations - 1)
+        key = quote(paused, safe="")
         browser.post(f"/destinations/{key}/pause", {"reason": "it moves"})
+    send(place, door, [call_to(paused, 0)])  # which is due, and queued
 
 
 def _are_done(door: Door) -> bool:
