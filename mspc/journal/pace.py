@@ -4,8 +4,8 @@ from array import array
 from collections import OrderedDict
 
 from mspc.journal.base import Pace
+from mspc.journal.lately import MINUTES
 
-MINUTES = 60
 FEW_MINUTES = 5
 # Those that were attempted last: some 700 bytes each.
 MOST_NAMES = 2000

@@ -50,19 +50,22 @@ class Turns:
             lane = self._ring.popleft()
             lane.turn = Turn.NONE
             return lane
-        if self._held and self.any():
-            room = self._slots.room(self._rank)
-            out = next(out for out in self._held if out < room)
-            lane = next(iter(self._held[out]))
-            self.let_go(lane)
-            return lane
-        return None
+        out = self._admitted()
+        if out is None:
+            return None
+        lane = next(iter(self._held[out]))
+        self.let_go(lane)
+        return lane
 
     def any(self) -> bool:
         """Whether next() has one."""
-        if not (self._ring or self._held) or self._slots.full(self._rank):
-            return False
         if self._ring:
-            return True
+            return not self._slots.full(self._rank)
+        return self._admitted() is not None
+
+    def _admitted(self) -> int | None:
+        """How many the next of the held lanes has in flight; None for no such."""
+        if not self._held or self._slots.full(self._rank):
+            return None
         room = self._slots.room(self._rank)
-        return any(out < room for out in self._held)
+        return next((out for out in self._held if out < room), None)

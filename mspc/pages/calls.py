@@ -18,14 +18,13 @@ from mspc.errors import NoSuchCall
 from mspc.journal.base import Filter
 from mspc.pages.bodies import shown_body
 from mspc.pages.desk import Page
-from mspc.pages.forms import first, query_of, read_form, whole
+from mspc.pages.forms import first, query_of, read_form, span
 from mspc.pages.looking import ShownCall, shown_call
 from mspc.pages.wording import utc
 from mspc.steering.base import Action, Plan
 from mspc.steering.reach import STATES as STATES_OF
 
 PAGE_CALLS = 50
-MINUTE = 60
 MOST_SHOWN = 5  # of those that were selected
 USUAL_CALLS = 1000  # of a job, when nobody has counted all that match
 VERBS = {"retry": "Retry", "cancel": "Cancel", "delete": "Delete"}
@@ -121,8 +120,7 @@ class OneCall(Page):
         call_id = unquote(call_id)
         match verb:
             case "retry":
-                minutes = whole(read_form(req), "minutes") or 0
-                delay = min(minutes * MINUTE, LONGEST_DELAY_SECONDS)
+                delay = min(span(read_form(req)) or 0, LONGEST_DELAY_SECONDS)
                 steering.retry(call_id, who, delay=delay)
             case "cancel":
                 steering.cancel(call_id, who)

@@ -9,7 +9,7 @@ import falcon
 
 from mspc.admin.queries import LONGEST_PERIOD_SECONDS
 from mspc.pages.desk import Page
-from mspc.pages.forms import Form, first, read_form, whole
+from mspc.pages.forms import Form, first, read_form, span, whole
 from mspc.pages.looking import (
     ShownDestination,
     busiest,
@@ -19,7 +19,6 @@ from mspc.pages.looking import (
 from mspc.pages.wording import utc
 from mspc.steering.base import Limits
 
-MINUTE = 60
 MOST_SHOWN = 100
 
 
@@ -107,8 +106,8 @@ class OneDestination(Page):
         )
         match verb:
             case "pause":
-                minutes = whole(form, "minutes")
-                until = None if minutes is None else time.time() + minutes * MINUTE
+                seconds = span(form)
+                until = None if seconds is None else time.time() + seconds
                 steering.pause(key, who, until, reason)
             case "resume":
                 steering.resume(key, who, reason)

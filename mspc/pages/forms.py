@@ -11,6 +11,7 @@ from mspc.journal.base import Filter
 
 MOST_FORM_BYTES = 1_500_000
 MOST_FIELDS = 2_000
+MINUTE = 60
 LONGEST_NUMBER = 20  # digits; Python reads no more than some thousand
 
 Form = dict[str, list[str]]
@@ -52,6 +53,16 @@ def whole(form: Form, name: str) -> int | None:
         told = f"{name} must be a whole number from 1 to 1000000."
         raise falcon.HTTPBadRequest(description=told)
     return int(text)
+
+
+def span(form: Form) -> int | None:
+    """What the field `minutes` says, in seconds; None when it is empty.
+
+    Raises:
+        HTTPBadRequest: it is no whole number of 1 or more.
+    """
+    minutes = whole(form, "minutes")
+    return None if minutes is None else minutes * MINUTE
 
 
 def query_of(wanted: Filter, **more: object) -> str:

@@ -2,9 +2,8 @@
 
 The queue does. The calls that it has of the journal's last moments, dead letters too,
 are told again at the start, some at a time; what the journal knows already changes
-nothing there. Then
-the queue is asked for those that the journal takes for open. RabbitMQ cannot be asked:
-there it is only told that, and when, the journal was cut off.
+nothing there. Then the queue is asked for those that the journal takes for open.
+RabbitMQ cannot be asked: there it is only told that, and when, the journal was cut off.
 """
 
 import logging

@@ -216,6 +216,16 @@ def test_many_are_withdrawn_at_once(opened: Opened, queue: Queue, lanes: Lanes) 
 # ---- hurry
 
 
+def expect_waited(opened: Opened, *calls: Call) -> None:
+    """They come now, each once, as calls that have waited; nothing else does."""
+    for _ in calls:
+        delivery = opened.take()
+        assert delivery.call in calls
+        assert delivery.call.waited
+        delivery.ack()
+    opened.expect_nothing()
+
+
 @SIZES
 def test_a_waiting_call_comes_forward(opened: Opened, queue: Queue, size: int) -> None:
     call, other = waiting(opened, 30.0, size), waiting(opened, 30.0, size)
@@ -226,12 +236,7 @@ def test_a_waiting_call_comes_forward(opened: Opened, queue: Queue, size: int) -
         assert reached == []
         return
     assert sorted(reached) == sorted([call.id, first.id])
-    for _ in range(2):
-        delivery = opened.take()
-        assert delivery.call in (call, first)
-        assert delivery.call.waited
-        delivery.ack()
-    opened.expect_nothing()
+    expect_waited(opened, call, first)
     assert queue.withdraw([other.id]) == [other.id]
 
 
@@ -273,12 +278,7 @@ def test_a_waiting_call_is_put_off_or_comes_forward(
         return
     assert sorted(reached) == sorted([late.id, soon.id])
     opened.expect_nothing(1.0)
-    for _ in range(2):
-        delivery = opened.take()
-        assert delivery.call in (late, soon)
-        assert delivery.call.waited
-        delivery.ack()
-    opened.expect_nothing()
+    expect_waited(opened, late, soon)
 
 
 def test_what_is_ready_is_put_off_and_what_is_lent_or_new_is_not(
