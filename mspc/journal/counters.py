@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import nlargest
+
+from msgspec.structs import replace
 
 from mspc.calls.words import DEAD, QUEUED, WAITING
 from mspc.journal.base import Group, Rates, Tally

@@ -3,7 +3,8 @@
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from mspc.calls.call import new_call_id
 from mspc.journal import reading

@@ -5,11 +5,11 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from gevent import Greenlet
+from msgspec.structs import replace
 
 from mspc.errors import JournalUnavailable
 from mspc.journal import gathering, reading

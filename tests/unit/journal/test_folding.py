@@ -1,9 +1,9 @@
 """What becomes of a call, whatever the order in which one hears of it."""
 
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
+from msgspec.structs import replace
 
 from mspc.calls.words import DEAD, GONE, QUEUED, SUCCEEDED, WAITING
 from mspc.journal.applying import Batch

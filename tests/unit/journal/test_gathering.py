@@ -1,9 +1,9 @@
 """What waits to be written is bounded, and is written in pieces."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from mspc.journal import gathering
 from mspc.journal.events import Accepted, Event

@@ -1,9 +1,9 @@
 """Lists of calls: which ones, in which order, and how far one look goes."""
 
 import sqlite3
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from mspc.journal import reading
 from mspc.journal.base import EVERYTHING, Count, Filter, Seen

@@ -2,12 +2,12 @@
 
 import json
 import typing
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mspc.journal.events import Accepted, Attempted, Decided, Decision, Event, Kind
 from mspc.journal.wire import decode, encode
@@ -136,7 +136,7 @@ def test_the_names_on_the_wire_stay() -> None:
     """Instances of several versions read them."""
     assert encode([ATTEMPT, PAUSE]).decode() == (
         f'[{{"k":"t1","c":{{"k":"a1","i":"{CALL.id}","t":1.5,"m":"POST","u":"http://a/b",'
-        '"d":"http://a:80","l":["x"],"w":2.5,"x":3,"b":"/w=="},"n":1,"t":2.0,"s":0.0,'
+        '"d":"http://a:80","l":["x"],"w":2.5,"x":3,"b":"/w=="},"n":1,"t":2.0,'
         '"r":500,"e":"bad_status","d":"retry"},{"k":"d1","o":"paused","t":3.0,'
         f'"w":"admin","c":["http://a:80"],"v":{{"until":null}},"i":"{PAUSE.id}"}}]'
     )

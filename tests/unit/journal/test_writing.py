@@ -1,8 +1,7 @@
 """Events become rows, once each, and what cannot be written is in nobody's way."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from mspc.journal import reading
 from mspc.journal import statements as sql

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from mspc.errors import JournalUnavailable, NotPossible
 from mspc.journal.base import Filter, Group, Pace, Tally
@@ -222,7 +223,7 @@ class TestCalls:
     def test_how_long_it_has_waited_for_an_attempt(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        second = replace(ATTEMPTED, number=2, at=ATTEMPTED.at + 65.0123)
+        second = structs.replace(ATTEMPTED, number=2, at=ATTEMPTED.at + 65.0123)
         monkeypatch.setattr(site.view, "attempts", lambda _: [ATTEMPTED, second])
         assert "waited 1.1 min" in text(site.get(f"/calls/{CALL_ID}"))
 
@@ -430,7 +431,7 @@ class TestSending:
 
 
 def test_hostile_content_is_text(site: Site) -> None:
-    attempt = replace(ATTEMPTED, answer=HOSTILE, text=HOSTILE)
+    attempt = structs.replace(ATTEMPTED, answer=HOSTILE, text=HOSTILE)
     site.view.known = [
         replace(
             SEEN,

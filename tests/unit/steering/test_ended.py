@@ -1,10 +1,10 @@
 """What ended in the journal's last moments is not open in it for ever."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from mspc.calls.words import NOT_SENDABLE, REASONS, reason_in
 from mspc.journal import reading
@@ -191,7 +191,7 @@ def test_what_ended_while_the_queue_was_asked_is_not_told(kept: Kept | None) -> 
     world.meanwhile = lambda: world.write(event)
     world.tell()
     assert world.told == []
-    assert world.seen().last == replace(event, call=world_call(world))
+    assert world.seen().last == structs.replace(event, call=world_call(world))
 
 
 def world_call(world: World) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import gevent
 import pytest
+from msgspec import structs
 
 from mspc.calls.words import DEAD, GONE, QUEUED, SUCCEEDED, WAITING
 from mspc.errors import JournalUnavailable, NotPossible
@@ -547,6 +548,10 @@ def test_what_another_version_has_written_is_no_job(world: World) -> None:
     world.operator().begin("delete", [], "admin")
     [decided] = world.journal.decided
     with world.steered() as operator:
-        world.journal.take(replace(decided, details={"id": "2"}, targets=("2",)))
-        world.journal.take(replace(decided, details={"filter": 3}, targets=("3",)))
+        world.journal.take(
+            structs.replace(decided, details={"id": "2"}, targets=("2",))
+        )
+        world.journal.take(
+            structs.replace(decided, details={"filter": 3}, targets=("3",))
+        )
         assert len(operator.jobs()) == 1

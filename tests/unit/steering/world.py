@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 from gevent.event import Event
+from msgspec import structs
 
 from mspc.calls.words import DEAD, GONE, QUEUED, WAITING
 from mspc.errors import JournalUnavailable, QueueUnavailable
@@ -82,7 +83,7 @@ class Journal:
         pending, self._pending = self._pending, []
         for decided in pending:
             text = json.dumps(decided.details)
-            self.take(replace(decided, details=json.loads(text)))
+            self.take(structs.replace(decided, details=json.loads(text)))
 
     def take(self, decided: Decided) -> None:
         """As it comes from this instance or another one."""
