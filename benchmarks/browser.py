@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from benchmarks.door import TIMEOUT_SECONDS
+from benchmarks.door import KeptConnection
 from benchmarks.processes import Failed
 
 _FORM = "application/x-www-form-urlencoded"
@@ -34,9 +34,7 @@ class Browser:
         """`data`: the DATA_DIR of mspc, which has the key."""
         self._port = port
         self._key = data / "admin.key"
-        self._client = http.client.HTTPConnection(
-            "127.0.0.1", port, timeout=TIMEOUT_SECONDS
-        )
+        self._client = KeptConnection(port)
         self._cookie = ""
 
     def __enter__(self) -> "Browser":

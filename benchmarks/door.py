@@ -9,6 +9,22 @@ from typing import Any
 from benchmarks.processes import Failed
 
 TIMEOUT_SECONDS = 60.0
+# Less than HTTP_KEEP_ALIVE_SECONDS is by default.
+_KEPT_SECONDS = 60.0
+
+
+class KeptConnection(http.client.HTTPConnection):
+    """Opened anew when it was idle for so long that mspc may have closed it."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+        self._used_at = time.monotonic()
+
+    def request(self, *asked: Any, **more: Any) -> None:
+        if time.monotonic() > self._used_at + _KEPT_SECONDS:
+            self.close()
+        super().request(*asked, **more)
+        self._used_at = time.monotonic()
 
 
 class Door:
@@ -17,9 +33,7 @@ class Door:
     def __init__(self, port: int, data: Path) -> None:
         self._port = port
         self._key = data / "admin.key"
-        self._client = http.client.HTTPConnection(
-            "127.0.0.1", port, timeout=TIMEOUT_SECONDS
-        )
+        self._client = KeptConnection(port)
 
     def __enter__(self) -> "Door":
         return self
