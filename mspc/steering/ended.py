@@ -2,15 +2,20 @@
 
 What became of a call in the journal's last moments before a crash was not written down.
 The queue is asked for each that is told as open, some at a time: one that it does not
-have was acknowledged, one that it has may have failed once more, or be dead.
+have was acknowledged, or cancelled if somebody was about to; one that it has may have
+failed once more, or be dead.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from msgspec import structs
+
+from mspc.calls.call import new_call_id
 from mspc.calls.words import NOT_SENDABLE, QUEUED, UNKNOWN, WAITING, reason_in
 from mspc.journal.base import Filter, Recorder, Seen, View
-from mspc.journal.events import Accepted, Attempted
+from mspc.journal.events import Accepted, Attempted, Decided
 from mspc.queues.base import Kept, Queue
+from mspc.steering.decisions import cancelling
 
 PAGE = 200
 OPEN = frozenset({QUEUED, WAITING})
@@ -75,7 +80,9 @@ class Ended:
             return None
         return _death(about, dead, about.at)
 
-    def _missed(self, calls: Sequence[Seen], last_at: float) -> Iterator[Attempted]:
+    def _missed(
+        self, calls: Sequence[Seen], last_at: float
+    ) -> Iterator[Attempted | Decided]:
         kept = self._queue.kept([call.id for call in calls])
         for call in calls:
             known = kept.get(call.id)
@@ -84,8 +91,14 @@ class Ended:
             # In this order: what ends now is in flight until it is recorded.
             if self._in_flight(call.id) or call.id in self._busy():
                 continue
-            if self._same(call):
+            if not self._same(call):
+                continue
+            begun = cancelling(self._view, call.id, last_at) if known is None else None
+            if begun is None:
                 yield _event(call, known, last_at)
+            else:
+                again = new_call_id()
+                yield structs.replace(begun, kind="cancelled", details={}, id=again)
 
     def _same(self, call: Seen) -> bool:
         """Whether the journal says of it what it said."""

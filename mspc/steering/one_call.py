@@ -50,7 +50,12 @@ class OneCall:
             return
         self._refuse_cancelling(seen)
         now = self._clock()
+        if self._queue.looks_up:
+            # It forgets a call at once: were mspc killed then, nobody would know why.
+            self._decisions.begin_cancelling(call_id, who, reason, now)
         if not self._reach.cancel([call_id]):
+            if self._queue.looks_up:
+                self._decisions.leave(call_id, who, now)
             self._refuse_cancelling(self._seen(call_id))
             raise NotPossible(
                 IN_FLIGHT, "It is about to be attempted. Try again in a moment."

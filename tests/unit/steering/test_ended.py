@@ -9,9 +9,10 @@ from msgspec import structs
 from mspc.calls.words import NOT_SENDABLE, REASONS, reason_in
 from mspc.journal import reading
 from mspc.journal.base import EVERYTHING, Filter, Page, Recorder, Seen, View
-from mspc.journal.events import Attempted, Event
+from mspc.journal.events import Attempted, Decided, Event
 from mspc.journal.writing import Writer
 from mspc.queues.base import Kept, Queue
+from mspc.steering.decisions import CANCELLING_SECONDS
 from mspc.steering.ended import PAGE, TEXT, Ended
 from tests.support.happened import NOW, accepted, died, failed, in_memory, succeeded
 
@@ -68,6 +69,11 @@ class World:
         look = reading.Looking(wanted, after, limit)(self._db)
         return Page(look.calls, look.next)
 
+    def decisions(
+        self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
+    ) -> Sequence[Decided]:
+        return reading.decisions(self._db, target, kinds, limit)
+
     @property
     def ended(self) -> Ended:
         itself = cast(Any, self)
@@ -98,6 +104,45 @@ def test_what_the_queue_has_not_any_more_was_done() -> None:
     assert seen.last is not None
     assert (seen.last.status, seen.last.error, seen.last.text) == (None, "", TEXT)
     assert (seen.url, seen.labels) == (CALL.url, CALL.labels)
+
+
+def about_to_cancel(at: float, action: str = "cancel") -> Decided:
+    """What is noted before a queue takes a call out, or leaves it after all."""
+    details = {"action": action}
+    number = f"{int(at):032x}"
+    return Decided("chunk", at, "calls", (CALL.id,), "sent twice", details, number)
+
+
+def test_what_somebody_was_about_to_cancel_was_cancelled() -> None:
+    world = World(CALL, about_to_cancel(LAST_AT - 1))
+    world.tell()
+    seen = world.seen()
+    assert (seen.state, seen.attempts, seen.reason) == ("cancelled", 0, "sent twice")
+    (told,) = world.decisions(CALL.id)
+    assert (told.kind, told.who, told.at) == ("cancelled", "calls", LAST_AT - 1)
+    world.tell()
+    assert len(world.told) == 1
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [
+        (about_to_cancel(LAST_AT - 3), about_to_cancel(LAST_AT - 2, "")),
+        (about_to_cancel(LAST_AT - CANCELLING_SECONDS - 1),),
+    ],
+    ids=["left after all", "long ago"],
+)
+def test_what_nobody_was_about_to_cancel_was_done(noted: tuple[Decided, ...]) -> None:
+    world = World(CALL, *noted)
+    world.tell()
+    assert world.seen().state == "succeeded"
+
+
+def test_what_somebody_was_about_to_cancel_and_is_there_waits() -> None:
+    world = World(CALL, about_to_cancel(LAST_AT))
+    world.kept_calls = {CALL.id: Kept(0, "")}
+    world.tell()
+    assert world.told == []
 
 
 def test_it_ended_after_all_that_is_known_of_it() -> None:

@@ -1,6 +1,7 @@
 """One call is cancelled or made again, and what cannot be is refused with a reason."""
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -11,12 +12,20 @@ from mspc.errors import (
     NotPossible,
     QueueUnavailable,
 )
+from mspc.journal.base import View
 from mspc.journal.events import Decided
+from mspc.steering.decisions import CANCELLING_SECONDS, cancelling
 from mspc.steering.operator import Operator
 from tests.unit.steering.world import NOW, World
 
 Verb = Callable[[Operator, str, str], None]
 BOTH = pytest.mark.parametrize("verb", [Operator.cancel, Operator.retry])
+
+
+def decided(world: World) -> list[Decided]:
+    """What is told of; not that a queue was about to take a call out."""
+    world.journal.flush()
+    return [one for one in world.journal.decided if one.kind != "chunk"]
 
 
 def refusal(world: World, verb: Verb, call_id: str = "1") -> str:
@@ -25,8 +34,7 @@ def refusal(world: World, verb: Verb, call_id: str = "1") -> str:
     with pytest.raises(NotPossible) as refused:
         verb(world.operator(), call_id, "admin")
     assert str(refused.value).endswith((".", "again."))
-    world.journal.flush()
-    assert world.journal.decided == []
+    assert decided(world) == []
     assert world.queue.there == before
     return refused.value.code
 
@@ -36,11 +44,21 @@ def test_an_open_call_is_cancelled(world: World, state: str) -> None:
     world.add("1", "2", state=state)
     world.operator().cancel("1", "admin", "sent twice")
     assert world.queue.there == {"2": state}
-    [decided] = world.journal.decided  # in the file: nobody has asked for it since
-    assert decided.kind == "cancelled"
-    assert decided.targets == ("1",)
-    assert (decided.who, decided.reason, decided.at) == ("admin", "sent twice", NOW)
-    assert len(decided.id) == 32
+    about, told = world.journal.decided  # in the file: nobody has asked for it since
+    assert told.kind == "cancelled"
+    assert told.targets == ("1",)
+    assert (told.who, told.reason, told.at) == ("admin", "sent twice", NOW)
+    assert len(told.id) == 32
+    assert (about.kind, about.targets, about.reason) == ("chunk", ("1",), told.reason)
+    assert about.id < told.id
+
+
+def test_a_queue_that_is_told_of_cancelled_calls_forgets_none(world: World) -> None:
+    """Nobody has to know what it was about to do."""
+    world.add("1", state=QUEUED)
+    world.queue.looks_up = False
+    world.operator().cancel("1", "admin")
+    assert [one.kind for one in world.journal.decided] == ["cancelled"]
 
 
 def test_cancelling_again_is_no_mistake(world: World) -> None:
@@ -48,7 +66,7 @@ def test_cancelling_again_is_no_mistake(world: World) -> None:
     operator = world.operator()
     operator.cancel("1", "admin")
     operator.cancel("1", "calls")
-    assert len(world.journal.decided) == 1
+    assert len(decided(world)) == 1
 
 
 @BOTH
@@ -108,31 +126,31 @@ def test_a_dead_letter_is_made_again(world: World) -> None:
     world.add("1", state=DEAD)
     world.operator().retry("1", "admin", "it is mended")
     assert world.queue.there == {"1": QUEUED}
-    [decided] = world.journal.decided
-    assert (decided.kind, decided.targets) == ("retried", ("1",))
-    assert decided.reason == "it is mended"
+    [told] = decided(world)
+    assert (told.kind, told.targets) == ("retried", ("1",))
+    assert told.reason == "it is mended"
 
 
 def test_a_waiting_call_comes_forward(world: World) -> None:
     world.add("1", state=WAITING)
     world.operator().retry("1", "admin")
     assert world.queue.asked == [("hurry", ("1",))]
-    assert world.journal.decided[0].kind == "retried"
+    assert decided(world)[0].kind == "retried"
 
 
 def test_a_waiting_call_is_put_off(world: World) -> None:
     world.add("1", state=WAITING)
     world.operator().retry("1", "admin", delay=600)
     assert world.queue.asked == [("postpone by 600", ("1",))]
-    [decided] = world.journal.decided
-    assert (decided.kind, decided.details) == ("retried", {"delay": 600})
+    [told] = decided(world)
+    assert (told.kind, told.details) == ("retried", {"delay": 600})
 
 
 def test_a_dead_letter_is_made_again_later(world: World) -> None:
     world.add("1", state=DEAD)
     world.operator().retry("1", "admin", delay=600)
     assert world.queue.there == {"1": WAITING}
-    assert world.journal.decided[0].details == {"delay": 600}
+    assert decided(world)[0].details == {"delay": 600}
 
 
 def test_what_waits_in_rabbitmq_stays_there_and_its_time_is_told(world: World) -> None:
@@ -169,7 +187,7 @@ def test_what_becomes_of_a_call_meanwhile_is_later_than_the_decision(
 
     world.queue.after_verb = take_time
     verb(world.operator(), "1", "admin")
-    assert world.journal.decided[0].at == NOW
+    assert decided(world)[0].at == NOW
 
 
 @BOTH
@@ -187,8 +205,7 @@ def test_a_queue_that_is_away_is_told(world: World, verb: Verb) -> None:
     world.queue.failures = 1
     with pytest.raises(QueueUnavailable):
         verb(world.operator(), "1", "admin")
-    world.journal.flush()
-    assert world.journal.decided == []
+    assert decided(world) == []
 
 
 def test_a_decision_that_the_journal_drops_is_not_promised(world: World) -> None:
@@ -196,12 +213,35 @@ def test_a_decision_that_the_journal_drops_is_not_promised(world: World) -> None
     world.journal.full = True
     with pytest.raises(JournalUnavailable, match="Try again"):
         world.operator().cancel("1", "admin")
+    assert world.queue.there == {"1": WAITING}
+
+
+def test_what_was_about_to_be_cancelled_and_is_not_is_forgotten(world: World) -> None:
+    world.add("1", state=QUEUED)
+    world.queue.lent.add("1")
+    assert refusal(world, Operator.cancel) == "in_flight"
+    assert cancelling(cast(View, world.journal), "1", NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "about"), [(0.0, True), (CANCELLING_SECONDS + 1, False)]
+)
+def test_somebody_is_about_to_cancel_until_the_queue_has_answered(
+    world: World, seconds: float, about: bool
+) -> None:
+    world.add("1", state=QUEUED)
+    world.queue.failures = 1
+    with pytest.raises(QueueUnavailable):
+        world.operator().cancel("1", "admin", "sent twice")
+    found = cancelling(cast(View, world.journal), "1", NOW + seconds)
+    assert (found is not None) == about
+    assert found is None or (found.who, found.reason) == ("admin", "sent twice")
 
 
 def test_revealing_is_written_down_before_anything_is_shown(world: World) -> None:
     world.operator().revealed("1", "admin")
-    [decided] = world.journal.decided
-    assert (decided.kind, decided.who, decided.targets) == (
+    [told] = decided(world)
+    assert (told.kind, told.who, told.targets) == (
         *("revealed", "admin"),
         ("1",),
     )
