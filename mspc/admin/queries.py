@@ -4,12 +4,15 @@ The description of a field continues the sentence "it must be", and is what Open
 shows.
 """
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from mspc.calls.destination import read_destination
 from mspc.calls.words import ERRORS, REASONS
+from mspc.errors import InvalidProperties, NotPossible
 from mspc.journal.base import Filter
 from mspc.steering.base import Action, Limits
 
@@ -107,11 +110,12 @@ class _Filter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")
     ] = 0
 
-    def _wanted(self, states: list[Any]) -> Filter:
+    def _wanted(self, states: list[Any], within: str = "") -> Filter:
+        """Raises InvalidProperties when `destination` is none."""
         after, before = self.created_after, self.created_before
         return Filter(
             states=frozenset(states),
-            destination=self.destination,
+            destination=_lane(self.destination, f"{within}destination"),
             url_prefix=self.url_prefix,
             method=self.method.upper(),
             label=self.label,
@@ -153,7 +157,7 @@ class BulkFilter(_Filter, frozen=True, kw_only=True):
     ] = []
 
     def wanted(self) -> Filter:
-        return self._wanted(self.state)
+        return self._wanted(self.state, "filter.")
 
 
 class CallQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -281,6 +285,12 @@ class DecisionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")
     ] = 100
 
+    def about(self) -> str:
+        """The target as it was written down: a destination as the lanes spell it."""
+        with suppress(NotPossible):
+            return read_destination(self.target)
+        return self.target
+
 
 class ExportQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which calls are exported."""
@@ -289,6 +299,22 @@ class ExportQuery(Struct, frozen=True, forbid_unknown_fields=True):
         list[Literal["queued", "waiting", "dead"]],
         Meta(description="queued, waiting or dead"),
     ] = []
+
+
+def _lane(said: str, name: str) -> str:
+    """A destination as the lanes spell it, however somebody has written it.
+
+    Args:
+        said: what was written; empty for none.
+        name: of the property.
+
+    Raises:
+        InvalidProperties: it is none.
+    """
+    try:
+        return read_destination(said) if said else ""
+    except NotPossible as exc:
+        raise InvalidProperties([f"{name} must be a service: {exc}"]) from exc
 
 
 def _seconds(said: float | str) -> float:

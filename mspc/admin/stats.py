@@ -104,7 +104,7 @@ class StatsRoutes:
 
     def decisions(self, asked: Asked) -> Reply:
         query: DecisionsQuery = asked.query
-        found = self._view.decisions(query.target, tuple(query.kind), query.limit)
+        found = self._view.decisions(query.about(), tuple(query.kind), query.limit)
         return Reply(DecisionList([shown_decision(one) for one in found]))
 
 

@@ -111,6 +111,24 @@ class TestList:
             )
         ]
 
+    @pytest.mark.parametrize(
+        "spelled", ["https://Service.TEST", "HTTPS://service.test:0443/"]
+    )
+    def test_a_destination_however_it_is_spelled(
+        self, door: Door, spelled: str
+    ) -> None:
+        door.get(f"/v1/calls?destination={quote(spelled)}")
+        assert door.view.asked == [Filter(destination="https://service.test:443")]
+
+    @pytest.mark.parametrize(
+        "wrong", ["service.test", "https://service.test/path", "ftp://a.test", "%20"]
+    )
+    def test_what_is_no_destination(self, door: Door, wrong: str) -> None:
+        """Else nothing would be found, as if there were no such calls."""
+        answer = door.refused("GET", f"/v1/calls?destination={wrong}")
+        assert [one["property"] for one in answer["errors"]] == ["destination"]
+        assert "https://api.example.com:443" in answer["message"]
+
     def test_page_by_page(self, door: Door) -> None:
         door.view.known = [seen(number) for number in range(5)]
         found, cursor = [], ""
@@ -315,6 +333,10 @@ class TestMistakes:
                 ["filter.method", "filter.status"],
             ),
             ({"action": "delete", "filter": {"label": "a b"}}, ["filter.label"]),
+            (
+                {"action": "delete", "filter": {"destination": "service.test"}},
+                ["filter.destination"],
+            ),
             ({"action": "retry", "ids": []}, ["ids"]),
             ({"action": "retry", "ids": [""]}, ["ids"]),
             ({"action": "retry", "ids": ["a"], "all": True}, ["ids"]),
@@ -742,7 +764,14 @@ class TestMany:
             Decided("cancelled", AT, "calls", (CALL_ID,)),
         ]
         assert len(door.get("/v1/decisions")["decisions"]) == 2
-        for query in (f"target={quote(DESTINATION)}", "kind=paused", "limit=1"):
+        queries = [
+            *(
+                f"target={quote(DESTINATION)}",
+                f"target={quote('HTTPS://Service.test')}",
+            ),
+            *("kind=paused", "limit=1"),
+        ]
+        for query in queries:
             (only,) = door.get(f"/v1/decisions?{query}")["decisions"]
             assert (only["kind"], only["details"]) == ("paused", {"until": None})
         door.refused("GET", "/v1/decisions?kind=burnt")
