@@ -81,11 +81,14 @@ class Condition:
         problem: why it is not ready; None when it is.
         remark: what else one should know.
         in_flight: attempts that run now.
+        spans_dropped: how many are lost, since the start; None where nobody collects
+            them.
     """
 
     problem: Callable[[], str | None]
     remark: Callable[[], str | None]
     in_flight: Callable[[], int]
+    spans_dropped: Callable[[], int | None]
 
 
 def open_counting(config: Config, journal: Journal | NoJournal) -> "Counting | None":
@@ -156,6 +159,7 @@ def open_door(
         queue.connected,
         lambda: free_of(config.journal.path.parent),
         logs.lines_dropped,
+        condition.spans_dropped,
     )
     counting.ask(sources, journal)
     add_metrics(app, counting.render, Keys(key, read_key))

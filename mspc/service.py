@@ -97,7 +97,10 @@ class Service:
             self._journal,
             self._steering,
             acceptance,
-            Condition(self.problem, self.remark, self._consumers.count_in_flight),
+            Condition(
+                *(self.problem, self.remark, self._consumers.count_in_flight),
+                lambda: None if self._tracing is None else self._tracing.dropped,
+            ),
             self._counting,
         )
 

@@ -17,6 +17,7 @@ class Sources:
         connected: whether RabbitMQ is; None without it.
         disk_free: bytes of the volume of DATA_DIR; raises OSError.
         lines_dropped: of the log, since the start.
+        spans_dropped: the same; None where nobody collects them.
     """
 
     consumers: int
@@ -27,3 +28,4 @@ class Sources:
     connected: Callable[[], bool | None]
     disk_free: Callable[[], int]
     lines_dropped: Callable[[], int]
+    spans_dropped: Callable[[], int | None]

@@ -54,6 +54,10 @@ class State:
         yield CounterMetricFamily(
             "mspc_log_lines_dropped", "Lines that nobody read.", ask.lines_dropped()
         )
+        if (lost := ask.spans_dropped()) is not None:
+            yield CounterMetricFamily(
+                "mspc_spans_dropped", "Spans that the collector did not get.", lost
+            )
         states = GaugeMetricFamily(
             "mspc_destinations", "Destinations by state.", labels=("state",)
         )

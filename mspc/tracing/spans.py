@@ -62,6 +62,11 @@ class Tracing:
         self._outbox = outbox
         self._attempt = attempt
 
+    @property
+    def dropped(self) -> int:
+        """Spans that are lost, since the start."""
+        return self._outbox.dropped
+
     def start(self) -> None:
         self._outbox.start()
 

@@ -226,15 +226,20 @@ def test_a_collector_that_hangs_is_in_nobodys_way(
     mspc.wait_for_log("WARNING .* spans were lost since the start")
 
 
+def metrics_of(mspc: MspcProcess) -> str:
+    return mspc.admin("GET", "/metrics").body.decode()
+
+
 def test_a_collector_that_is_down_is_told_once(
     mspc_process: StartMspc, target: Target, collector: Collector
 ) -> None:
     collector.stop()
-    mspc = mspc_process(spans_to(collector))
+    mspc = mspc_process(spans_to(collector) | {"OTEL_EXPORTER_OTLP_TIMEOUT": "1"})
     for number in range(1, 4):
         mspc.post({"url": target.url("/down")})
         target.wait_for(number, "/down")
-        time.sleep(1.1)  # for another batch
+        lost = f"mspc_spans_dropped_total {number}.0\n"
+        eventually(lambda lost=lost: lost in metrics_of(mspc))  # type: ignore[misc]
     mspc.terminate()
     assert mspc.wait() == 0
     mspc.wait_for_log("WARNING Spans are lost")

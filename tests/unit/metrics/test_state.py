@@ -35,6 +35,7 @@ SOURCES = Sources(
     connected=lambda: None,
     disk_free=lambda: 1000,
     lines_dropped=lambda: 4,
+    spans_dropped=lambda: None,
 )
 
 
@@ -68,10 +69,17 @@ def test_what_there_is_not_is_not_said() -> None:
     found = scrape()
     assert "mspc_broker_connected" not in found
     assert "mspc_spool_calls" not in found
-    there = replace(SOURCES, connected=lambda: False, spooled=lambda: 5)
+    assert "mspc_spans_dropped_total" not in found
+    there = replace(
+        SOURCES,
+        connected=lambda: False,
+        spooled=lambda: 5,
+        spans_dropped=lambda: 0,
+    )
     found = scrape(there)
     assert found["mspc_broker_connected"] == "0.0"
     assert found["mspc_spool_calls"] == "5.0"
+    assert found["mspc_spans_dropped_total"] == "0.0"
 
 
 def test_a_disk_that_cannot_be_looked_at() -> None:
