@@ -97,11 +97,15 @@ class Service:
             self._journal,
             self._steering,
             acceptance,
-            Condition(
-                *(self.problem, self.remark, self._consumers.count_in_flight),
-                lambda: None if self._tracing is None else self._tracing.dropped,
-            ),
+            self._condition(),
             self._counting,
+        )
+
+    def _condition(self) -> Condition:
+        tracing = self._tracing
+        return Condition(
+            *(self.problem, self.remark, self._consumers.count_in_flight),
+            lambda: None if tracing is None else tracing.dropped,
         )
 
     def _calls_app(self, acceptance: Acceptance) -> Any:

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from mspc.admin.reading import lane_named
 from mspc.calls.destination import read_destination
 from mspc.calls.words import ERRORS, REASONS
-from mspc.errors import InvalidProperties, NotPossible
+from mspc.errors import NotPossible
 from mspc.journal.base import Filter
 from mspc.steering.base import Action, Limits
 
@@ -115,7 +116,7 @@ class _Filter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         after, before = self.created_after, self.created_before
         return Filter(
             states=frozenset(states),
-            destination=_lane(self.destination, f"{within}destination"),
+            destination=lane_named(f"{within}destination", self.destination),
             url_prefix=self.url_prefix,
             method=self.method.upper(),
             label=self.label,
@@ -299,22 +300,6 @@ class ExportQuery(Struct, frozen=True, forbid_unknown_fields=True):
         list[Literal["queued", "waiting", "dead"]],
         Meta(description="queued, waiting or dead"),
     ] = []
-
-
-def _lane(said: str, name: str) -> str:
-    """A destination as the lanes spell it, however somebody has written it.
-
-    Args:
-        said: what was written; empty for none.
-        name: of the property.
-
-    Raises:
-        InvalidProperties: it is none.
-    """
-    try:
-        return read_destination(said) if said else ""
-    except NotPossible as exc:
-        raise InvalidProperties([f"{name} must be a service: {exc}"]) from exc
 
 
 def _seconds(said: float | str) -> float:

@@ -12,8 +12,9 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec.structs import FieldInfo
 
+from mspc.calls.destination import read_destination
 from mspc.calls.sentences import shown
-from mspc.errors import InvalidProperties, NotAnObject
+from mspc.errors import InvalidProperties, NotAnObject, NotPossible
 
 MOST_PARAMETERS = 100
 MAX_PROBLEMS = 10
@@ -62,6 +63,22 @@ def read_object(kind: type[S], payload: bytes) -> S:
     if not isinstance(given, dict):
         raise NotAnObject("The body must be a JSON object.")
     return _struct(kind, given, [], strict=True)
+
+
+def lane_named(name: str, said: str) -> str:
+    """A destination as the lanes spell it, however somebody has written it.
+
+    Args:
+        name: of the property.
+        said: what it is; empty for none.
+
+    Raises:
+        InvalidProperties: it is no destination.
+    """
+    try:
+        return read_destination(said) if said else ""
+    except NotPossible as exc:
+        raise InvalidProperties([f"{name} must be a service: {exc}"]) from exc
 
 
 def _struct(

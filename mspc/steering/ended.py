@@ -8,8 +8,6 @@ failed once more, or be dead.
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from msgspec import structs
-
 from mspc.calls.call import new_call_id
 from mspc.calls.words import NOT_SENDABLE, QUEUED, UNKNOWN, WAITING, reason_in
 from mspc.journal.base import Filter, Recorder, Seen, View
@@ -97,8 +95,10 @@ class Ended:
             if begun is None:
                 yield _event(call, known, last_at)
             else:
-                again = new_call_id()
-                yield structs.replace(begun, kind="cancelled", details={}, id=again)
+                yield Decided(
+                    *("cancelled", begun.at, begun.who, begun.targets, begun.reason),
+                    id=new_call_id(),
+                )
 
     def _same(self, call: Seen) -> bool:
         """Whether the journal says of it what it said."""
