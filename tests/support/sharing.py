@@ -7,6 +7,7 @@ imports the files that it takes, and no others.
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 # Those that take longest, first: else one would still run when the others have ended.
+# Each run says at its end how long its files took.
 LONGEST = (
     "tests/system/test_pages.py",
     "tests/contract/test_queue_contract.py",
@@ -52,6 +54,7 @@ BROKER = re.compile(r"rabbitmq|StartOnQueue|queue_kind|: Nodes|\b(backend|nodes)
 MSPC = re.compile(r"def test_\w+\([^)]*\bmspc: MspcProcess")
 OWN_MSPC = 'name="mspc"'
 NONE = "tests/unit/"
+TOLD_SECONDS = 10.0
 
 
 class Claims:
@@ -112,6 +115,7 @@ class Sharing:
         self._claims = claims
         self._broker_first = broker_first
         self._files: dict[str, pytest.File] = {}
+        self._seconds: defaultdict[str, float] = defaultdict(float)
         self._found = False
 
     @pytest.hookimpl(tryfirst=True)
@@ -138,6 +142,19 @@ class Sharing:
             if session.shouldstop:
                 raise session.Interrupted(session.shouldstop)
         return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        file = report.nodeid.partition("::")[0]
+        self._seconds[file] += report.duration
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter
+    ) -> None:
+        terminalreporter.section("files that took long")
+        took = ((seconds, file) for file, seconds in self._seconds.items())
+        for seconds, file in sorted(took, reverse=True):
+            if seconds >= TOLD_SECONDS:
+                terminalreporter.write_line(f"{seconds:4.0f} s  {file}")
 
     def _items(self, session: pytest.Session) -> Iterator[pytest.Item]:
         """File by file: collected as pytest does it for all at once."""
