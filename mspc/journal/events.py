@@ -23,7 +23,9 @@ Kind = Literal[
     "unlimited",  # the same
     "revealed",  # the secrets of a call were shown
     "crashed",  # an instance: what became of calls just before that may be missing
-    "chunk",  # a job begins with some of its calls; of each job the last one is kept
+    # A job begins with some of its calls, or a call is about to be cancelled, or is not
+    # after all; details say which. Of each job or call the last one is kept.
+    "chunk",
     "bulk",  # a job was begun, stopped or ended; details: as steering has them
 ]
 
