@@ -1,11 +1,16 @@
 """Processes that the tests start, and the ports they listen on."""
 
 import ctypes
+import fcntl
+import functools
+import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 # Below 32768, where Linux begins to give out ports for outgoing connections: one of
 # those cannot take a port away while its server is being restarted.
@@ -17,12 +22,31 @@ _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, a different one on every call."""
+    """A loopback port that nobody listens on, a different one on every call.
+
+    No other run gets it, however long nobody listens on it.
+    """
     for port in random.sample(_PORTS, 1_000):
-        if port not in _given and _can_bind(port):
+        if port not in _given and _reserve(port) and _can_bind(port):
             _given.add(port)
             return port
     raise AssertionError("no free port among a thousand")
+
+
+def _reserve(port: int) -> bool:
+    """Whether no other run has it; it is this one's until its process ends."""
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
+def _reservations() -> int:
+    """A file of which each byte stands for a port: a lock costs no descriptor."""
+    path = Path(tempfile.gettempdir()) / f"mspc-test-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _can_bind(port: int) -> bool:

@@ -1,10 +1,16 @@
 """The tests' own tools: what they record can be relied on."""
 
 import http.client
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from tests.support.children import free_port
 from tests.support.target import Target
+
+PROJECT = Path(__file__).parents[2]
 
 
 def call(
@@ -70,3 +76,24 @@ def test_target_says_what_came_instead(target: Target) -> None:
 
     with pytest.raises(AssertionError, match=r"0 of 1 requests to /there(.|\n)*/here"):
         target.wait_for(1, "/there", timeout=0.01)
+
+
+def test_another_run_does_not_get_a_port_that_nobody_listens_on_just_now() -> None:
+    port = free_port()
+    script = """
+import sys
+from tests.support import children
+
+children._PORTS = [int(sys.argv[1])] * 1000
+children.free_port()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(port)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no free port among a thousand" in done.stderr
