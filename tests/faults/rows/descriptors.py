@@ -11,7 +11,6 @@ from pathlib import Path
 import gevent
 
 from tests.faults.ledger import Answer
-from tests.faults.load import Properties
 from tests.faults.proxy import ChaosProxy
 from tests.faults.rows import BROKERS, QUORUM, SQLITE, Run, Service, in_flight, row
 
@@ -90,7 +89,7 @@ def many_sockets(run: Run) -> None:
     )
     service = run.service(FORWARD_TIMEOUT_SECONDS="100")
     with idle_clients(service) as clients:
-        run.load(rate=200, count=HANGING_CALLS, properties=elsewhere(run)).join()
+        run.load(rate=200, count=HANGING_CALLS, properties=run.elsewhere()).join()
         clients.open(IDLE_CLIENTS)
         for _ in range(100):
             if len(run.ledger.attempts) >= HANGING_CALLS:
@@ -110,11 +109,6 @@ def many_sockets(run: Run) -> None:
         )
         run.remark(f"{before} descriptors, the new links have {sorted(links)}")
         run.drain(HANG_SECONDS + 30)
-
-
-def elsewhere(run: Run) -> Properties:
-    """To the same target by another name: what hangs is not in the way of probes."""
-    return lambda id_: {"url": f"http://localhost:{run.ledger.port}/call/{id_}"}
 
 
 def link_descriptors(service: Service, port: int) -> list[int]:
