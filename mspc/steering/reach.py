@@ -95,11 +95,8 @@ class Reach:
         Raises:
             JournalUnavailable, QueueUnavailable: some may have been reached.
         """
-        fit = [
-            call
-            for call in calls
-            if call.state in STATES[action] and not self._in_flight(call.id)
-        ]
+        wanted = [call for call in calls if call.state in STATES[action]]
+        fit = [call for call in wanted if not self._in_flight(call.id)]
         if action == "cancel":
             ids = self.cancel([call.id for call in fit])
             return Reached(len(ids), ids)
@@ -113,8 +110,12 @@ class Reach:
             done = len(dead)
             missed = set(dead).difference(reached)
             reached += [one for one in dead if one in missed and self._dead(one)]
+            if action == "retry":  # what is in flight by now was reached, too
+                done += len(wanted) - len(fit)
         waiting = [call.id for call in fit if call.state == WAITING]
         hurried = self._queue.hurry(waiting) if waiting else []
+        if unsure:  # what does not wait any more is due: it was reached before
+            hurried = waiting
         return Reached(done + len(hurried), [*reached, *hurried])
 
     def act_again(self, action: Action, ids: Sequence[str], since: float) -> Reached:

@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from dataclasses import replace
+from typing import cast
 
 import gevent
 import pytest
@@ -10,12 +11,14 @@ from msgspec import structs
 
 from mspc.calls.words import DEAD, GONE, QUEUED, SUCCEEDED, WAITING
 from mspc.errors import JournalUnavailable, NotPossible
-from mspc.journal.base import EVERYTHING, Filter
+from mspc.journal.base import EVERYTHING, Filter, View
 from mspc.journal.events import Accepted, Attempted
+from mspc.queues.base import Queue
 from mspc.steering.base import Action, Job, Plan
 from mspc.steering.chunks import CHUNK, PASS_CHUNK, PASS_SECONDS
 from mspc.steering.jobs import KEPT_JOBS
 from mspc.steering.operator import Operator
+from mspc.steering.reach import Reach, Reached
 from tests.unit.steering.world import NOW, URL, World
 
 OTHER = "http://other.test:8080"
@@ -49,6 +52,34 @@ def targets(world: World, kind: str) -> list[str]:
     world.journal.flush()
     decided = world.journal.decided
     return [one for each in decided if each.kind == kind for one in each.targets]
+
+
+@pytest.mark.parametrize("state", [DEAD, WAITING])
+def test_what_takes_off_while_its_chunk_is_done_again_was_reached(
+    world: World, state: str
+) -> None:
+    """It was made due before the crash, and its journal was not told."""
+    world.journal.add("1", state=state)
+    world.queue.add("1", state=QUEUED)
+    flies = iter([False, True])
+    reach = Reach(
+        cast(Queue, world.queue), cast(View, world.journal), lambda _: next(flies)
+    )
+    assert reach.act_again("retry", ["1"], NOW).done == 1
+    assert world.queue.revived() == []
+
+
+def test_what_was_made_due_before_a_crash_and_is_not_made_yet_was_reached(
+    world: World,
+) -> None:
+    world.journal.add("1", state=WAITING)
+    world.queue.add("1", state=QUEUED)
+    reach = Reach(
+        cast(Queue, world.queue),
+        cast(View, world.journal),
+        world.in_flight.__contains__,
+    )
+    assert reach.act_again("retry", ["1"], NOW) == Reached(1, ["1"])
 
 
 def test_a_plan_counts_what_the_action_is_for_and_changes_nothing(world: World) -> None:
