@@ -71,6 +71,7 @@ class Page:
             template,
             root=root_of(req),
             title=title,
+            still=req.method == "POST",  # its address is none to be fetched again
             here=self.here,
             right=right,
             may_write=right == ADMIN,

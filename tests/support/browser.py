@@ -11,6 +11,7 @@ from selenium import webdriver
 from selenium.common.exceptions import (
     NoSuchElementException,
     StaleElementReferenceException,
+    WebDriverException,
 )
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -120,6 +121,19 @@ class Browser:
             if found.text == text and found.is_displayed():
                 return found
         raise AssertionError(f"no button {text!r} in:\n{self.text}")
+
+    def tick(self, name: str, value: str) -> None:
+        """A box, also when the page is refreshed just then."""
+
+        def ticked(_: Any) -> bool:
+            box = self.one(f"[name={name}][value='{value}']")
+            if not box.is_selected():
+                box.click()
+            return box.is_selected()
+
+        WebDriverWait(
+            self.driver, WAIT_SECONDS, 0.1, ignored_exceptions=[WebDriverException]
+        ).until(ticked, f"no box {value} to be ticked")
 
     def fill(self, name: str, text: str) -> None:
         field = self.one(f"[name={name}]")

@@ -298,6 +298,7 @@ class TestSteering:
         assert "s3cret" not in browser.text
         browser.button("Show secrets").click()
         browser.wait_for("Bearer s3cret")
+        assert not browser.one("#live").is_displayed()  # its address takes forms only
         browser.link("Send a copy").click()
         browser.wait_for("Send a call")
         browser.fill("labels", "copy:1")
@@ -357,8 +358,8 @@ class TestSteering:
         visit.log_in()
         ids = visit.dead(3)
         visit.open(visit.calls(state="dead"))
-        for box in browser.all("[name=id]")[:2]:
-            box.click()
+        for call_id in ids[1:]:
+            browser.tick("id", call_id)
         browser.wait_for("2 selected")
         browser.button("Delete dead").click()
         browser.wait_for("Delete 2 calls?")
@@ -484,6 +485,9 @@ class TestTheScript:
             visit.dead(2)
             visit.open("dead")
             assert "UTC" in browser.text
+            # What needs a script is not there.
+            assert not browser.one("#live").is_displayed()
+            assert not browser.one("#keys").is_displayed()
             row = next(o for o in browser.all("tbody tr") if visit.place in o.text)
             row.find_element("css selector", "button").click()
             browser.wait_for("Retry 2 calls?")

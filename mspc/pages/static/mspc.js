@@ -32,7 +32,7 @@
   // Live: the same page is fetched again, and what is marked as live put in its place.
   let live = sessionStorage.getItem("live") !== "off";
   let failed = false;
-  const parts = () => all("[data-live]");
+  const parts = () => ("still" in document.body.dataset ? [] : all("[data-live]"));
   const shown = parts().map((part) => part.outerHTML);
   const showLive = () => {
     const button = byId("live");

@@ -232,6 +232,11 @@ class TestCalls:
         assert "s3cr3t-a" in shown
         assert site.steering.done == [("revealed", CALL_ID, "admin")]
 
+    def test_an_answer_to_a_form_is_not_fetched_again(self, site: Site) -> None:
+        """Its address takes forms only."""
+        assert "data-still" in site.post(f"/calls/{CALL_ID}/reveal").body.decode()
+        assert "data-still" not in site.get(f"/calls/{CALL_ID}").body.decode()
+
     def test_nobody_knows_it(self, site: Site) -> None:
         answer = site.get("/calls/none")
         assert answer.status == 404
