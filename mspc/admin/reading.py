@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec.structs import FieldInfo
 
-from mspc.calls.destination import read_destination
+from mspc.calls.destination import read_lane
 from mspc.calls.sentences import shown
 from mspc.errors import InvalidProperties, NotAnObject, NotPossible
 
@@ -66,17 +66,17 @@ def read_object(kind: type[S], payload: bytes) -> S:
 
 
 def lane_named(name: str, said: str) -> str:
-    """A destination as the lanes spell it, however somebody has written it.
+    """A lane as it is written down, however somebody has spelled it.
 
     Args:
         name: of the property.
         said: what it is; empty for none.
 
     Raises:
-        InvalidProperties: it is no destination.
+        InvalidProperties: it is no lane.
     """
     try:
-        return read_destination(said) if said else ""
+        return read_lane(said) if said else ""
     except NotPossible as exc:
         raise InvalidProperties([f"{name} must be a service: {exc}"]) from exc
 

@@ -3,6 +3,7 @@
 from voluptuous import Invalid
 
 from mspc.calls.call import Request
+from mspc.calls.requests import UNREADABLE
 from mspc.calls.sentences import shown
 from mspc.calls.url import read_url
 from mspc.errors import NotPossible
@@ -21,6 +22,16 @@ def read_destination(text: str) -> str:
     if url.target not in ("", "/") or url.authorization is not None:
         raise _refused(text, "must have nothing besides scheme, host and port.")
     return Request(url.scheme, url.host, url.port, "").lane
+
+
+def read_lane(text: str) -> str:
+    """As read_destination(); also the lane of calls that nobody can read, which go
+    nowhere.
+
+    Raises:
+        NotPossible: the same.
+    """
+    return text if text == UNREADABLE else read_destination(text)
 
 
 def _refused(text: str, why: str) -> NotPossible:

@@ -12,6 +12,7 @@ from mspc.admin.app import admin_routes
 from mspc.admin.queries import Death, Error, Kind, State
 from mspc.api.codes import CODES
 from mspc.api.shown import rfc3339_or_none
+from mspc.calls.requests import UNREADABLE
 from mspc.calls.words import ERRORS, REASONS, STATES
 from mspc.errors import JournalUnavailable, NotPossible, QueueUnavailable
 from mspc.journal import events
@@ -119,6 +120,10 @@ class TestList:
     ) -> None:
         door.get(f"/v1/calls?destination={quote(spelled)}")
         assert door.view.asked == [Filter(destination="https://service.test:443")]
+
+    def test_calls_that_nobody_can_read_have_a_lane_too(self, door: Door) -> None:
+        door.get(f"/v1/calls?destination={quote(UNREADABLE)}")
+        assert door.view.asked == [Filter(destination=UNREADABLE)]
 
     @pytest.mark.parametrize(
         "wrong", ["service.test", "https://service.test/path", "ftp://a.test", "%20"]
