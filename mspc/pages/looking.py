@@ -99,8 +99,9 @@ def busiest(view: View, steering: Steering, most: int) -> list[ShownDestination]
 
 
 def shown_destination(name: str, view: View, steering: Steering) -> ShownDestination:
-    tally = view.destinations(0, [name]).get(name, Tally())
-    return _destination(tally, steering.standing(name))
+    standing = steering.standing(name)
+    name = standing.destination  # as the lanes spell it
+    return _destination(view.destinations(0, [name]).get(name, Tally()), standing)
 
 
 def causes(groups: Sequence[Group]) -> list[Cause]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 from msgspec import structs
@@ -359,6 +360,13 @@ class TestDestinations:
     def test_one_is_gone_to_by_its_name(self, site: Site) -> None:
         answer = site.get(f"/destinations?destination={KEY}")
         assert answer.headers["location"] == f"./destinations/{KEY}"
+
+    def test_one_is_shown_however_it_is_spelled(self, site: Site) -> None:
+        spelled = "https://SERVICE.test"
+        site.steering.states[spelled] = Standing(DESTINATION)
+        site.view.tallies[DESTINATION] = Tally({"waiting": 4711})
+        shown = text(site.get(f"/destinations/{quote(spelled, safe='')}"))
+        assert "4,711" in shown
 
     def test_are_paused(self, site: Site) -> None:
         answer = site.post(f"/destinations/{KEY}/pause", {"reason": "tests"})
