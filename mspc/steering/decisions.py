@@ -9,12 +9,12 @@ from mspc.journal.events import Decided, Kind
 # Apart, so that of two decisions of one instance the later one wins everywhere.
 APART_SECONDS = 0.001
 FIRST_LOOK = 1000
+# How many decisions are looked at after a start: as many as fit into some megabytes.
+FARTHEST_LOOK = 64_000
 # A queue takes a call out within a commit: what was begun longer than that before the
 # process died has come to its end, one way or the other.
 CANCELLING_SECONDS = 10.0
 _CANCEL, _LEFT = {"action": "cancel"}, {"action": ""}
-# How many decisions are looked at after a start: as many as fit into some megabytes.
-FARTHEST_LOOK = 64_000
 
 
 def order(decided: Decided) -> tuple[float, str]:
