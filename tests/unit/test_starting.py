@@ -1,4 +1,7 @@
-"""What a start leaves out: seen in a process of its own."""
+"""What a start leaves out: seen in a process of its own.
+
+It writes what it found into a file: its stdout is the log's, whose lines come whenever they come.
+"""
 
 import json
 import os
@@ -29,14 +32,15 @@ def start(self):
     if len(listening) < 2:
         return
     import gc, json, mimetypes, os, socket
-    print(json.dumps({
-        "asked": asked,
-        "patched": socket.socket.__module__,
-        "modules": sorted(sys.modules),
-        "collecting": gc.isenabled(),
-        "frozen": gc.get_freeze_count(),
-        "types": len(mimetypes.types_map),
-    }), flush=True)
+    with open("found.json", "w") as found:
+        json.dump({
+            "asked": asked,
+            "patched": socket.socket.__module__,
+            "modules": sorted(sys.modules),
+            "collecting": gc.isenabled(),
+            "frozen": gc.get_freeze_count(),
+            "types": len(mimetypes.types_map),
+        }, found)
     os._exit(0)
 
 Server.start = start
@@ -46,7 +50,8 @@ mspc.__main__.run()
 CHECKING = """
 import json, mspc.__main__, sys
 code = mspc.__main__.run()
-print(json.dumps({"code": code, "modules": sorted(sys.modules)}))
+with open("found.json", "w") as found:
+    json.dump({"code": code, "modules": sorted(sys.modules)}, found)
 """
 
 
@@ -69,7 +74,7 @@ def ran(script: str, folder: Path, *arguments: str, **settings: str) -> Any:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads((folder / "found.json").read_text())
 
 
 @pytest.fixture(scope="module")
