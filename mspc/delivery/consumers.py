@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 
 from gevent.event import Event
-from gevent.pool import Pool
 
 from mspc.calls.call import Outcome, Request
 from mspc.calls.masks import masked_url
@@ -18,6 +17,7 @@ from mspc.errors import BadRequest, QueueError
 from mspc.lanes.lanes import Lanes
 from mspc.process import crash
 from mspc.process.greenlets import Watched
+from mspc.process.workers import Workers
 from mspc.queues.base import Delivery, Queue
 from mspc.queues.dispatch import dispatch
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Consumers:
-    """A pool of greenlets, one attempt at a time each."""
+    """Workers, one attempt at a time each."""
 
     def __init__(
         self,
@@ -54,13 +54,13 @@ class Consumers:
         self._lanes = lanes
         self._requests = requests
         self._recording = recording
-        self._pool = Pool(size)
+        self._workers = Workers(size, self._run)
         self._pacing = Pacing()
         self._in_flight = InFlight()
         self._stopping = Event()
         self._dispatcher = Watched(
             "delivery of calls to the consumers",
-            partial(dispatch, queue, self._pool, self._run, self._stopping),
+            partial(dispatch, queue, self._workers, self._stopping),
         )
 
     def start(self) -> None:
@@ -73,12 +73,10 @@ class Consumers:
         """
         self._stopping.set()
         self._queue.cancel()
-        self._pool.join(timeout=timeout)
-        if len(self._pool):
-            log.warning(
-                "%d attempts were cut short; they will be made again", len(self._pool)
-            )
-            self._pool.kill()
+        self._workers.join(timeout=timeout)
+        if left := len(self._workers):
+            log.warning("%d attempts were cut short; they will be made again", left)
+        self._workers.kill()
         self._dispatcher.stop()
 
     def problem(self) -> str | None:

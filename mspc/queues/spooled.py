@@ -11,11 +11,11 @@ from functools import partial
 from typing import Protocol
 
 from gevent.event import Event
-from gevent.pool import Pool
 
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.process.greenlets import Watched
+from mspc.process.workers import Workers
 from mspc.queues.base import Delivery, Kept, Queue
 from mspc.queues.dispatch import dispatch
 
@@ -48,11 +48,11 @@ class SpooledQueue:
     def __init__(self, broker: Broker, spool: Spool) -> None:
         self._broker = broker
         self._spool = spool
-        self._movers = Pool(MOVED_AT_ONCE)
+        self._movers = Workers(MOVED_AT_ONCE, self._move)
         self._stopping = Event()
         self._mover = Watched(
             "delivery of the spool to RabbitMQ",
-            partial(dispatch, spool, self._movers, self._move, self._stopping),
+            partial(dispatch, spool, self._movers, self._stopping),
         )
         self._spooling = False
 

@@ -1,6 +1,6 @@
 """What a start leaves out: seen in a process of its own.
 
-It writes what it found into a file: its stdout is the log's, whose lines come whenever they come.
+It writes what it found into a file: its standard output is the log's.
 """
 
 import json
