@@ -4,13 +4,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from mspc.journal.base import Feed
-from mspc.journal.events import Accepted, Attempted, Event
+from mspc.journal.events import Accepted, Attempted, Decided, Event
 
 MOST_EVENTS = 20_000
 MOST_BYTES = 32 * 2**20
 # One transaction, and one message in the stream.
 CHUNK_EVENTS = 500
 CHUNK_BYTES = 2**20
+# What was accepted longer ago is not kept back: after a crash it would be missing
+# beside what happened later. The recovery looks for calls of a second before that.
+KEPT_BACK_SECONDS = 0.5
 # Published ones that are remembered: some have not come back yet.
 OWN_BATCHES = 256
 # What an event takes besides its body, roughly.
@@ -30,26 +33,61 @@ def size_of(event: Event) -> int:
 
 
 class Gathered:
-    """Events that nobody has looked at yet."""
+    """Events that nobody has looked at yet.
 
-    def __init__(self) -> None:
+    That a call was accepted is kept back for a turn. Most are attempted by then, and an
+    attempt tells all of it, too: a row to write, and none to find and change.
+    """
+
+    def __init__(self, timer: Callable[[], float]) -> None:
+        """`timer`: seconds, that go on evenly."""
+        self._timer = timer
+        self._turned_at = timer()
         self._events: list[Event] = []
+        self._accepted: dict[str, Accepted] = {}
+        self._kept_back: dict[str, Accepted] = {}  # accepted before the last turn
         self._bytes = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._events)
+    def __len__(self) -> int:
+        return len(self._events) + len(self._accepted) + len(self._kept_back)
 
     def add(self, event: Event) -> bool:
         """Whether there is room for it."""
-        if len(self._events) >= MOST_EVENTS or self._bytes >= MOST_BYTES:
+        if len(self) >= MOST_EVENTS or self._bytes >= MOST_BYTES:
             return False
-        self._events.append(event)
         self._bytes += size_of(event)
+        if type(event) is Attempted:
+            self._forget(event.call.id)
+        elif type(event) is Decided:
+            self._keep_nothing_back()  # it may be about one of them
+        elif type(event) is Accepted and event.id not in self._accepted:
+            self._accepted[event.id] = event
+            return True
+        self._events.append(event)
         return True
 
-    def take(self) -> Iterator[list[Event]]:
-        """All of them, some at a time."""
-        events, self._events, self._bytes = self._events, [], 0
+    def _forget(self, call_id: str) -> None:
+        told = self._accepted.pop(call_id, None) or self._kept_back.pop(call_id, None)
+        if told is not None:
+            self._bytes -= size_of(told)
+
+    def _keep_nothing_back(self) -> None:
+        self._events += self._kept_back.values()
+        self._events += self._accepted.values()
+        self._kept_back, self._accepted = {}, {}
+
+    def take(self, *, all_of_them: bool) -> Iterator[list[Event]]:
+        """What is to be written in this turn, some at a time.
+
+        Args:
+            all_of_them: nothing is kept back.
+        """
+        before, self._turned_at = self._turned_at, self._timer()
+        if all_of_them or self._turned_at - before > KEPT_BACK_SECONDS:
+            self._keep_nothing_back()
+        events = [*self._kept_back.values(), *self._events]
+        self._kept_back, self._accepted, self._events = self._accepted, {}, []
+        self._bytes = sum(map(size_of, self._kept_back.values()))
         chunk: list[Event] = []
         size = 0
         for event in events:

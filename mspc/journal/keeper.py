@@ -78,7 +78,7 @@ class Keeper:
         self._timer = timer
         self._store = Store(config, clock, timer)
         self._thread = ThreadPool(1)
-        self._gathered = Gathered()
+        self._gathered = Gathered(timer)
         self._questions: list[_Question] = []
         self._listeners: list[Callable[[Decided], None]] = []
         self._work = Flag()
@@ -157,7 +157,8 @@ class Keeper:
     def _run(self) -> None:
         while not self._stopping:
             self._turn()
-            self._work.wait(TIDY_REST_SECONDS if self._tidying else IDLE_SECONDS)
+            if not self._gathered:
+                self._work.wait(TIDY_REST_SECONDS if self._tidying else IDLE_SECONDS)
             if self._gathered or self._shared:
                 self._asked.wait(BATCH_SECONDS)
         self._turn()
@@ -173,7 +174,8 @@ class Keeper:
             self._open()
         elif self._problem is not None:
             self._write(())
-        for events in self._gathered.take():
+        asked = bool(questions) or self._stopping
+        for events in self._gathered.take(all_of_them=asked):
             self._publish(events)
             self._write(events)
         self._write_arrived()

@@ -27,9 +27,11 @@ def test_beyond_a_number_of_events_there_is_no_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gathering, "MOST_EVENTS", 2)
-    gathered = Gathered()
+    gathered = Gathered(lambda: 0.0)
     assert [gathered.add(accepted(n)) for n in range(3)] == [True, True, False]
-    assert [len(chunk) for chunk in gathered.take()] == [2]
+    assert not list(gathered.take(all_of_them=False))
+    assert not gathered.add(accepted(3)), "what is kept back takes room, too"
+    assert [len(chunk) for chunk in gathered.take(all_of_them=True)] == [2]
     assert gathered.add(accepted(4))
 
 
@@ -37,7 +39,7 @@ def test_beyond_a_number_of_events_there_is_no_room(
 def test_beyond_a_number_of_bytes_there_is_no_room(
     make: Callable[[Accepted], Event],
 ) -> None:
-    gathered = Gathered()
+    gathered = Gathered(lambda: 0.0)
     large = make(replace(accepted(), body=b"x" * 2**20))
     count = 0
     while gathered.add(large):
@@ -46,15 +48,78 @@ def test_beyond_a_number_of_bytes_there_is_no_room(
 
 
 def test_all_that_has_gathered_is_taken_in_order_and_in_pieces() -> None:
-    gathered = Gathered()
+    gathered = Gathered(lambda: 0.0)
     events: list[Event] = [accepted(n) for n in range(gathering.CHUNK_EVENTS + 1)]
-    events += [replace(accepted(), body=b"x" * gathering.CHUNK_BYTES)] * 2
+    for number in (1000, 1001):
+        large = replace(accepted(number), body=b"x" * gathering.CHUNK_BYTES)
+        events.append(large)
     events.append(decided("paused", "http://a:80"))
     for event in events:
         gathered.add(event)
-    chunks = list(gathered.take())
+    chunks = list(gathered.take(all_of_them=True))
     assert [event for chunk in chunks for event in chunk] == events
     assert [len(chunk) for chunk in chunks] == [gathering.CHUNK_EVENTS, 2, 1, 1]
+    assert not gathered
+
+
+def taken(gathered: Gathered) -> list[Event]:
+    chunks = gathered.take(all_of_them=False)
+    return [event for chunk in chunks for event in chunk]
+
+
+def test_an_attempt_tells_of_its_call_and_others_are_kept_back_for_a_turn() -> None:
+    gathered = Gathered(lambda: 0.0)
+    first, second, third = (accepted(n) for n in range(3))
+    gathered.add(first)
+    gathered.add(second)
+    gathered.add(failed(first))
+    assert taken(gathered) == [failed(first)]
+    assert gathered, "and one that is kept back"
+    gathered.add(third)
+    assert taken(gathered) == [second]
+    gathered.add(failed(third))
+    assert taken(gathered) == [failed(third)]
+    assert not gathered
+    assert taken(gathered) == []
+
+
+def test_after_a_long_turn_nothing_is_kept_back() -> None:
+    now = 0.0
+    gathered = Gathered(lambda: now)
+    gathered.add(accepted(1))
+    now = gathering.KEPT_BACK_SECONDS
+    assert taken(gathered) == []
+    gathered.add(accepted(2))
+    now *= 2.1
+    assert taken(gathered) == [accepted(1), accepted(2)]
+
+
+def test_what_is_told_by_its_attempt_takes_no_room() -> None:
+    gathered = Gathered(lambda: 0.0)
+    call = replace(accepted(), body=b"x" * (gathering.MOST_BYTES // 2))
+    for _ in range(3):
+        gathered.add(call)
+        assert gathered.add(failed(replace(call, body=b"")))
+    assert len(taken(gathered)) == 3
+
+
+def test_before_a_decision_is_what_it_may_be_about() -> None:
+    gathered = Gathered(lambda: 0.0)
+    older, newer = accepted(1), accepted(2)
+    gathered.add(older)
+    assert taken(gathered) == []
+    gathered.add(newer)
+    gathered.add(decided("cancelled", older.id))
+    gathered.add(accepted(3))
+    assert taken(gathered) == [older, newer, decided("cancelled", older.id)]
+
+
+def test_a_call_that_is_accepted_twice_is_told_of_twice() -> None:
+    gathered = Gathered(lambda: 0.0)
+    gathered.add(accepted())
+    gathered.add(accepted())
+    assert taken(gathered) == [accepted()]
+    assert taken(gathered) == [accepted()]
     assert not gathered
 
 
