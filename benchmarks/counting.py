@@ -1,4 +1,4 @@
-"""What it costs each call that it is counted for Prometheus."""
+"""What it costs each call that it is counted for Prometheus, or remembered."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from benchmarks.stage import Stage
 from benchmarks.store import Figures
 
 # No setting turns the metrics off alone: the door at which they are asked for does.
-_WITH, _WITHOUT = {"ADMIN": "1"}, {"ADMIN": "0"}
+COUNTED, REMEMBERED = "ADMIN", "JOURNAL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,18 @@ class Effort:
     turns: int = 4
 
 
-def run(stage: Stage, subject: Subject, effort: Effort) -> Figures:
-    """One round: two processes of it take turns, one with the metrics, one without."""
+def name_of(setting: str, key: str) -> str:
+    """Under which a subject's figures are stored."""
+    return f"{key} remembered" if setting == REMEMBERED else key
+
+
+def run(stage: Stage, subject: Subject, effort: Effort, setting: str) -> Figures:
+    """One round: two processes of it take turns, one with `setting`, one without."""
     with (
-        stage.service(subject, _WITH) as counting,
-        stage.service(subject, _WITHOUT) as silent,
+        stage.service(subject, {setting: "1"}) as one,
+        stage.service(subject, {setting: "0"}) as other,
     ):
-        both = (counting, silent)
+        both = (one, other)
         spent = {service.url: 0.0 for service in both}
         for service in both:
             deliver(stage, service, effort.warm_up)

@@ -104,7 +104,12 @@ class Bench:
         for number in range(1, self._scale.rounds + 1):
             for subject in self._mspc:
                 what = f"{subject.title}, metrics, round {number}"
-                self._try(METRICS, what, self._metrics, subject)
+                step = partial(self._price, counting.COUNTED)
+                self._try(METRICS, what, step, subject)
+            for subject in self._ours:
+                what = f"{subject.title}, the journal, round {number}"
+                step = partial(self._price, counting.REMEMBERED)
+                self._try(METRICS, what, step, subject)
 
     def _limits(self) -> None:
         parts = limits.run(self._stage, self._scale.limit_operations)
@@ -140,9 +145,9 @@ class Bench:
         for page, figures in pages.run(self._stage, subject, scale.sight, scale.rounds):
             self._note(PAGES, f"{subject.key} {page}".strip(), figures)
 
-    def _metrics(self, subject: Subject) -> None:
-        figures = counting.run(self._stage, subject, self._scale.effort)
-        self._note(METRICS, subject.key, figures)
+    def _price(self, setting: str, subject: Subject) -> None:
+        figures = counting.run(self._stage, subject, self._scale.effort, setting)
+        self._note(METRICS, counting.name_of(setting, subject.key), figures)
 
     def _note(self, section: str, name: str, figures: Figures) -> None:
         self.results.add(section, name, figures)
