@@ -133,6 +133,12 @@ def test_metrics_cost_a_call_little(times: float, good: bool) -> None:
     assert met("mspc-classic-plain", figures, section=METRICS) is good
 
 
+@pytest.mark.parametrize(("times", "good"), [(1.15, True), (1.151, False)])
+def test_the_journal_costs_a_call_little(times: float, good: bool) -> None:
+    figures = {"with": 0.4, "without": 0.4, "times": times}
+    assert met("mspc-classic remembered", figures, section=METRICS) is good
+
+
 def test_each_page_has_a_name_and_a_path_of_its_own() -> None:
     asked = [(look.path, str(look.form)) for look in looks(NOTHING)]
 
@@ -147,12 +153,15 @@ def test_the_page_shows_what_was_looked_at_and_nothing_without_it() -> None:
     store.add(PAGES, "mspc-sqlite", LOOKED_AT)
     store.add(PAGES, "mspc-sqlite a job", {"p50_ms": 5.0, "max_ms": 98.7})
     store.add(METRICS, "mspc-sqlite", {"with": 0.41, "without": 0.4, "times": 1.025})
+    kept = {"with": 0.46, "without": 0.41, "times": 1.12}
+    store.add(METRICS, "mspc-sqlite remembered", kept)
 
     page = "\n\n".join(parts(store))
 
     assert "| a job | 5.00 | 98.7 |" in page
     assert "| sqlite | 1,000,000 | 100,000 | 4.90 |" in page
-    assert "| sqlite | yes | 0.41 | 0.40 | 1.02 |" in page
+    assert "| sqlite | the metrics, beside the journal | 0.41 | 0.40 | 1.02 |" in page
+    assert "| sqlite | the journal | 0.46 | 0.41 | 1.12 |" in page
 
 
 def test_destinations_are_different_ones_of_this_machine() -> None:
