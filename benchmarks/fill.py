@@ -23,7 +23,7 @@ from gevent.pool import Pool
 
 from benchmarks.limits.amqp import open_channel
 from benchmarks.load import body
-from mspc.calls.call import Call
+from mspc.calls.call import Call, first_call_id
 from mspc.queues.amqp import message as amqp_message
 from mspc.queues.amqp.channel import PipelinedChannel
 
@@ -54,7 +54,7 @@ def payload(origin: str, number: int) -> bytes:
 def fill_sqlite(path: str, count: int, origin: str) -> None:
     now = time.time()
     due = round((now + DELAY_SECONDS) * 1000)
-    calls = ((uuid.uuid4().hex, now, payload(origin, n)) for n in range(count))
+    calls = (_call(origin, n, now - (count - n) / 1000) for n in range(count))
     waiting = (
         (due + number // 100, DELAY_SECONDS * 1000, *call)
         for number, call in enumerate(calls)
@@ -67,6 +67,12 @@ def fill_sqlite(path: str, count: int, origin: str) -> None:
                 db.executemany(_INSERT, waiting)
         table = "calls" if origin else "waiting"
         print(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def _call(origin: str, number: int, at: float) -> tuple[str, float, bytes]:
+    """One each millisecond, with an id of that moment, as if mspc had stored them."""
+    call_id = f"{first_call_id(at)[:12]}7{uuid.uuid4().hex[13:]}"
+    return call_id, at, payload(origin, number)
 
 
 def _insert_new(db: sqlite3.Connection, origin: str) -> str:
