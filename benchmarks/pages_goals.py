@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from benchmarks import counting
-from benchmarks.counting import name_of
 from benchmarks.limits import QUEUES
 from benchmarks.looks import NAMES
 from benchmarks.pages import LIVE_SECONDS, OVERVIEWS
@@ -29,7 +28,7 @@ def verdicts(store: Store) -> Iterator[Verdict]:
         for name, journal in ((f"mspc-{queue}", "with"), (plain(queue), "without")):
             what = f"{queue}, {journal} the journal"
             yield from _price(store, name, what, "the metrics", COUNTED)
-        name = name_of(counting.REMEMBERED, f"mspc-{queue}")
+        name = counting.name_of(counting.REMEMBERED, f"mspc-{queue}")
         yield from _price(store, name, queue, "the journal", REMEMBERED)
 
 
