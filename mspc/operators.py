@@ -68,7 +68,7 @@ def open_missed(
     return Missed(
         *(queue, journal, journal.last_at, journal.cut_off, requests.read),
         Ended(queue, journal, journal, in_flight, steering.busy),
-        *(journal.completed, steering.doubt),
+        *(steering.finish, journal.completed, steering.doubt),
         identity_of(config.journal.path.parent),
     )
 

@@ -102,6 +102,7 @@ class BulkRoutes:
             asked.who,
             limit=body.limit,
             per_second=body.per_second,
+            delay=body.seconds,
             reason=body.reason or "",
         )
         return Reply(shown_job(job), 202)

@@ -14,7 +14,6 @@ from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
 from mspc.admin.guard import refuse_guessing
 from mspc.admin.queries import (
-    LONGEST_DELAY_SECONDS,
     CallQuery,
     CallsQuery,
     CurlQuery,
@@ -33,7 +32,7 @@ from mspc.calls.batch import MOST_CALLS
 from mspc.calls.masks import masked_headers
 from mspc.calls.networks import NetworkRules
 from mspc.calls.words import IN_FLIGHT
-from mspc.errors import BadRequest, InvalidProperties
+from mspc.errors import BadRequest
 from mspc.journal.base import Filter, Seen, View
 from mspc.steering.base import Steering
 
@@ -192,8 +191,6 @@ class CallRoutes:
     def retry(self, asked: Asked) -> Reply:
         body: RetryBody = asked.body
         delay, call_id = body.seconds, asked.path["call_id"]
-        if delay > LONGEST_DELAY_SECONDS:
-            raise InvalidProperties(["delay must not be longer than a year."])
         seen = known(self._view, call_id)
         self._steering.retry(call_id, asked.who, body.reason or "", delay)
         when = f"in {delay:g} s" if delay else "now"

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 
 from mspc.admin.queries import (
-    LONGEST_PERIOD_SECONDS,
     LimitsBody,
     PauseBody,
     ReasonBody,
@@ -17,6 +16,7 @@ from mspc.admin.shapes import (
     ShownDestination,
     shown_destination,
 )
+from mspc.admin.spans import LONGEST_PERIOD_SECONDS
 from mspc.api.errors import Missing
 from mspc.api.shown import Showing, rfc3339
 from mspc.calls.destination import read_destination

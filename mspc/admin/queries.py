@@ -11,15 +11,15 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from mspc.admin.reading import lane_named
+from mspc.admin.spans import Delay, Period, seconds, seconds_of_delay
 from mspc.calls.destination import read_destination
 from mspc.calls.words import ERRORS, REASONS
-from mspc.errors import NotPossible
+from mspc.errors import InvalidProperties, NotPossible
 from mspc.journal.base import Filter
 from mspc.steering.base import Action, Limits
 
 MOST_IDS = 10_000
 MOST_CALLS = 1_000_000
-LONGEST_PERIOD_SECONDS = 86_400
 State = Literal["queued", "in_flight", "waiting", "succeeded", "dead", "cancelled"]
 Lasting = Literal["queued", "waiting", "succeeded", "dead", "cancelled"]
 Kind = Literal[
@@ -51,8 +51,6 @@ Error = Literal[
     "cancelled",
     "unknown",
 ]
-LONGEST_DELAY_SECONDS = 31_536_000
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 _Date = Annotated[
     Annotated[datetime, Meta(tz=True)] | None,
@@ -192,17 +190,17 @@ class ReasonBody(Struct, frozen=True, forbid_unknown_fields=True):
 class RetryBody(Struct, frozen=True, forbid_unknown_fields=True):
     """When, and why."""
 
-    delay: Annotated[
-        Annotated[float, Meta(ge=0, le=LONGEST_DELAY_SECONDS)]
-        | Annotated[str, Meta(pattern="^[0-9]{1,8}(ms|s|m|h|d)$")],
-        Meta(description='seconds up to a year, or a text such as "30s", "10m", "2h"'),
-    ] = 0.0
+    delay: Delay = 0.0
     reason: _Reason = None
 
     @property
     def seconds(self) -> float:
-        """How long the delay is; what a text says may be more than a year."""
-        return _seconds(self.delay)
+        """How long the delay is.
+
+        Raises:
+            InvalidProperties: more than a year, which a text may say.
+        """
+        return seconds_of_delay(self.delay)
 
 
 class PauseBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -222,11 +220,7 @@ class LimitsBody(Struct, frozen=True, forbid_unknown_fields=True):
     """How fast a destination gets its calls."""
 
     rate: _Number = None
-    period: Annotated[
-        Annotated[float, Meta(ge=0.001, le=LONGEST_PERIOD_SECONDS)]
-        | Annotated[str, Meta(pattern="^[1-9][0-9]{0,4}(ms|s|m|h)$")],
-        Meta(description='seconds up to a day, or a text such as "1s", "500ms", "1m"'),
-    ] = 1.0
+    period: Period = 1.0
     parallelism: _Number = None
     reason: _Reason = None
 
@@ -236,7 +230,7 @@ class LimitsBody(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def seconds(self) -> float:
         """How long the period is."""
-        return _seconds(self.period)
+        return seconds(self.period)
 
 
 _Action = Annotated[Action, Meta(description="retry, cancel or delete")]
@@ -263,7 +257,20 @@ class BulkBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     per_second: Annotated[
         float, Meta(ge=0.01, le=10_000, description="a number from 0.01 to 10000")
     ] = 50.0
+    delay: Delay = 0.0
     reason: _Reason = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the delay is.
+
+        Raises:
+            InvalidProperties: more than a year, or there is nothing to be delayed.
+        """
+        delay = seconds_of_delay(self.delay)
+        if delay and self.action != "retry":
+            raise InvalidProperties(["delay is for the action retry."])
+        return delay
 
 
 class DocumentQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -300,11 +307,3 @@ class ExportQuery(Struct, frozen=True, forbid_unknown_fields=True):
         list[Literal["queued", "waiting", "dead"]],
         Meta(description="queued, waiting or dead"),
     ] = []
-
-
-def _seconds(said: float | str) -> float:
-    """Of a number of seconds, or of a text such as "10m"."""
-    if not isinstance(said, str):
-        return float(said)
-    digits = said.rstrip("mshd")
-    return int(digits) * _UNITS[said[len(digits) :]]

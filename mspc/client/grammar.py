@@ -123,5 +123,5 @@ def add_job(parser: ArgumentParser, fast: bool = False) -> None:
 
 
 def add_later(parser: ArgumentParser) -> None:
-    told = "not now but in 10m, for example; of calls that are named by their ids"
+    told = "not now but in 10m, for example"
     parser.add_argument("--in", dest="later", metavar="TIME", help=told)

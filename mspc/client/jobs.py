@@ -5,6 +5,7 @@ from typing import Any
 
 from mspc.client.choosing import chosen, in_path
 from mspc.client.failures import INTERRUPTED, NotFound, WrongUse
+from mspc.client.moments import seconds
 from mspc.client.session import Session
 from mspc.client.table import Column, member
 
@@ -38,8 +39,6 @@ def of_matching(
         raise WrongUse("A filter and --all do not go together: leave one of them out.")
     if not (wanted or options.all):
         raise WrongUse(f"Which calls? Without a filter, --all is needed to {action}.")
-    if getattr(options, "later", None):
-        raise WrongUse("--in is for calls that are named by their ids.")
     wanted = {**wanted, **(always or {})}
     if not (options.yes or options.dry_run):
         _somebody_must_be_there(session)
@@ -73,9 +72,11 @@ def _somebody_must_be_there(session: Session) -> None:
 
 def _how(session: Session) -> dict[str, object]:
     options = session.options
+    later = getattr(options, "later", None)
     how = {
         "limit": options.limit,
         "per_second": getattr(options, "per_second", None),
+        "delay": seconds(later) if later else None,
         "reason": options.reason,
     }
     # Not without a 0: the usual number would take its place, and mspc refuses 0.

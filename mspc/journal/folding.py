@@ -76,8 +76,12 @@ def row_of(call: Accepted, key: int) -> Row:
 
 
 def fold_accepted(row: Row, call: Accepted) -> None:
-    """Says nothing new of a call that is known, but for what was missing."""
-    if call.at > row.changed_at:
+    """Says nothing new of a call that is known, but for what was missing.
+
+    A dead letter that was made again counts as accepted then; that it was, its decision
+    says, which is a moment older.
+    """
+    if call.at > row.changed_at and row.state not in FINISHED:
         row.changed_at, row.changed = call.at, True
     if row.bare and (call.headers or call.body):
         row.call, row.bare, row.changed = call, False, True

@@ -9,8 +9,9 @@ from mspc.admin.calls import with_flying
 from mspc.admin.curl import curl_line
 from mspc.admin.cursor import read_cursor, write_cursor
 from mspc.admin.guard import refuse_guessing
-from mspc.admin.queries import LONGEST_DELAY_SECONDS, CallFilter, CallsQuery
+from mspc.admin.queries import CallFilter, CallsQuery
 from mspc.admin.reading import read_query
+from mspc.admin.spans import LONGEST_DELAY_SECONDS
 from mspc.api.shown import Showing, rfc3339
 from mspc.calls.masks import masked_headers
 from mspc.calls.words import ERRORS, REASONS, STATES

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import falcon
 
-from mspc.admin.queries import LONGEST_PERIOD_SECONDS
+from mspc.admin.spans import LONGEST_PERIOD_SECONDS
 from mspc.pages.desk import Page
 from mspc.pages.forms import Form, first, read_form, span, whole
 from mspc.pages.looking import (

@@ -4,9 +4,10 @@ import falcon
 
 from mspc.admin.queries import CallFilter
 from mspc.admin.reading import read_query
+from mspc.admin.spans import LONGEST_DELAY_SECONDS
 from mspc.pages.calls import action_of, fitting
 from mspc.pages.desk import Page
-from mspc.pages.forms import first, read_form, whole
+from mspc.pages.forms import first, read_form, span, whole
 
 MOST_SHOWN = 200
 USUAL_PER_SECOND = 50
@@ -31,6 +32,7 @@ class Jobs(Page):
             req.context.who,
             limit=whole(form, "limit") or 1000,
             per_second=whole(form, "per_second") or USUAL_PER_SECOND,
+            delay=min(span(form) or 0, LONGEST_DELAY_SECONDS),
             reason=first(form, "reason"),
         )
         self.go(req, resp, f"bulk/{job.id}")

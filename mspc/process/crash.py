@@ -24,6 +24,7 @@ POINTS = (
     "timer_fired",
     "before_commit",  # SQLite only
     "after_commit",  # SQLite only
+    "decision_reached",  # by what an operator does to one call: the journal not, yet
 )
 
 

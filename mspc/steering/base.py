@@ -162,6 +162,7 @@ class Steering(Protocol):
         *,
         limit: int = 1000,
         per_second: float = 50.0,
+        delay: float = 0.0,
         reason: str = "",
     ) -> Job:
         """Begins a job, which survives a crash of this instance.
@@ -173,6 +174,7 @@ class Steering(Protocol):
             who: the name of the key.
             limit: how many at most.
             per_second: how many in a second, for `retry`.
+            delay: for `retry`, in how many seconds each is due from when it is reached.
             reason: in the words of whoever does it.
         """
 

@@ -72,9 +72,13 @@ class Chunks:
         assert chunk is not None  # noqa: S101 - it was prepared
         try:
             if self._begun is not None:
-                reached = self._reach.act_again(action, chunk.ids, chunk.at)
+                reached = self._reach.act_again(
+                    action, chunk.ids, chunk.at, self.work.delay
+                )
             else:
-                reached = self._reach.act(action, self._calls, unsure=self._unsure)
+                reached = self._reach.act(
+                    action, self._calls, self.work.delay, unsure=self._unsure
+                )
         except MspcError:
             self._unsure = True
             raise

@@ -11,10 +11,6 @@ APART_SECONDS = 0.001
 FIRST_LOOK = 1000
 # How many decisions are looked at after a start: as many as fit into some megabytes.
 FARTHEST_LOOK = 64_000
-# A queue takes a call out within a commit: what was begun longer than that before the
-# process died has come to its end, one way or the other.
-CANCELLING_SECONDS = 10.0
-_CANCEL, _LEFT = {"action": "cancel"}, {"action": ""}
 
 
 def order(decided: Decided) -> tuple[float, str]:
@@ -109,18 +105,6 @@ class Decisions:
             )
         return decided
 
-    def begin_cancelling(self, call_id: str, who: str, reason: str, at: float) -> None:
-        """Notes that a call is about to be taken out of a queue, which forgets it.
-
-        Raises:
-            JournalUnavailable: it may be lost.
-        """
-        self.decide("chunk", who, call_id, reason, _CANCEL, at=at)
-
-    def leave(self, call_id: str, who: str, after: float) -> None:
-        """What begin_cancelling() noted at `after` did not come to pass."""
-        self.record("chunk", who, (call_id,), details=_LEFT, after=after)
-
     def newest(
         self, kinds: Sequence[Kind], enough: Callable[[Sequence[Decided]], bool]
     ) -> Sequence[Decided]:
@@ -135,20 +119,3 @@ class Decisions:
             if len(found) < limit or limit >= FARTHEST_LOOK or enough(found):
                 return found
             limit *= 4
-
-
-def cancelling(view: View, call_id: str, last_at: float) -> Decided | None:
-    """Who was about to cancel a call when the process died; None for nobody.
-
-    Args:
-        view: of the journal.
-        call_id: the call's.
-        last_at: when the last event happened before that, Unix seconds.
-
-    Raises:
-        JournalUnavailable: nothing can be looked up.
-    """
-    for noted in view.decisions(call_id, ("chunk",), 1):
-        soon = last_at - noted.at <= CANCELLING_SECONDS
-        return noted if soon and noted.details == _CANCEL else None
-    return None

@@ -13,7 +13,7 @@ from mspc.calls.words import NOT_SENDABLE, QUEUED, UNKNOWN, WAITING, reason_in
 from mspc.journal.base import Filter, Recorder, Seen, View
 from mspc.journal.events import Accepted, Attempted, Decided
 from mspc.queues.base import Kept, Queue
-from mspc.steering.decisions import cancelling
+from mspc.steering.begun import cancelling
 
 PAGE = 200
 OPEN = frozenset({QUEUED, WAITING})

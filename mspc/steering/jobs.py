@@ -228,7 +228,9 @@ class Jobs:
     def _record(self, work: Work, ids: Sequence[str], began: float) -> None:
         job = work.job
         if ids:
-            about = {"job": job.id}
+            about: dict[str, object] = {"job": job.id}
+            if work.delay:
+                about["delay"] = work.delay
             self._decisions.record(
                 KINDS[job.action], job.who, ids, job.reason, about, at=began
             )

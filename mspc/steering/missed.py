@@ -4,6 +4,7 @@ The queue does. The calls that it has of the journal's last moments, dead letter
 are told again at the start, some at a time; what the journal knows already changes
 nothing there. Then the queue is asked for those that the journal takes for open.
 RabbitMQ cannot be asked: there it is only told that, and when, the journal was cut off.
+What somebody had begun with a call is finished, on every queue.
 """
 
 import logging
@@ -42,6 +43,7 @@ class Missed:
         cut_off: Callable[[], bool],
         read: Callable[[Call], Request],
         ended: Ended,
+        finish: Callable[[float], Iterator[None]],
         completed: Callable[[], None],
         doubt: Callable[[float | None], None],
         instance: str,
@@ -59,6 +61,7 @@ class Missed:
                 missing; raises JournalUnavailable.
             read: what a call asks for; raises BadRequest.
             ended: tells of calls that are not open any more.
+            finish: goes on with what was begun before the start, given `last_at`.
             completed: tells the journal that nothing is missing any more.
             doubt: told since when an open call may have ended, Unix seconds; then None.
             instance: tells this one from others, also after a restart.
@@ -72,6 +75,7 @@ class Missed:
         self._cut_off = cut_off
         self._read = read
         self._ended = ended
+        self._finish = finish
         self._completed = completed
         self._doubt = doubt
         self._instance = instance
@@ -79,6 +83,7 @@ class Missed:
         self._clock = clock
         self._timer = timer
         self._started = 0.0
+        self._told = False
         self._stopping = Event()
         self._watched = Watched("recovery of the journal", self.run)
 
@@ -114,11 +119,19 @@ class Missed:
         if self._queue.looks_up:
             yield from self._look_up(last_at, cut_off=cut_off)
         elif cut_off:
+            self._tell_of_crash()
+        if cut_off:
+            yield from self._finish(last_at)
+        self._completed()
+
+    def _tell_of_crash(self) -> None:
+        """Once, however often the rest is begun anew."""
+        if not self._told:
             here = (self._instance,)
             self._recorder.record(
                 Decided("crashed", self._started, "mspc", here, KILLED)
             )
-        self._completed()
+            self._told = True
 
     def _look_up(self, last_at: float, *, cut_off: bool) -> Iterator[None]:
         if cut_off:

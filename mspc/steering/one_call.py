@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 from mspc.calls.sentences import shown
 from mspc.calls.words import DEAD, GONE, IN_FLIGHT, QUEUED, SUCCEEDED, WAITING
-from mspc.errors import NoSuchCall, NotPossible
+from mspc.errors import MspcError, NoSuchCall, NotPossible
 from mspc.journal.base import Seen, View
-from mspc.queues.base import Queue
+from mspc.process import crash
+from mspc.steering.begun import Begun
 from mspc.steering.decisions import Decisions
 from mspc.steering.reach import SOON, WAITS_IN_RABBITMQ, Reach
 
@@ -20,27 +21,27 @@ class OneCall:
 
     def __init__(
         self,
-        queue: Queue,
         view: View,
         reach: Reach,
         in_flight: Callable[[str], bool],
         decisions: Decisions,
+        begun: Begun,
         clock: Callable[[], float],
     ) -> None:
         """
         Args:
-            queue: where the calls are.
             view: of the journal.
-            reach: how they are cancelled.
+            reach: how it is done.
             in_flight: whether this instance attempts a call now.
             decisions: where it is written down.
+            begun: where it is noted before.
             clock: Unix seconds.
         """
-        self._queue = queue
         self._view = view
         self._reach = reach
         self._in_flight = in_flight
         self._decisions = decisions
+        self._begun = begun
         self._clock = clock
 
     def cancel(self, call_id: str, who: str, reason: str) -> None:
@@ -50,16 +51,17 @@ class OneCall:
             return
         self._refuse_cancelling(seen)
         now = self._clock()
-        if self._queue.looks_up:
+        if self._reach.looks_up:
             # It forgets a call at once: were mspc killed then, nobody would know why.
-            self._decisions.begin_cancelling(call_id, who, reason, now)
+            self._begun.cancelling(call_id, who, reason, now)
         if not self._reach.cancel([call_id]):
-            if self._queue.looks_up:
-                self._decisions.leave(call_id, who, now)
+            if self._reach.looks_up:
+                self._begun.leave(call_id, who, now)
             self._refuse_cancelling(self._seen(call_id))
             raise NotPossible(
                 IN_FLIGHT, "It is about to be attempted. Try again in a moment."
             )
+        crash.at("decision_reached")
         self._decisions.decide("cancelled", who, call_id, reason, at=now)
         log.info("%s was cancelled by %s", call_id, who)
 
@@ -68,21 +70,23 @@ class OneCall:
         seen = self._seen(call_id)
         self._refuse_retrying(seen)
         now = self._clock()  # it may fail again before the queue has answered
-        if not self._made_due(seen, delay):
+        # Were mspc killed when the queue has done it, nobody would know of it.
+        self._begun.retrying(call_id, who, reason, delay, now)
+        try:
+            reached = self._reach.act("retry", [seen], delay)
+        except MspcError:
+            self._begun.leave(call_id, who, now)
+            raise
+        if not reached.ids:
+            self._begun.leave(call_id, who, now)
             self._refuse_retrying(self._seen(call_id))
             raise NotPossible(
                 QUEUED, "It is on its way already, or was just deleted: look again."
             )
+        crash.at("decision_reached")
         details = {"delay": delay} if delay else {}
         self._decisions.decide("retried", who, call_id, reason, details, at=now)
         log.info("%s is made again in %g s, for %s", call_id, delay, who)
-
-    def _made_due(self, seen: Seen, delay: float) -> bool:
-        if seen.state == DEAD:
-            return bool(self._queue.revive([seen.id], delay))
-        if delay:
-            return bool(self._queue.postpone([seen.id], delay))
-        return bool(self._queue.hurry([seen.id]))
 
     def _seen(self, call_id: str) -> Seen:
         seen = self._view.call(call_id)
@@ -115,7 +119,7 @@ class OneCall:
             raise NotPossible(
                 QUEUED, f"It is due already, and made when it has its turn. {SOON}"
             )
-        if seen.state == WAITING and not self._queue.looks_up:
+        if seen.state == WAITING and not self._reach.looks_up:
             due = "" if seen.next_at is None else f" until {_written(seen.next_at)}"
             raise NotPossible(
                 WAITS_IN_RABBITMQ,

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gevent.event import Event
@@ -16,6 +16,7 @@ from mspc.process.greenlets import Watched
 from mspc.queues.base import Queue
 from mspc.queues.clock import Alarm
 from mspc.steering.base import Action, Job, Limits, Plan, Standing
+from mspc.steering.begun import Begun
 from mspc.steering.decisions import Decisions
 from mspc.steering.destinations import (
     LIMITS,
@@ -83,8 +84,10 @@ class Operator:
         self._wait = wait
         self._decisions = Decisions(recorder, view, clock, new_id)
         self._reach = Reach(queue, view, in_flight)
+        self._begun = Begun(self._decisions, view, self._reach, instance)
         self._calls = OneCall(
-            queue, view, self._reach, in_flight, self._decisions, clock
+            *(view, self._reach, in_flight),
+            *(self._decisions, self._begun, clock),
         )
         self._destinations = Destinations(
             lanes, self._decisions, clock, monotonic, make_alarm
@@ -164,6 +167,7 @@ class Operator:
         *,
         limit: int = 1000,
         per_second: float = 50.0,
+        delay: float = 0.0,
         reason: str = "",
     ) -> Job:
         now = self._clock()
@@ -178,7 +182,7 @@ class Operator:
                 fitting = replace(fitting, created_before=before)
         else:
             ids = tuple(dict.fromkeys(wanted))[:limit]
-        work = Work(job, self._instance, fitting, ids, limit, per_second)
+        work = Work(job, self._instance, fitting, ids, limit, per_second, delay=delay)
         return self._jobs.begin(work)
 
     def jobs(self) -> Sequence[Job]:
@@ -195,6 +199,10 @@ class Operator:
 
     def payload(self, call_id: str) -> bytes | None:
         return self._queue.payload(call_id)
+
+    def finish(self, last_at: float) -> Iterator[None]:
+        """Retries of one call that a crash cut short; see Begun.finish()."""
+        return self._begun.finish(last_at)
 
     def busy(self) -> set[str]:
         """Ids of calls of which a job will tell what became of them.

@@ -83,13 +83,19 @@ class Reach:
         return None
 
     def act(
-        self, action: Action, calls: Sequence[Seen], *, unsure: bool = False
+        self,
+        action: Action,
+        calls: Sequence[Seen],
+        delay: float = 0.0,
+        *,
+        unsure: bool = False,
     ) -> Reached:
         """Does `action` to those of `calls` that are still what it is for.
 
         Args:
             action: what.
             calls: to which; each once.
+            delay: for `retry`, in how many seconds they are due.
             unsure: whether it was begun before and nobody knows how far it came.
 
         Raises:
@@ -100,9 +106,8 @@ class Reach:
         if action == "cancel":
             ids = self.cancel([call.id for call in fit])
             return Reached(len(ids), ids)
-        verb = self._queue.revive if action == "retry" else self._queue.forget
         dead = [call.id for call in fit if call.state == DEAD]
-        reached = verb(dead) if dead else []
+        reached = self._reached(action, dead, delay) if dead else []
         done = len(reached)
         if unsure:
             # What is not there any more was reached before. If the journal does not
@@ -113,12 +118,14 @@ class Reach:
             if action == "retry":  # what is in flight by now was reached, too
                 done += len(wanted) - len(fit)
         waiting = [call.id for call in fit if call.state == WAITING]
-        hurried = self._queue.hurry(waiting) if waiting else []
+        hurried = self._moved(waiting, delay) if waiting else []
         if unsure:  # what does not wait any more is due: it was reached before
             hurried = waiting
         return Reached(done + len(hurried), [*reached, *hurried])
 
-    def act_again(self, action: Action, ids: Sequence[str], since: float) -> Reached:
+    def act_again(
+        self, action: Action, ids: Sequence[str], since: float, delay: float = 0.0
+    ) -> Reached:
         """Does `action` to calls to which it was to be done before a crash, and perhaps
         was. What was done then is counted as done, and not done again.
 
@@ -126,6 +133,7 @@ class Reach:
             action: what.
             ids: of the calls, which were what it is for.
             since: when it was begun, Unix seconds.
+            delay: for `retry`, in how many seconds what is left of them is due.
 
         Raises:
             JournalUnavailable, QueueUnavailable: some may have been reached.
@@ -140,7 +148,7 @@ class Reach:
                 done += 1
             elif seen is not None:
                 left.append(seen)
-        reached = self.act(action, left, unsure=True)
+        reached = self.act(action, left, delay, unsure=True)
         return Reached(done + reached.done, reached.ids)
 
     def cancel(self, ids: Sequence[str]) -> list[str]:
@@ -155,6 +163,16 @@ class Reach:
         reached = self._queue.withdraw(ids) if ids else []
         missed = set(ids).difference(reached)
         return reached + [one for one in ids if one in missed and self._lost(one)]
+
+    def _reached(self, action: Action, dead: Sequence[str], delay: float) -> list[str]:
+        if action == "retry":
+            return self._queue.revive(dead, delay)
+        return self._queue.forget(dead)
+
+    def _moved(self, waiting: Sequence[str], delay: float) -> list[str]:
+        if delay:
+            return self._queue.postpone(waiting, delay)
+        return self._queue.hurry(waiting)
 
     def _lost(self, call_id: str) -> bool:
         """Whether it was taken out before, and the process died before that was

@@ -57,6 +57,7 @@ class Work:
         ids: which calls; of those that another instance does, unknown.
         limit: how many at most.
         per_second: how many in a second, for `retry`.
+        delay: in how many seconds each is due then, for `retry`.
         cursor: how far it is: in `ids`, or Page.next; None at the beginning.
     """
 
@@ -67,6 +68,7 @@ class Work:
     limit: int
     per_second: float
     cursor: int | None = None
+    delay: float = 0.0
 
     def with_status(self, status: str, now: float) -> "Work":
         """Ended, one way or the other."""
@@ -80,6 +82,7 @@ class Work:
             "limit": self.limit,
             "per_second": self.per_second,
             "cursor": self.cursor,
+            "delay": self.delay,
             **({"ids": list(self.ids)} if with_ids else {}),
         }
 
@@ -95,6 +98,7 @@ def read_work(details: Mapping[str, Any]) -> Work | None:
             details["limit"],
             details["per_second"],
             details["cursor"],
+            details.get("delay", 0.0),  # older versions have none
         )
     except (KeyError, TypeError):
         return None

@@ -239,9 +239,11 @@ class FakeSteering:
         *,
         limit: int = 1000,
         per_second: float = 50.0,
+        delay: float = 0.0,
         reason: str = "",
     ) -> Job:
-        self._note("begin", action, wanted, who, limit, per_second, reason)
+        how = (limit, per_second, delay) if delay else (limit, per_second)
+        self._note("begin", action, wanted, who, *how, reason)
         job = Job(JOB_ID, action, "running", 1, 0, 0, reason, who, AT)
         self.begun[job.id] = job
         return job

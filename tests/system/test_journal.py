@@ -1,9 +1,9 @@
 """What the journal knows after a crash of the real service, and when it is new."""
 
-import sqlite3
-from contextlib import closing, suppress
+import signal
 from http.client import HTTPException
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -11,10 +11,11 @@ from tests.conftest import StartMspc
 from tests.support.process import MspcProcess
 from tests.support.target import Target
 from tests.support.waiting import eventually
+from tests.system.conftest import StartOnQueue
 
 # More than the queue's recovery looks at in one step.
 CALLS = 120
-TRIES = 20
+CUT_SHORT = {"MSPC_CRASH_AT": "decision_reached:1"}
 
 
 def known(mspc: MspcProcess) -> set[str]:
@@ -70,43 +71,53 @@ def test_a_cancel_that_is_cut_short_is_told_as_what_it_is(
     mspc_process: StartMspc, target: Target
 ) -> None:
     """Killed when the queue had forgotten the call, and before the journal knew."""
-    commits = 6
-    for _ in range(TRIES):
-        mspc = mspc_process({"MSPC_CRASH_AT": f"after_commit:{commits}"}, wait=False)
-        call_id, answered = cancelled_until_killed(mspc, target)
-        waits = call_id is not None and call_id in waiting(mspc)
-        # How many commits a start takes differs.
-        commits += -1 if answered else 1
-        if call_id and not answered and not waits:
-            break
-    else:
-        pytest.fail("it was never killed in between")
-    mspc.settings.clear()
-    mspc.restart()
+    mspc = mspc_process(CUT_SHORT)
+    call_id = mspc.post({"url": target.url("/late"), "delay": "1h"}).json["id"]
+    with pytest.raises((OSError, HTTPException)):
+        mspc.request("DELETE", f"/v1/calls/{call_id}")
+    restarted(mspc)
     eventually(lambda: mspc.get(f"/v1/calls/{call_id}").json["state"] != "waiting")
     call = mspc.admin("GET", f"/v1/calls/{call_id}").json
     assert (call["state"], call["attempts"]) == ("cancelled", 0)
-    told = mspc.admin("GET", f"/v1/decisions?target={call_id}").json["decisions"]
-    assert [(one["kind"], one["who"]) for one in told] == [("cancelled", "calls")]
+    assert decided(mspc, call_id) == [("cancelled", "calls")]
     assert mspc.request("DELETE", f"/v1/calls/{call_id}").status == 200
     assert target.hits == []
 
 
-def cancelled_until_killed(
-    mspc: MspcProcess, target: Target
-) -> tuple[str | None, bool]:
-    """The id of a call, once it is known, and whether its cancel was answered, too."""
-    call_id, answered = None, False
-    with suppress(OSError, HTTPException, AssertionError):
-        mspc.wait_ready()
-        call = {"url": target.url("/late"), "delay": "1h"}
-        call_id = mspc.post(call).json["id"]
-        answered = mspc.request("DELETE", f"/v1/calls/{call_id}").status == 200
-    mspc.kill()
-    return call_id, answered
+def test_a_retry_that_is_cut_short_is_told_as_what_it_is(
+    start: StartOnQueue, target: Target
+) -> None:
+    """Killed when the queue had it again, and before the journal knew. A pause keeps
+    it from being attempted, which would tell as well.
+    """
+    target.answer("/x", status=404, times=1)
+    mspc = start(PERMANENT_STATUSES="404", **CUT_SHORT)
+    call_id = mspc.post({"url": target.url("/x")}).json["id"]
+
+    def state() -> str:
+        return str(mspc.admin("GET", f"/v1/calls/{call_id}").json.get("state"))
+
+    eventually(lambda: state() == "dead")
+    place = quote(f"http://127.0.0.1:{target.port}", safe="")
+    assert mspc.admin("POST", f"/v1/destinations/{place}/pause", {}).status == 200
+    with pytest.raises((OSError, HTTPException)):
+        mspc.admin("POST", f"/v1/calls/{call_id}/retry", {"reason": "mended"})
+    restarted(mspc)
+    eventually(lambda: state() == "queued")
+    assert decided(mspc, call_id) == [("retried", "admin")]
+    assert mspc.admin("POST", f"/v1/destinations/{place}/resume", {}).status == 200
+    eventually(lambda: state() == "succeeded")
+    assert len(target.hits) == 2
 
 
-def waiting(mspc: MspcProcess) -> set[str]:
-    """Of a killed mspc, ids of calls that its queue has for later."""
-    with closing(sqlite3.connect(mspc.data_dir / "queue.db")) as db:
-        return {call_id for (call_id,) in db.execute("SELECT id FROM waiting")}
+def restarted(mspc: MspcProcess) -> None:
+    """After it was killed at its crash point, without one."""
+    assert mspc.wait() == -signal.SIGKILL
+    del mspc.settings["MSPC_CRASH_AT"]
+    mspc.restart()
+
+
+def decided(mspc: MspcProcess, call_id: str) -> list[tuple[str, str]]:
+    """What was decided about a call, and by whom."""
+    told = mspc.admin("GET", f"/v1/decisions?target={call_id}").json["decisions"]
+    return [(one["kind"], one["who"]) for one in told]

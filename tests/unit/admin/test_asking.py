@@ -717,6 +717,30 @@ class TestMany:
             wrong = door.refused(method, "/v1/bulk/x", status=404)
             assert wrong["code"] == "no_such_job"
 
+    def test_a_job_for_later(self, door: Door) -> None:
+        body = {"action": "retry", "all": True, "delay": "10m"}
+        assert door.ask("POST", "/v1/bulk", body).status == 202
+        assert door.steering.done == [
+            ("begin", "retry", Filter(), "admin", 1000, 50.0, 600.0, "")
+        ]
+
+    @pytest.mark.parametrize(
+        ("action", "delay", "told"),
+        [
+            ("cancel", 1, "delay is for the action retry."),
+            ("delete", "1s", "delay is for the action retry."),
+            ("retry", "366d", "delay must not be longer than a year."),
+            ("retry", -1, "delay must be seconds up to a year"),
+        ],
+    )
+    def test_a_delay_that_cannot_be(
+        self, door: Door, action: str, delay: object, told: str
+    ) -> None:
+        body = {"action": action, "all": True, "delay": delay}
+        wrong = door.refused("POST", "/v1/bulk", body)
+        assert wrong["message"].startswith(told)
+        assert door.steering.done == []
+
     def test_every_call_must_be_meant(self, door: Door) -> None:
         door.ask("POST", "/v1/bulk", {"action": "cancel", "all": True})
         assert door.steering.done == [

@@ -173,8 +173,18 @@ def test_retry_later(noun: str) -> None:
     at.mspc.answer("POST", "/v1/calls/1/retry", {})
     assert at.run(noun, "retry", "1", "--in", "10m") == 0
     assert at.mspc.asked[0][3] == {"reason": "", "delay": 600}
-    with pytest.raises(WrongUse, match="named by their ids"):
-        at.run(noun, "retry", "--label", "a", "--in", "10m", "--yes")
+
+
+@pytest.mark.parametrize("noun", ["calls", "dead"])
+def test_retry_many_later(noun: str) -> None:
+    at = Desk()
+    plan = {"matched": 2, "more": False, "sample": []}
+    at.mspc.answer("POST", "/v1/bulk/plan", plan)
+    job = {"id": "9", "status": "done", "matched": 2, "done": 2, "failed": 0}
+    at.mspc.answer("POST", "/v1/bulk", job)
+    at.run(noun, "retry", "--label", "a", "--in", "10m", "--yes")
+    assert at.mspc.asked[1][3]["delay"] == 600
+    assert at.mspc.asked[1][3]["action"] == "retry"
 
 
 @pytest.mark.parametrize("more", ["--all", "--dry-run", "--label a"])

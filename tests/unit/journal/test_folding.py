@@ -37,6 +37,15 @@ def test_a_failed_attempt_lets_it_wait_until_the_next() -> None:
     assert shown(row) == (WAITING, NOW + 61, 3, None, "", 503, "bad_status")
 
 
+def test_a_dead_letter_that_is_accepted_anew_can_still_be_told_to_be_made_again() -> (
+    None
+):
+    """After a crash the queue tells of it before the decision is written down."""
+    before = CALL, died(CALL, 7), replace(CALL, at=NOW + 6)
+    assert fold(*before).state == DEAD
+    assert fold(*before, decided("retried", CALL.id)).state == QUEUED
+
+
 def test_a_success_ends_it() -> None:
     row = fold(CALL, succeeded(CALL))
     assert shown(row) == (SUCCEEDED, None, 1, NOW + 1.25, "", 204, "")

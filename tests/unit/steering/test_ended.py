@@ -12,7 +12,7 @@ from mspc.journal.base import EVERYTHING, Filter, Page, Recorder, Seen, View
 from mspc.journal.events import Attempted, Decided, Event
 from mspc.journal.writing import Writer
 from mspc.queues.base import Kept, Queue
-from mspc.steering.decisions import CANCELLING_SECONDS
+from mspc.steering.begun import CANCELLING_SECONDS
 from mspc.steering.ended import PAGE, TEXT, Ended
 from tests.support.happened import NOW, accepted, died, failed, in_memory, succeeded
 

@@ -33,6 +33,8 @@ class World:
         waited: for how many seconds, each time.
         ticks: seconds that pass from one look at the timer to the next.
         looked: what was given to whoever tells of calls that ended.
+        finished: with what it was asked to go on with what was begun.
+        failures: what that raises, as long as there are some.
         completed: how often that was, when nothing was missing any more.
         doubted: since when open calls were told to have ended perhaps.
     """
@@ -49,6 +51,8 @@ class World:
         self.after_wait: Callable[[], object] = lambda: None
         self.last_at: Callable[[], float] = lambda: last_at
         self.looked: list[tuple[float, float]] = []
+        self.finished: list[float] = []
+        self.failures: list[QueueUnavailable] = []
         self.completed: list[int] = []
         self.doubted: list[float | None] = []
         self.now, self.ticks = 0.0, 0.0
@@ -59,6 +63,7 @@ class World:
             lambda: cut_off,
             Requests(NetworkRules(), Remembered()).read,
             cast(Ended, self),
+            self.finish,
             lambda: self.completed.append(len(self.looked)),
             self.doubted.append,
             "here",
@@ -73,6 +78,13 @@ class World:
 
     def tell(self, before: float, last_at: float) -> Iterator[None]:
         self.looked.append((before, last_at))
+        yield
+
+    def finish(self, last_at: float) -> Iterator[None]:
+        assert not self.completed
+        self.finished.append(last_at)
+        if self.failures:
+            raise self.failures.pop()
         yield
 
     def died(self, about: Accepted, dead: Kept) -> Attempted | None:
@@ -152,6 +164,18 @@ def test_it_comes_again_when_something_is_away() -> None:
     assert world.waited == [AGAIN_SECONDS, AGAIN_SECONDS, REST_SECONDS]
 
 
+def test_of_a_crash_is_told_once() -> None:
+    """However often what was begun cannot be finished yet."""
+    world = World(cut_off=True)
+    world.queue.looks_up = False
+    world.failures = [QueueUnavailable("it is away"), QueueUnavailable("still")]
+    world.missed.start()
+    eventually(lambda: world.completed)
+    (told,) = world.journal.events
+    assert isinstance(told, Decided)
+    assert world.finished == [NOW, NOW, NOW]
+
+
 def test_a_stop_ends_it() -> None:
     world = World(call(NOW), call(NOW + 1))
     read: list[int] = []
@@ -172,6 +196,7 @@ def test_after_a_crash_it_is_asked_what_ended() -> None:
     world.missed.start()
     eventually(lambda: world.completed)
     assert world.looked == [(NOW + 9, NOW)]
+    assert world.finished == [NOW]
     assert len(world.told) == 1
     assert world.completed == [1]
     assert world.doubted == [NOW + 9, None]
@@ -181,6 +206,7 @@ def test_after_a_stop_nothing_has_ended_unnoticed() -> None:
     world = World(call(NOW))
     world.missed.run()
     assert world.looked == []
+    assert world.finished == []
     assert world.completed == [0]
     assert world.doubted == []
 
@@ -208,3 +234,4 @@ def test_of_a_queue_that_cannot_be_asked_only_the_crash_is_told(cut_off: bool) -
     assert kinds == ({("crashed", NOW + 9, "mspc", ("here",))} if cut_off else set())
     assert world.looked == []
     assert world.told == []
+    assert world.finished == ([NOW] if cut_off else [])

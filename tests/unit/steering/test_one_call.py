@@ -14,7 +14,7 @@ from mspc.errors import (
 )
 from mspc.journal.base import View
 from mspc.journal.events import Decided
-from mspc.steering.decisions import CANCELLING_SECONDS, cancelling
+from mspc.steering.begun import CANCELLING_SECONDS, cancelling
 from mspc.steering.operator import Operator
 from tests.unit.steering.world import NOW, World
 
