@@ -2,8 +2,10 @@
 
 import http.client
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlencode
 
 from benchmarks.door import KeptConnection
@@ -47,18 +49,29 @@ class Browser:
         self._client.close()
 
     def get(self, path: str) -> Shown:
-        """
+        """As somebody comes to a page.
+
         Raises:
             Failed: there is no such page, or no answer.
         """
         return self._ask("GET", path, None)
 
+    def refresh(self, path: str) -> Shown:
+        """The same, as the script of an open page asks."""
+        return self._ask("GET", path, None, {"X-Refresh": "1"})
+
     def post(self, path: str, fields: dict[str, str]) -> Shown:
         """The same, with the fields of a form."""
         return self._ask("POST", path, urlencode(fields))
 
-    def _ask(self, method: str, path: str, form: str | None) -> Shown:
-        headers = {"Cookie": self._cookie} if self._cookie else {}
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        form: str | None,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> Shown:
+        headers = {**more, **({"Cookie": self._cookie} if self._cookie else {})}
         if form is not None:
             headers["Content-Type"] = _FORM
         started = time.monotonic()

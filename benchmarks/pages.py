@@ -162,7 +162,7 @@ def opened(place: Place) -> Iterator[list[float]]:
 
     def look(browser: Browser, due: float) -> None:
         while not closed.wait(max(0.0, due - time.monotonic())):
-            took.append(browser.get("/").took)
+            took.append(browser.refresh("/").took)
             due += LIVE_SECONDS
 
     with ExitStack() as stack, ThreadPoolExecutor(OVERVIEWS) as pool:

@@ -1,7 +1,11 @@
 """Which pages there are."""
 
+import time
+from collections.abc import Callable
+
 from mspc.admin.app import AdminApp
 from mspc.pages.calls import Calls, OneCall
+from mspc.pages.copies import Copies
 from mspc.pages.desk import Desk, PageGuard
 from mspc.pages.destinations import Dead, Destinations, OneDestination
 from mspc.pages.entering import Login, Logout, Static
@@ -12,9 +16,17 @@ from mspc.pages.sending import Send
 GET, POST = ("GET", "HEAD"), ("POST",)
 
 
-def add_pages(app: AdminApp, desk: Desk) -> None:
-    """Adds every page to the operators' door, and who is let in."""
-    app.add_middleware(PageGuard(desk.logins))
+def add_pages(
+    app: AdminApp, desk: Desk, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Adds every page to the operators' door, and who is let in.
+
+    Args:
+        app: of the door.
+        desk: what pages are made from.
+        clock: seconds that never step back.
+    """
+    app.add_middleware([PageGuard(desk.logins), Copies(clock)])
     call, destination, job = OneCall(desk), OneDestination(desk), OneJob(desk)
     for path, resource, methods, suffix in (
         ("/", Overview(desk), GET, None),

@@ -58,10 +58,12 @@
     else if (held && tabbed) fresh.querySelector(`input[value="${CSS.escape(tabbed)}"]`)?.focus();
     prepare(fresh);
   };
-  const refresh = async () => {
+  // With `shared`, what somebody else was just told will do.
+  const refresh = async (shared) => {
     if (!parts().length || !live || busy()) return;
     try {
-      const answer = await fetch(location.href);
+      const headers = shared === true ? { "X-Refresh": "1" } : {};
+      const answer = await fetch(location.href, { headers });
       if (answer.redirected) { location.reload(); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -146,6 +148,6 @@
   prepare(document);
   showLive();
   setTimeout(refresh, 1000); // what was just asked for is often done by then
-  setInterval(refresh, LIVE_SECONDS * 1000);
+  setInterval(() => refresh(true), LIVE_SECONDS * 1000);
   addEventListener("focus", refresh);
 })();

@@ -62,7 +62,7 @@ class Site:
             self._send,
             "embedded queue",
         )
-        add_pages(self.app, desk)
+        add_pages(self.app, desk, lambda: self.now)
 
     def _send(self, payload: bytes) -> str:
         if b"bad" in payload:

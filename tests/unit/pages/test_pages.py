@@ -294,6 +294,14 @@ class TestCalls:
         assert site.steering.done == [("begin", "delete", wanted, "admin", 7, 50, "x")]
         assert "delete" in text(site.get(f"/bulk/{JOB_ID}"))
 
+    def test_or_later(self, site: Site) -> None:
+        form = {"action": "retry", "query": "state=dead", "minutes": "10"}
+        site.post("/bulk", form)
+        wanted = Filter(frozenset({"dead"}))
+        assert site.steering.done == [
+            ("begin", "retry", wanted, "admin", 1000, 50, 600, "")
+        ]
+
     def test_or_to_those_selected(self, site: Site) -> None:
         form = [("action", "cancel"), ("id", "a"), ("id", "b"), ("query", "")]
         assert "Cancel 2 calls?" in text(site.post("/calls", form))
