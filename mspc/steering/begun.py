@@ -11,7 +11,7 @@ from typing import Any
 
 from mspc.journal.base import View
 from mspc.journal.events import Decided, Kind
-from mspc.steering.decisions import FIRST_LOOK, Decisions
+from mspc.steering.decisions import APART_SECONDS, FIRST_LOOK, Decisions
 from mspc.steering.reach import Reach
 
 # A queue takes a call out within a commit: what was begun longer than that before the
@@ -58,7 +58,9 @@ class Begun:
             JournalUnavailable: it may be lost.
         """
         details = {"action": "retry", "delay": delay, "instance": self._instance}
-        self._decisions.decide(NOTE, who, call_id, reason, details, at=at)
+        # Before the decision itself, which ends it: ids of one moment have no order.
+        before = at - APART_SECONDS
+        self._decisions.decide(NOTE, who, call_id, reason, details, at=before)
 
     def leave(self, call_id: str, who: str, after: float) -> None:
         """What was noted at `after` did not come to pass."""
@@ -84,7 +86,7 @@ class Begun:
                 details = {"delay": delay} if delay else {}
                 self._decisions.record(
                     *("retried", noted.who, reached.ids, noted.reason, details),
-                    at=noted.at,
+                    at=noted.at + APART_SECONDS,
                 )
             yield
 

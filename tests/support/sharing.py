@@ -125,6 +125,7 @@ class Sharing:
         self._broker_first = broker_first
         self._files: dict[str, pytest.File] = {}
         self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._processor: dict[str, float] = {}
         self._found = False
 
     @pytest.hookimpl(tryfirst=True)
@@ -163,7 +164,9 @@ class Sharing:
         took = ((seconds, file) for file, seconds in self._seconds.items())
         for seconds, file in sorted(took, reverse=True):
             if seconds >= TOLD_SECONDS:
-                terminalreporter.write_line(f"{seconds:4.0f} s  {file}")
+                busy = self._processor.get(file, 0.0)
+                told = f"{seconds:4.0f} s, {busy:3.0f} s of a processor  {file}"
+                terminalreporter.write_line(told)
 
     def _items(self, session: pytest.Session) -> Iterator[pytest.Item]:
         """File by file: collected as pytest does it for all at once."""
@@ -175,7 +178,14 @@ class Sharing:
                 session=session, config=config, items=items
             )
             session.testscollected += len(items)
+            before = _processor_seconds()
             yield from items
+            self._processor[name] = _processor_seconds() - before
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those that it has started and that have ended."""
+    return sum(os.times()[:4])
 
 
 def pytest_configure(config: pytest.Config) -> None:
