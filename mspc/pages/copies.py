@@ -1,8 +1,8 @@
 """Pages that stay fresh by themselves are made once for all who look at the same time.
 
 Twenty open overviews ask four times a second, and while one is made, calls wait. The
-script says so when it refreshes a page; whoever comes to a page, or back to it, gets one
-of that moment.
+script says so when it refreshes a page; whoever comes to a page, or back to it, gets
+one of that moment.
 """
 
 from collections.abc import Callable, Mapping
