@@ -8,7 +8,10 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import (
+    negative_data_rejection,
+    positive_data_acceptance,
+)
 
 from mspc.admin.app import admin_routes
 from mspc.api.paths import ALLOWED
@@ -27,6 +30,7 @@ from tests.support.operators import (
     FakeView,
 )
 
+TOO_LARGE = 413
 EXAMPLES = 20  # of each route, for what is right and for what is wrong
 
 
@@ -90,7 +94,11 @@ def test_every_answer_is_as_the_document_says(label: str, mode: GenerationMode) 
     def check(case: Case[Any]) -> None:
         if mode is GenerationMode.POSITIVE and "key" in case.path_parameters:
             case.path_parameters["key"] = quote(DESTINATION, safe="")
-        case.call_and_validate(headers=KEY, excluded_checks=INEXPRESSIBLE)
+        answer = case.call(headers=KEY)
+        excluded = list(INEXPRESSIBLE)
+        if answer.status_code == TOO_LARGE:  # what is too long is not looked into
+            excluded.append(negative_data_rejection)
+        case.validate_response(answer, headers=KEY, excluded_checks=excluded)
 
     check()
     if (

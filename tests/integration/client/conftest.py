@@ -36,7 +36,7 @@ class OperatorsDoor:
         self.asked: list[Asked] = []
         self._answers: dict[tuple[str, str], list[tuple[int, bytes]]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = Thread(target=self._server.serve_forever)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
