@@ -27,6 +27,7 @@ from tests.support.waiting import eventually
 MEBIBYTE = 1024 * 1024
 PAGE_BYTES = 4096
 GIVEN_BACK_SECONDS = 30.0
+AT_ONCE = 64  # they share a commit
 
 
 def open_at(path: Path) -> Opened:
@@ -48,7 +49,7 @@ def fill(put: Callable[[Call], None], size: int) -> int:
             refusals.append(str(exc))
 
     while not refusals:
-        Pool(8).map(one, range(max(8, 400_000 // size)))
+        Pool(AT_ONCE).map(one, range(max(AT_ONCE, 400_000 // size)))
     assert all("nearly full" in refusal for refusal in refusals), refusals
     return taken
 
@@ -61,7 +62,7 @@ def drain(opened: Opened, count: int, settle: str = "ack") -> None:
         else:
             delivery.bury(delivery.call.next_attempt("no"), "no")
 
-    Pool(20).map(one, range(count))
+    Pool(AT_ONCE).map(one, range(count))
 
 
 def room_of(store: Store) -> int:
