@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gevent.event import Event
 
-from mspc.errors import JournalUnavailable, QueueUnavailable
+from mspc.errors import JournalUnavailable, QueueFailed, QueueUnavailable
 from mspc.journal.base import View
 from mspc.journal.events import Decided
 from mspc.steering.base import Job
@@ -185,6 +185,8 @@ class Jobs:
                 chunk = chunks.prepare(self._clock())
                 self._note(chunks.work.job, chunk)
                 ids = chunks.step()
+            except QueueFailed:
+                return  # the service stops with it; it goes on after the next start
             except (JournalUnavailable, QueueUnavailable) as exc:
                 log.warning("job %s goes on in a second: %s", job_id, exc)
                 self._wait(self._halt, AGAIN_SECONDS)

@@ -14,7 +14,12 @@ from collections.abc import Callable, Iterator
 from gevent.event import Event
 
 from mspc.calls.call import Call, Request
-from mspc.errors import BadRequest, JournalUnavailable, QueueUnavailable
+from mspc.errors import (
+    BadRequest,
+    JournalUnavailable,
+    QueueFailed,
+    QueueUnavailable,
+)
 from mspc.journal.base import Recorder
 from mspc.journal.events import Decided, accepted
 from mspc.process.greenlets import Watched
@@ -110,6 +115,8 @@ class Missed:
                         return
                     began = self._timer()
                 return
+            except QueueFailed:
+                return  # the service stops with it; all is told after the next start
             except (JournalUnavailable, QueueUnavailable) as exc:
                 log.info("The journal is completed in a second: %s", exc)
                 self._wait(self._stopping, AGAIN_SECONDS)

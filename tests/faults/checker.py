@@ -76,6 +76,7 @@ class Verdict:
         early: attempted again before the delay was over, without an excuse.
         excused: the same, but while a fault was on (a redelivery).
         duplicated: attempts after the call had been answered 2xx.
+        twice: the calls that these were of.
         recovered: unknown calls that were seen.
         attempts: everything that was seen.
     """
@@ -91,6 +92,7 @@ class Verdict:
     early: tuple[str, ...]
     excused: int
     duplicated: int
+    twice: tuple[str, ...]
     recovered: int
     attempts: int
 
@@ -107,7 +109,10 @@ class Verdict:
             if ids
         ]
         if self.duplicated > bound_on_duplicates:
-            found.append(f"{self.duplicated} duplicates, bound {bound_on_duplicates}")
+            told = ", ".join(self.twice[:_SHOWN])
+            found.append(
+                f"{self.duplicated} duplicates, bound {bound_on_duplicates}: {told}"
+            )
         return found
 
 
@@ -162,6 +167,7 @@ def check(
         early=tuple(early),
         excused=excused,
         duplicated=sum(_duplicates(seen) for seen in attempts.values()),
+        twice=tuple(sorted(i for i, seen in attempts.items() if _duplicates(seen))),
         recovered=len(ids["unknown"] & attempts.keys()),
         attempts=sum(len(seen) for seen in attempts.values()),
     )

@@ -69,7 +69,7 @@ def test_an_attempt_after_a_success_is_a_duplicate() -> None:
 
     assert verdict.duplicated == 2
     assert verdict.problems(2) == []
-    assert verdict.problems(1) == ["2 duplicates, bound 1"]
+    assert verdict.problems(1) == ["2 duplicates, bound 1: a"]
 
 
 def test_an_attempt_after_a_failure_is_a_retry() -> None:

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from mspc.calls.words import DEAD, GONE, QUEUED, SUCCEEDED, WAITING
-from mspc.errors import JournalUnavailable, NotPossible
+from mspc.errors import JournalUnavailable, NotPossible, QueueFailed
 from mspc.journal.base import EVERYTHING, Filter, View
 from mspc.journal.events import Accepted, Attempted
 from mspc.queues.base import Queue
@@ -548,6 +548,24 @@ def test_a_job_that_meets_a_bug_is_failed_and_the_next_one_runs(
         second = operator.begin("delete", EVERYTHING, "admin")
         assert counts(ended(operator, second)) == ("done", 1, 1, 0)
     assert f"job {first.id} failed" in caplog.text
+
+
+def test_a_job_whose_store_has_failed_goes_on_after_the_restart(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.add(*ids(3), state=DEAD)
+
+    def fail() -> None:
+        raise QueueFailed("queue.db failed: disk I/O error")
+
+    world.queue.before_verb = fail
+    with world.steered() as operator:
+        job = operator.begin("retry", EVERYTHING, "admin")
+        assert counts(ended(operator, job)) == ("running", 0, 0, 0)
+    world.queue.before_verb = lambda: None
+    with world.steered() as again:
+        assert counts(ended(again, job)) == ("done", 3, 3, 0)
+    assert "Traceback" not in caplog.text
 
 
 def test_a_job_that_may_be_lost_is_not_begun(world: World) -> None:

@@ -10,7 +10,7 @@ from mspc.calls.accepted import Accepted as Remembered
 from mspc.calls.call import Call, Outcome, first_call_id
 from mspc.calls.networks import NetworkRules
 from mspc.calls.requests import Requests
-from mspc.errors import JournalUnavailable, QueueUnavailable
+from mspc.errors import JournalUnavailable, QueueFailed, QueueUnavailable
 from mspc.journal.events import Accepted, Attempted, Decided, attempted
 from mspc.queues.base import Kept
 from mspc.steering.ended import Ended
@@ -162,6 +162,22 @@ def test_it_comes_again_when_something_is_away() -> None:
     world.missed.run()
     assert len(world.told) == 1
     assert world.waited == [AGAIN_SECONDS, AGAIN_SECONDS, REST_SECONDS]
+
+
+def test_a_store_that_has_failed_ends_it(caplog: pytest.LogCaptureFixture) -> None:
+    """The service stops with it, and the rest is told after the next start."""
+    world = World(call(NOW), cut_off=True)
+
+    def recent(since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
+        yield [(call(NOW), None)]
+        raise QueueFailed("queue.db failed: disk I/O error")
+
+    world.queue.recent = recent  # type: ignore[method-assign]
+    world.missed.run()
+    assert len(world.told) == 1
+    assert world.waited == [REST_SECONDS]
+    assert world.completed == []
+    assert caplog.text == ""
 
 
 def test_of_a_crash_is_told_once() -> None:
