@@ -14,7 +14,13 @@ from mspc.errors import JournalUnavailable, QueueFailed, QueueUnavailable
 from mspc.journal.events import Accepted, Attempted, Decided, attempted
 from mspc.queues.base import Kept
 from mspc.steering.ended import Ended
-from mspc.steering.missed import AGAIN_SECONDS, REST_SECONDS, RESTS, Missed
+from mspc.steering.missed import (
+    AGAIN_SECONDS,
+    FIRST_STEPS,
+    REST_SECONDS,
+    RESTS,
+    Missed,
+)
 from tests.support.memory import MemoryQueue
 from tests.support.recorded import Recorded
 from tests.support.waiting import eventually
@@ -128,11 +134,17 @@ def test_a_dead_letter_that_nobody_told_of_is_told() -> None:
     assert world.told == [call(NOW - 101).id, call(NOW - 102).id]
 
 
-def test_it_takes_a_small_part_of_the_time() -> None:
-    world = World(call(NOW))
+def test_it_takes_a_small_part_of_the_time_when_it_is_not_done_soon() -> None:
+    world = World(cut_off=True)
     world.ticks = 2.0
+
+    def tell(before: float, last_at: float) -> Iterator[None]:
+        yield from [None] * (FIRST_STEPS + 2)
+
+    world.tell = tell  # type: ignore[method-assign]
     world.missed.run()
-    assert world.waited == [RESTS * world.ticks]
+    long = RESTS * world.ticks
+    assert world.waited[: FIRST_STEPS + 2] == [REST_SECONDS] * FIRST_STEPS + [long] * 2
 
 
 def test_a_new_journal_is_told_all() -> None:
