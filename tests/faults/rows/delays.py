@@ -45,7 +45,7 @@ def delay_of(call_id: str) -> float:
 def delays(run: Run) -> None:
     run.consumers = 200
     service = run.service()
-    count, rate = (2_000, 100) if run.quick else (100_000, 500)
+    count, rate = (2_000, 100) if run.quick else (100_000, 250)
 
     def own(call_id: str) -> Mapping[str, object]:
         return {"delay": delay_of(call_id)}
