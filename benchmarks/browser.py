@@ -2,10 +2,8 @@
 
 import http.client
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from urllib.parse import urlencode
 
 from benchmarks.door import KeptConnection
@@ -58,20 +56,18 @@ class Browser:
 
     def refresh(self, path: str) -> Shown:
         """The same, as the script of an open page asks."""
-        return self._ask("GET", path, None, {"X-Refresh": "1"})
+        return self._ask("GET", path, None, refresh=True)
 
     def post(self, path: str, fields: dict[str, str]) -> Shown:
         """The same, with the fields of a form."""
         return self._ask("POST", path, urlencode(fields))
 
     def _ask(
-        self,
-        method: str,
-        path: str,
-        form: str | None,
-        more: Mapping[str, str] = MappingProxyType({}),
+        self, method: str, path: str, form: str | None, *, refresh: bool = False
     ) -> Shown:
-        headers = {**more, **({"Cookie": self._cookie} if self._cookie else {})}
+        headers = {"Cookie": self._cookie} if self._cookie else {}
+        if refresh:
+            headers["X-Refresh"] = "1"
         if form is not None:
             headers["Content-Type"] = _FORM
         started = time.monotonic()

@@ -39,6 +39,7 @@ def of_matching(
         raise WrongUse("A filter and --all do not go together: leave one of them out.")
     if not (wanted or options.all):
         raise WrongUse(f"Which calls? Without a filter, --all is needed to {action}.")
+    how = _how(session)  # what is wrong with it is told before anything is asked
     wanted = {**wanted, **(always or {})}
     if not (options.yes or options.dry_run):
         _somebody_must_be_there(session)
@@ -53,7 +54,7 @@ def of_matching(
     if not wanted:
         body["all"] = True
     question = f"{action.capitalize()} them?"
-    return _decide(session, question, {**body, **_how(session)})
+    return _decide(session, question, {**body, **how})
 
 
 def of_ids(session: Session, action: str, ids: list[str]) -> int:

@@ -11,7 +11,6 @@ from mspc.admin.cursor import read_cursor, write_cursor
 from mspc.admin.guard import refuse_guessing
 from mspc.admin.queries import CallFilter, CallsQuery
 from mspc.admin.reading import read_query
-from mspc.admin.spans import LONGEST_DELAY_SECONDS
 from mspc.api.shown import Showing, rfc3339
 from mspc.calls.masks import masked_headers
 from mspc.calls.words import ERRORS, REASONS, STATES
@@ -19,7 +18,7 @@ from mspc.errors import NoSuchCall
 from mspc.journal.base import Filter
 from mspc.pages.bodies import shown_body
 from mspc.pages.desk import Page
-from mspc.pages.forms import first, query_of, read_form, span
+from mspc.pages.forms import delay, first, query_of, read_form
 from mspc.pages.looking import ShownCall, shown_call
 from mspc.pages.wording import utc
 from mspc.steering.base import Action, Plan
@@ -121,8 +120,7 @@ class OneCall(Page):
         call_id = unquote(call_id)
         match verb:
             case "retry":
-                delay = min(span(read_form(req)) or 0, LONGEST_DELAY_SECONDS)
-                steering.retry(call_id, who, delay=delay)
+                steering.retry(call_id, who, delay=delay(read_form(req)))
             case "cancel":
                 steering.cancel(call_id, who)
             case "delete":

@@ -5,7 +5,7 @@ script says so when it refreshes a page; whoever comes to a page, or back to it,
 one of that moment.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import falcon
@@ -16,8 +16,9 @@ REFRESH = "X-Refresh"
 # Beside the five seconds from one refresh of a page to the next.
 KEPT_SECONDS = 2.0
 MOST_KEPT = 32
+LOOKING = ("GET", "HEAD")
 
-Copy = tuple[float, bytes, Mapping[str, str]]
+Copy = tuple[float, bytes, dict[str, str]]
 
 
 class Copies:
@@ -36,15 +37,15 @@ class Copies:
     def process_resource(
         self, req: falcon.Request, resp: falcon.Response, resource: object, params: Any
     ) -> None:
-        if req.method == "POST":
-            # Whoever changes something sees it on each page from now on.
-            self._copies.clear()
-        elif _is_shared(req, resource):
-            found = self._copies.get(_key(req))
-            if found is not None and self._clock() - found[0] < KEPT_SECONDS:
-                resp.data = found[1]
-                resp.set_headers(dict(found[2]))
-                resp.complete = True
+        if not _is_shared(req, resource):
+            return
+        found = self._copies.get(_key(req))
+        if found is not None and self._clock() - found[0] < KEPT_SECONDS:
+            _, resp.data, headers = found
+            resp.set_headers(headers)
+            resp.complete = True
+        else:
+            req.context.copies = self._copies
 
     def process_response(
         self,
@@ -53,12 +54,15 @@ class Copies:
         resource: object,
         req_succeeded: bool,
     ) -> None:
-        if resp.complete or not req_succeeded or not _is_shared(req, resource):
-            return
-        if resp.status == falcon.HTTP_200 and resp.data:
-            if len(self._copies) >= MOST_KEPT:
-                self._copies.clear()
-            self._copies[_key(req)] = self._clock(), resp.data, resp.headers
+        if req.method not in LOOKING:
+            # Whoever changes something sees it on each page from now on. What is being
+            # made meanwhile goes where nobody looks any more.
+            self._copies = {}
+        copies: dict[object, Copy] | None = getattr(req.context, "copies", None)
+        if copies is not None and resp.status == falcon.HTTP_200 and resp.data:
+            if len(copies) >= MOST_KEPT:
+                copies.clear()
+            copies[_key(req)] = self._clock(), resp.data, resp.headers
 
 
 def _is_shared(req: falcon.Request, resource: object) -> bool:

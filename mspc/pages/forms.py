@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlencode
 
 import falcon
 
+from mspc.admin.spans import LONGEST_DELAY_SECONDS
 from mspc.api.shown import rfc3339
 from mspc.journal.base import Filter
 
@@ -63,6 +64,15 @@ def span(form: Form) -> int | None:
     """
     minutes = whole(form, "minutes")
     return None if minutes is None else minutes * MINUTE
+
+
+def delay(form: Form) -> int:
+    """The same; 0 when it is empty, and a year at most.
+
+    Raises:
+        HTTPBadRequest: as for span().
+    """
+    return min(span(form) or 0, LONGEST_DELAY_SECONDS)
 
 
 def query_of(wanted: Filter, **more: object) -> str:

@@ -4,10 +4,9 @@ import falcon
 
 from mspc.admin.queries import CallFilter
 from mspc.admin.reading import read_query
-from mspc.admin.spans import LONGEST_DELAY_SECONDS
 from mspc.pages.calls import action_of, fitting
 from mspc.pages.desk import Page
-from mspc.pages.forms import first, read_form, span, whole
+from mspc.pages.forms import delay, first, read_form, whole
 
 MOST_SHOWN = 200
 USUAL_PER_SECOND = 50
@@ -32,7 +31,7 @@ class Jobs(Page):
             req.context.who,
             limit=whole(form, "limit") or 1000,
             per_second=whole(form, "per_second") or USUAL_PER_SECOND,
-            delay=min(span(form) or 0, LONGEST_DELAY_SECONDS),
+            delay=delay(form),
             reason=first(form, "reason"),
         )
         self.go(req, resp, f"bulk/{job.id}")

@@ -11,7 +11,12 @@ from typing import Any
 
 from mspc.journal.base import View
 from mspc.journal.events import Decided, Kind
-from mspc.steering.decisions import APART_SECONDS, FIRST_LOOK, Decisions
+from mspc.steering.decisions import (
+    APART_SECONDS,
+    FIRST_LOOK,
+    Decisions,
+    details_of_retry,
+)
 from mspc.steering.reach import Reach
 
 # A queue takes a call out within a commit: what was begun longer than that before the
@@ -83,9 +88,9 @@ class Begun:
                 continue
             reached = self._reach.act_again("retry", noted.targets, noted.at, delay)
             if reached.ids:
-                details = {"delay": delay} if delay else {}
                 self._decisions.record(
-                    *("retried", noted.who, reached.ids, noted.reason, details),
+                    *("retried", noted.who, reached.ids, noted.reason),
+                    details_of_retry(delay),
                     at=noted.at + APART_SECONDS,
                 )
             yield

@@ -18,6 +18,11 @@ def order(decided: Decided) -> tuple[float, str]:
     return decided.at, decided.id
 
 
+def details_of_retry(delay: float) -> dict[str, object]:
+    """What `retried` says beside itself, of one that is due in `delay` seconds."""
+    return {"delay": delay} if delay else {}
+
+
 class Decisions:
     """Writes decisions down."""
 

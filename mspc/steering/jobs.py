@@ -12,7 +12,7 @@ from mspc.journal.base import View
 from mspc.journal.events import Decided
 from mspc.steering.base import Job
 from mspc.steering.chunks import Chunks
-from mspc.steering.decisions import FARTHEST_LOOK, Decisions, order
+from mspc.steering.decisions import FARTHEST_LOOK, Decisions, details_of_retry, order
 from mspc.steering.reach import KINDS, Reach
 from mspc.steering.work import (
     DONE,
@@ -230,9 +230,7 @@ class Jobs:
     def _record(self, work: Work, ids: Sequence[str], began: float) -> None:
         job = work.job
         if ids:
-            about: dict[str, object] = {"job": job.id}
-            if work.delay:
-                about["delay"] = work.delay
+            about = {"job": job.id, **details_of_retry(work.delay)}
             self._decisions.record(
                 KINDS[job.action], job.who, ids, job.reason, about, at=began
             )

@@ -112,10 +112,9 @@ class Missed:
             try:
                 began = self._timer()
                 for number, _ in enumerate(self._steps()):
-                    rest = RESTS * (self._timer() - began)
-                    if number < FIRST_STEPS:
-                        rest = 0.0
-                    self._wait(self._stopping, max(REST_SECONDS, rest))
+                    rests = RESTS if number >= FIRST_STEPS else 0
+                    rest = max(REST_SECONDS, rests * (self._timer() - began))
+                    self._wait(self._stopping, rest)
                     if self._stopping.is_set():
                         return
                     began = self._timer()

@@ -10,7 +10,7 @@ from mspc.errors import MspcError, NoSuchCall, NotPossible
 from mspc.journal.base import Seen, View
 from mspc.process import crash
 from mspc.steering.begun import Begun
-from mspc.steering.decisions import Decisions
+from mspc.steering.decisions import Decisions, details_of_retry
 from mspc.steering.reach import SOON, WAITS_IN_RABBITMQ, Reach
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class OneCall:
                 QUEUED, "It is on its way already, or was just deleted: look again."
             )
         crash.at("decision_reached")
-        details = {"delay": delay} if delay else {}
+        details = details_of_retry(delay)
         self._decisions.decide("retried", who, call_id, reason, details, at=now)
         log.info("%s is made again in %g s, for %s", call_id, delay, who)
 

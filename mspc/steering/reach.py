@@ -107,7 +107,7 @@ class Reach:
             ids = self.cancel([call.id for call in fit])
             return Reached(len(ids), ids)
         dead = [call.id for call in fit if call.state == DEAD]
-        reached = self._reached(action, dead, delay) if dead else []
+        reached = self._do_to_dead(action, dead, delay) if dead else []
         done = len(reached)
         if unsure:
             # What is not there any more was reached before. If the journal does not
@@ -118,7 +118,7 @@ class Reach:
             if action == "retry":  # what is in flight by now was reached, too
                 done += len(wanted) - len(fit)
         waiting = [call.id for call in fit if call.state == WAITING]
-        hurried = self._moved(waiting, delay) if waiting else []
+        hurried = self._make_due(waiting, delay) if waiting else []
         if unsure:  # what does not wait any more is due: it was reached before
             hurried = waiting
         return Reached(done + len(hurried), [*reached, *hurried])
@@ -164,12 +164,14 @@ class Reach:
         missed = set(ids).difference(reached)
         return reached + [one for one in ids if one in missed and self._lost(one)]
 
-    def _reached(self, action: Action, dead: Sequence[str], delay: float) -> list[str]:
+    def _do_to_dead(
+        self, action: Action, dead: Sequence[str], delay: float
+    ) -> list[str]:
         if action == "retry":
             return self._queue.revive(dead, delay)
         return self._queue.forget(dead)
 
-    def _moved(self, waiting: Sequence[str], delay: float) -> list[str]:
+    def _make_due(self, waiting: Sequence[str], delay: float) -> list[str]:
         if delay:
             return self._queue.postpone(waiting, delay)
         return self._queue.hurry(waiting)

@@ -183,7 +183,7 @@ class RabbitNode(Broker):
     def stop_app(self) -> None:
         """Ends the broker in order, in a virtual machine that stays.
 
-        Its clients cannot tell, and it is there again for a sixth of the processor
+        Its clients cannot tell, and it is there again for a part of the processor
         time: most of a start is loading code.
         """
         self.eval("rabbit:stop().")

@@ -91,7 +91,7 @@ def in_order(texts: Mapping[str, str], broker_first: bool) -> list[str]:
     """The files in the order in which a run asks for them.
 
     Half of the runs begin with those that need a broker, so that the others need none
-    of their own, or late: a RabbitMQ that starts takes 6 s of a processor.
+    of their own, or late: a RabbitMQ that starts takes 4 s of a processor.
 
     Args:
         texts: what stands in each file.

@@ -187,6 +187,14 @@ def test_retry_many_later(noun: str) -> None:
     assert at.mspc.asked[1][3]["action"] == "retry"
 
 
+@pytest.mark.parametrize("noun", ["calls", "dead"])
+def test_a_time_that_is_none_is_told_before_anything_is_asked(noun: str) -> None:
+    at = Desk()
+    with pytest.raises(WrongUse):
+        at.run(noun, "retry", "--label", "a", "--in", "soon", "--dry-run")
+    assert at.mspc.asked == []
+
+
 @pytest.mark.parametrize("more", ["--all", "--dry-run", "--label a"])
 @pytest.mark.parametrize("line", ["calls cancel", "dead retry", "dead delete --yes"])
 def test_ids_or_a_filter(line: str, more: str) -> None:

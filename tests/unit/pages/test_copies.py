@@ -2,6 +2,7 @@
 
 import pytest
 
+from mspc.journal.base import Tally
 from mspc.pages.copies import KEPT_SECONDS, MOST_KEPT
 from mspc.pages.login import READ
 from tests.support.wsgi import Answer
@@ -47,6 +48,22 @@ def test_whoever_has_changed_something_sees_it(site: Site) -> None:
     refreshed(site)
     site.problem = NOW
     site.post("/destinations/http%3A%2F%2Fapi.test%3A80/pause")
+    assert NOW.encode() in refreshed(site).body
+
+
+def test_one_that_was_begun_before_a_change_is_not_given_out_after_it(
+    site: Site,
+) -> None:
+    tally = site.view.tally
+
+    def changed_meanwhile() -> Tally:
+        site.view.tally = tally  # type: ignore[method-assign]
+        site.post("/destinations/http%3A%2F%2Fapi.test%3A80/pause")
+        return tally()
+
+    site.view.tally = changed_meanwhile  # type: ignore[method-assign]
+    refreshed(site)
+    site.problem = NOW
     assert NOW.encode() in refreshed(site).body
 
 
