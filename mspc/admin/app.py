@@ -77,10 +77,10 @@ def create_admin_app(
         health: how this instance is.
         max_bytes: of a body, MAX_REQUEST_BYTES.
         clock: Unix seconds.
-        names: of this machine, besides localhost and ADMIN_HOST.
+        names: of this machine, besides localhost, ADMIN_HOST and ADMIN_NAMES.
     """
     guard = Guard(Keys(key, config.read_key), Refusals("requests", clock))
-    middleware = [OwnHosts(config.host, *names), ExactPaths(), guard]
+    middleware = [OwnHosts(config.host, *config.names, *names), ExactPaths(), guard]
     app = AdminApp(config.prefix, middleware)
     for path, routes in by_path(
         admin_routes(view, steering, put_call, health, config.prefix, clock)

@@ -40,8 +40,9 @@ class OwnHosts:
         if not self._is_own(host):
             raise Denied(
                 codes.FOREIGN_HOST,
-                "The Host header must be an IP address, localhost, this machine's name"
-                " or ADMIN_HOST: a proxy in front has to send one of these.",
+                "The Host header must be an IP address, localhost, this machine's name,"
+                " ADMIN_HOST or one of ADMIN_NAMES: add the name there, or have the"
+                " proxy in front send one of these.",
             )
         if req.method not in SAFE and not _is_same_site(req, host):
             raise Denied(

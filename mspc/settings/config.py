@@ -109,6 +109,7 @@ class AdminConfig:
         key: may do everything; empty: one is made into key_file.
         key_file: of the key that mspc makes itself.
         read_key: may look; empty: nobody has it.
+        names: of Host headers that it answers to besides the machine's own, lower case.
         prefix: the path below which a proxy has it, `/mspc` for example; or empty.
         metrics_destinations: those with a label of their own in /metrics.
     """
@@ -119,6 +120,7 @@ class AdminConfig:
     key: str = field(default="", repr=False)
     key_file: Path = Path("data/admin.key")
     read_key: str = field(default="", repr=False)
+    names: tuple[str, ...] = ()
     prefix: str = ""
     metrics_destinations: tuple[str, ...] = ()
 

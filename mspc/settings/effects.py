@@ -42,8 +42,8 @@ _NEEDED = {
     "ADMIN": (
         "ADMIN is 0",
         (
-            *("ADMIN_HOST", "ADMIN_PORT", "ADMIN_KEY", "READ_KEY", "ADMIN_PREFIX"),
-            "METRICS_DESTINATIONS",
+            *("ADMIN_HOST", "ADMIN_PORT", "ADMIN_KEY", "READ_KEY", "ADMIN_NAMES"),
+            *("ADMIN_PREFIX", "METRICS_DESTINATIONS"),
         ),
     ),
     "FILE_LOG_ENABLED": (

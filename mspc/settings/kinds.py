@@ -134,6 +134,16 @@ def prefix(value: str) -> str:
     return path
 
 
+def host_names(value: str) -> tuple[str, ...]:
+    """As a Host header has them, without a port."""
+    parts = re.findall(r"[^\s,]+", value)
+    for part in parts:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", part):
+            meaning = "names such as mspc.example.com, without a port"
+            raise Invalid(f"must be {meaning}, not {quoted(part)}.")
+    return tuple(part.lower().removesuffix(".") for part in parts)
+
+
 def destinations(value: str) -> tuple[str, ...]:
     """Up to 50, as they are shown: each is a handful of series for Prometheus."""
     parts = re.findall(r"[^\s,]+", value)

@@ -80,6 +80,7 @@ SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
     ("ADMIN_PORT", "8010", kinds.port, "admin.port"),
     ("ADMIN_KEY", "", kinds.key, "admin.key"),
     ("READ_KEY", "", kinds.key, "admin.read_key"),
+    ("ADMIN_NAMES", "", kinds.host_names, "admin.names"),
     ("ADMIN_PREFIX", "", kinds.if_any(kinds.prefix), ""),
     ("METRICS_DESTINATIONS", "", kinds.destinations, "admin.metrics_destinations"),
     # OpenTelemetry's own name; what else it has, its SDK reads from the environment.

@@ -201,9 +201,14 @@ def test_a_name_that_leads_there_makes_a_dead_letter(mspc_process: StartMspc) ->
 
 
 def test_behind_a_prefix_and_from_elsewhere(mspc_process: StartMspc) -> None:
-    mspc = mspc_process({"ADMIN_PREFIX": "/mspc"})
+    mspc = mspc_process(
+        {"ADMIN_PREFIX": "/mspc", "ADMIN_NAMES": "Ops.example.com, mspc-1."}
+    )
     assert ask(mspc, "GET", "/mspc/v1/stats").status == 200
     assert ask(mspc, "GET", "/v1/stats").status == 200
+    for name in ("ops.example.com", f"MSPC-1:{mspc.admin_port}"):
+        assert ask(mspc, "GET", "/metrics", None, {"Host": name}).status == 200
+        assert ask(mspc, "GET", "/login", None, {"Host": name}).status == 200
     for headers, code in (
         ({"Host": f"evil.test:{mspc.admin_port}"}, "foreign_host"),
         ({"Sec-Fetch-Site": "cross-site"}, "cross_site"),

@@ -391,6 +391,14 @@ def test_the_recipes_of_the_embedded_queue(
     hit = target.wait_for(5)[-1]
     assert (hit.path, hit.headers["idempotency-key"]) == ("/hangs", ids["/hangs"])
     mspc.wait_for_log(": done", count=1)
+    stopped(mspc)
+
+    shell.run(recipe("Make dead letters go again", "sqlite3"))
+    mspc.restart()
+    assert contents(mspc) == (1, 2, 0)
+    hit = target.wait_for(2, "/dead")[-1]
+    assert hit.headers["idempotency-key"] == ids["/dead"]
+    mspc.wait_for_state(ids["/dead"], "succeeded")
 
 
 def test_the_recipes_of_the_container(

@@ -149,6 +149,8 @@ def test_booleans(tmp_path: Path, text: str, expected: bool) -> None:
         ("HTTP_HOST", "a b"),
         ("HTTP_HOST", "a..b"),
         ("ADMIN_HOST", "." + "a" * 64),
+        ("ADMIN_NAMES", "https://mspc.example.com"),
+        ("ADMIN_NAMES", "mspc-1,mspc-2:8010"),
         ("QUEUE_HOST", f"a,{'b' * 64}.c"),
         ("QUEUE_SCHEME", "redis"),
         ("QUEUE_HOST", "a,,b"),
