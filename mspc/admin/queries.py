@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from mspc.admin.reading import lane_named
-from mspc.admin.spans import Delay, Period, seconds, seconds_of_delay
+from mspc.admin.spans import END, Delay, Period, seconds, seconds_of_delay
 from mspc.calls.destination import read_destination
 from mspc.calls.words import ERRORS, REASONS
 from mspc.errors import InvalidProperties, NotPossible
@@ -99,7 +99,7 @@ class _Filter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     status: Annotated[
         str,
         Meta(
-            pattern=r"^([1-5][0-9][0-9]|[1-5]xx)?$",
+            pattern=rf"^([1-5][0-9][0-9]|[1-5]xx)?{END}",
             description='a status of the last answer, "404" or "4xx"',
         ),
     ] = ""

@@ -8,16 +8,18 @@ from mspc.errors import InvalidProperties
 
 LONGEST_PERIOD_SECONDS = 86_400
 LONGEST_DELAY_SECONDS = 31_536_000
+# Of a pattern. In Python, unlike in JavaScript, `$` matches before a last newline, too.
+END = r"$(?!\n)"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 Delay = Annotated[
     Annotated[float, Meta(ge=0, le=LONGEST_DELAY_SECONDS)]
-    | Annotated[str, Meta(pattern="^[0-9]{1,8}(ms|s|m|h|d)$")],
+    | Annotated[str, Meta(pattern=f"^[0-9]{{1,8}}(ms|s|m|h|d){END}")],
     Meta(description='seconds up to a year, or a text such as "30s", "10m", "2h"'),
 ]
 Period = Annotated[
     Annotated[float, Meta(ge=0.001, le=LONGEST_PERIOD_SECONDS)]
-    | Annotated[str, Meta(pattern="^[1-9][0-9]{0,4}(ms|s|m|h)$")],
+    | Annotated[str, Meta(pattern=f"^[1-9][0-9]{{0,4}}(ms|s|m|h){END}")],
     Meta(description='seconds up to a day, or a text such as "1s", "500ms", "1m"'),
 ]
 

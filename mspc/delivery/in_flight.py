@@ -18,6 +18,9 @@ from mspc.queues.base import Delivery
 
 REMEMBERED_CALLS = 10_000
 REMEMBERED_SECONDS = 600.0
+# A message of another producer was accepted when it was read, to the microsecond; its
+# copies say so to the millisecond.
+ROUNDED_SECONDS = 0.001
 
 Key = tuple[str, bytes]
 
@@ -83,10 +86,13 @@ class _Done:
         """Whether `call` is such a copy.
 
         A dead letter that is made again begins anew, under its old id: it has waited,
-        and was accepted later. Whether it has waited counts too, since messages of
-        other producers do not say when they were accepted: each copy was just now.
+        and was accepted at another time, before the first one too: clocks are set, and
+        of one that was to be made again later it is a time to come. Whether it has
+        waited counts too, since messages of other producers do not say when they were
+        accepted: each copy was just now.
         """
-        begins_anew = call.waited and call.accepted_at > self.accepted_at
+        later = call.accepted_at - self.accepted_at
+        begins_anew = call.waited and (later > 0 or later < -ROUNDED_SECONDS)
         return call.attempts < self.below and not begins_anew
 
 

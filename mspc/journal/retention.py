@@ -18,6 +18,9 @@ STEP_ROWS = 200
 STEP_PAGES = 256
 DAY_SECONDS = 86_400.0
 DECISION_DAYS = 90
+# Beyond these the oldest go: a caller that cancels ten calls a second makes two million
+# a day.
+MOST_DECISIONS = 100_000
 # Calls that were open when they were passed are looked at again, and so are decisions.
 ROUND_SECONDS = 3600.0
 # Free pages that are kept for the next calls: 4 MiB.
@@ -47,6 +50,7 @@ SELECT key, kind IN ('paused', 'limited') AND NOT EXISTS (
     SELECT 1 FROM decisions later WHERE later.kind = 'crashed' AND later.key > d.key)
 FROM decisions d WHERE key > ? AND key < ? ORDER BY key LIMIT {STEP_ROWS}
 """
+_OLDEST_KEPT = "SELECT key FROM decisions ORDER BY key DESC LIMIT 1 OFFSET ?"
 
 
 class Retention:
@@ -76,6 +80,7 @@ class Retention:
         self._clock = clock
         self._began = clock()
         self._call = self._destination = self._decision = -1
+        self._kept = -1  # before this key there are too many decisions
 
     def step(self) -> Changes | None:
         """Does a little; None when there is nothing to do for now.
@@ -147,7 +152,10 @@ class Retention:
         return True
 
     def _forget_decisions(self, now: float) -> bool:
-        old = first_key(now - DECISION_DAYS * DAY_SECONDS)
+        if self._decision < 0:
+            most = (MOST_DECISIONS - 1,)
+            (self._kept,) = self._db.execute(_OLDEST_KEPT, most).fetchone() or (-1,)
+        old = max(first_key(now - DECISION_DAYS * DAY_SECONDS), self._kept)
         rows = self._db.execute(_OLD_DECISIONS, (self._decision, old)).fetchall()
         if not rows:
             return False

@@ -54,6 +54,15 @@ class Begun:
         """
         self._decisions.decide(NOTE, who, call_id, reason, _CANCEL, at=at)
 
+    def was_cancelling(self, call_id: str) -> bool:
+        """Whether somebody has begun to cancel it, and nobody knows how that ended.
+
+        Raises:
+            JournalUnavailable: nothing can be looked up.
+        """
+        noted = self._view.decisions(call_id, (NOTE,), 1)
+        return any(one.details == _CANCEL for one in noted)
+
     def retrying(
         self, call_id: str, who: str, reason: str, delay: float, at: float
     ) -> None:

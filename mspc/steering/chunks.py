@@ -1,6 +1,6 @@
 """One job, a chunk of its calls after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mspc.errors import MspcError
@@ -42,11 +42,12 @@ class Chunks:
         self._chunk: Chunk | None = None
         self._calls: Sequence[Seen] = ()
 
-    def prepare(self, now: float) -> Chunk:
+    def prepare(self, clock: Callable[[], float]) -> Chunk:
         """The next chunk, which is to be in the journal before step().
 
         Args:
-            now: Unix seconds.
+            clock: Unix seconds. Asked when the calls were looked at: what is decided
+                of them is later than what has made them what they are.
 
         Raises:
             JournalUnavailable: ask again.
@@ -55,7 +56,7 @@ class Chunks:
             return self._begun
         # Kept over a failure: some of its calls may be something else by then.
         if self._chunk is None:
-            self._chunk = self._next(now)
+            self._chunk = self._next(clock)
         return self._chunk
 
     def step(self) -> Sequence[str]:
@@ -99,16 +100,17 @@ class Chunks:
             return most
         return min(most, max(1, int(work.per_second * seconds)))
 
-    def _next(self, now: float) -> Chunk:
+    def _next(self, clock: Callable[[], float]) -> Chunk:
         work, size = self.work, self.size
         if work.wanted is not None:
             page = self._view.calls(work.wanted, work.cursor, size)
-            return self._of(page.calls, len(page.calls), page.next, now)
+            return self._of(page.calls, len(page.calls), page.next, clock())
         begin = work.cursor or 0
         ids = work.ids[begin : begin + size]
         found = [seen for one in ids if (seen := self._view.call(one)) is not None]
         end = begin + len(ids)
-        return self._of(found, len(ids), end if end < len(work.ids) else None, now)
+        left = end if end < len(work.ids) else None
+        return self._of(found, len(ids), left, clock())
 
     def _of(
         self, calls: Sequence[Seen], asked: int, cursor: int | None, now: float

@@ -76,14 +76,27 @@ class Jobs:
     def begin(self, work: Work) -> Job:
         """Raises JournalUnavailable when it may be lost."""
         job = work.job
-        details = work.details(with_ids=True)
-        who, reason = job.who, job.reason
-        decided = self._decisions.decide("bulk", who, job.id, reason, details)
+        decided = self._decide(work)
         self._todo.append(job.id)
         self._keep(work, decided)
         self._new.set()
-        log.info("job %s: to %s calls, for %s", job.id, job.action, who)
+        log.info("job %s: to %s calls, for %s", job.id, job.action, job.who)
         return job
+
+    def _decide(self, work: Work) -> Decided:
+        """Raises JournalUnavailable, and then no restart takes it for cut short."""
+        job, details, at = work.job, work.details(with_ids=True), self._clock()
+        try:
+            return self._decisions.decide(
+                "bulk", job.who, job.id, job.reason, details, at=at
+            )
+        except JournalUnavailable as exc:
+            if not exc.off:  # it may be written down all the same, later
+                stopped = work.with_status(STOPPED, at).details(with_ids=False)
+                self._decisions.record(
+                    "bulk", job.who, (job.id,), job.reason, stopped, after=at
+                )
+            raise
 
     def list(self) -> list[Job]:
         """Newest first."""
@@ -107,7 +120,7 @@ class Jobs:
         # Whoever does it may have come farther meanwhile.
         work = self._works.get(job_id, work).with_status(STOPPED, decided.at)
         self._keep(work, decided)
-        self._halt.set()
+        self._halt_if_it_is(job_id)
         return work.job
 
     def apply(self, decided: Decided) -> None:
@@ -120,7 +133,7 @@ class Jobs:
             ours = self._works.get(job.id)
             if ours and ours.job.status == RUNNING and job.status == STOPPED:
                 self._keep(ours.with_status(STOPPED, decided.at), decided)
-                self._halt.set()
+                self._halt_if_it_is(job.id)
         elif self._orders.get(job.id, (0.0, "")) < order(decided):
             self._keep(work, decided)
 
@@ -131,24 +144,26 @@ class Jobs:
             JournalUnavailable: nothing can be looked up.
         """
         found = self._decisions.newest(("bulk",), _are_enough)
-        cut_short = []
+        newest: dict[str, tuple[Work, Decided]] = {}
         for decided in sorted(found, key=order, reverse=True):
             work = read_work(decided.details)
-            if work is None or work.job.id in self._works:
-                continue
-            if len(self._works) < KEPT_JOBS:
+            if work is not None and work.job.id not in self._works:
+                newest.setdefault(work.job.id, (work, decided))
+        begun: dict[str, Chunk | None] = {}
+        for job_id, (work, decided) in newest.items():
+            if work.instance == self._instance and work.job.status == RUNNING:
+                if work.wanted is None:
+                    newest[job_id] = replace(work, ids=self._ids_of(job_id)), decided
+                begun[job_id] = self._begun_of(work.job)
+        # All is known: from here on nothing fails, so that each goes on once.
+        for work, decided in newest.values():
+            if len(self._works) < KEPT_JOBS or work.job.id in begun:
                 self._keep(work, decided)
-                if work.instance == self._instance and work.job.status == RUNNING:
-                    cut_short.append(work)
-        for work in sorted(cut_short, key=lambda work: work.job.started_at):
-            if work.wanted is None:
-                work = replace(work, ids=self._ids_of(work.job.id))
-                self._works[work.job.id] = work
-            begun = self._begun_of(work.job)
-            if begun is not None:
-                self._begun[work.job.id] = begun
-            self._todo.append(work.job.id)
-            log.info("job %s goes on after a restart", work.job.id)
+        for job_id in sorted(begun, key=lambda one: newest[one][0].job.started_at):
+            self._todo.append(job_id)
+            if (chunk := begun[job_id]) is not None:
+                self._begun[job_id] = chunk
+            log.info("job %s goes on after a restart", job_id)
 
     def run(self) -> None:
         """Does what there is to do, until stop()."""
@@ -176,13 +191,18 @@ class Jobs:
         self._halt.set()
         self._new.set()
 
+    def _halt_if_it_is(self, job_id: str) -> None:
+        """The one that is being done need not rest; another one keeps its pace."""
+        if self._todo and self._todo[0] == job_id:
+            self._halt.set()
+
     def _do(self, job_id: str) -> None:
         self._halt.clear()
         begun = self._begun.get(job_id)
         chunks = Chunks(self._works[job_id], self._view, self._reach, begun)
         while self._goes_on(job_id) and not chunks.ended:
             try:
-                chunk = chunks.prepare(self._clock())
+                chunk = chunks.prepare(self._clock)
                 self._note(chunks.work.job, chunk)
                 ids = chunks.step()
             except QueueFailed:

@@ -51,10 +51,12 @@ class OneCall:
             return
         self._refuse_cancelling(seen)
         now = self._clock()
+        again = False
         if self._reach.looks_up:
+            again = self._begun.was_cancelling(call_id)
             # It forgets a call at once: were mspc killed then, nobody would know why.
             self._begun.cancelling(call_id, who, reason, now)
-        if not self._reach.cancel([call_id]):
+        if not self._reach.cancel([call_id], again=again):
             if self._reach.looks_up:
                 self._begun.leave(call_id, who, now)
             self._refuse_cancelling(self._seen(call_id))

@@ -104,7 +104,7 @@ class Reach:
         wanted = [call for call in calls if call.state in STATES[action]]
         fit = [call for call in wanted if not self._in_flight(call.id)]
         if action == "cancel":
-            ids = self.cancel([call.id for call in fit])
+            ids = self.cancel([call.id for call in fit], again=unsure)
             return Reached(len(ids), ids)
         dead = [call.id for call in fit if call.state == DEAD]
         reached = self._do_to_dead(action, dead, delay) if dead else []
@@ -151,8 +151,13 @@ class Reach:
         reached = self.act(action, left, delay, unsure=True)
         return Reached(done + reached.done, reached.ids)
 
-    def cancel(self, ids: Sequence[str]) -> list[str]:
+    def cancel(self, ids: Sequence[str], *, again: bool) -> list[str]:
         """Takes open calls out of the queue.
+
+        Args:
+            ids: of the calls.
+            again: whether it was begun before, and some may have been taken out. Of
+                others that are not there the journal may have missed the success.
 
         Returns:
             The ids of those that are not there any more and have not been made.
@@ -161,7 +166,7 @@ class Reach:
             JournalUnavailable, QueueUnavailable: some may have been reached.
         """
         reached = self._queue.withdraw(ids) if ids else []
-        missed = set(ids).difference(reached)
+        missed = set(ids).difference(reached) if again else set()
         return reached + [one for one in ids if one in missed and self._lost(one)]
 
     def _do_to_dead(

@@ -94,8 +94,9 @@ def shut(lane: str) -> Lanes:
     return lanes
 
 
-def put(opened: Opened, lane: str, count: int) -> list[str]:
-    calls = [Call(f"{lane} {number}".encode(), lane=lane) for number in range(count)]
+def put(opened: Opened, lane: str, count: int, size: int = 0) -> list[str]:
+    texts = [f"{lane} {number} {'x' * size}" for number in range(count)]
+    calls = [Call(text.encode(), lane=lane) for text in texts]
     Pool(50).map(opened.queue.put, calls)
     return [call.id for call in calls]
 
@@ -120,6 +121,29 @@ def test_a_shut_lane_is_in_nobodys_way(reopen: Reopen, lanes: Lanes) -> None:
     assert {one.call.attempts for one in deliveries} == {0}
     for one in deliveries:
         one.ack()
+    opened.expect_nothing()
+
+
+@pytest.mark.parametrize("sizes", [(0, 20_000, 0), (20_000,), (0,), (4_000, 0)])
+def test_a_lane_that_is_shut_for_a_while_has_all_its_calls(
+    reopen: Reopen, sizes: tuple[int, ...]
+) -> None:
+    """Whatever was ready then, and however large it is."""
+    lanes = Lanes(size=1)
+    opened = reopen(lanes)
+    put(opened, GOOD, 1)
+    first = opened.take()
+    ids = [call_id for size in sizes for call_id in put(opened, BAD, 4, size)]
+    for _ in range(3):
+        lanes.pause(BAD)
+        lanes.resume(BAD)
+    made = []
+    pass_on(lanes, first)
+    for _ in ids:
+        delivery = opened.take()
+        made.append(delivery.call.id)
+        pass_on(lanes, delivery)
+    assert sorted(made) == sorted(ids)
     opened.expect_nothing()
 
 

@@ -207,13 +207,21 @@ class Store:
         except Exception as exc:  # noqa: BLE001 - raised again in the greenlet that waits
             return self._rolled_back(db, exc)
 
-    def _done(self, job: Job) -> Any:
+    def wait_until_open(self) -> None:
+        """Returns when the first transaction is over, which is soon in most files.
+
+        Raises:
+            QueueUnavailable, QueueFailed: as for run().
+        """
         if self._db is None and self._file is not None:
             self.opened.wait(WAIT_FOR_CHECK_SECONDS)
         if self._failure is not None:
             raise QueueFailed(str(self._failure)) from self._failure
         if self._db is None or self._closing:
             raise QueueUnavailable(self.problem() or "The queue is closed.")
+
+    def _done(self, job: Job) -> Any:
+        self.wait_until_open()
         self._jobs.append(job)
         self._work.set()
         result: Any = job.done.get()

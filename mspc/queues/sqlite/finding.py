@@ -102,11 +102,13 @@ class Finding:
         before = LAST_ROW
         while rows := self._store.run(partial(stored.recent_dead, before)):
             kept = self.kept([row.id for row in rows])
-            lately = [row for row in rows if (kept[row.id].died_at or 0) >= since]
+            # Somebody may have deleted one, or made it again, since the rows were read.
+            died = {one: at for one, its in kept.items() if (at := its.died_at)}
+            lately = [row for row in rows if died.get(row.id, 0.0) >= since]
             for some in _in_steps(lately):
                 intact = self._store.run(partial(stored.intact, some))
                 yield [(call, kept[call.id]) for _, call in intact]
-            if not lately:
+            if died and not lately:
                 return
             before = rows[-1].seq
 

@@ -22,6 +22,9 @@ class Keys:
         return max(0, self._size() - len(self._gone))
 
     def add(self, keys: list[int]) -> None:
+        """New ones, or those of rows that were gone because they were put off."""
+        if self._gone and not self._gone.isdisjoint(keys):
+            self._clear_out()
         self._rest.extend(keys)
 
     def take(self, most: int) -> list[int]:
@@ -34,7 +37,7 @@ class Keys:
                     self._gone.remove(key)
                 else:
                     taken.append(key)
-        self._clear_out()
+        self._clear_out_some()
         return taken
 
     def give_back(self, keys: list[int]) -> None:
@@ -44,7 +47,7 @@ class Keys:
     def remove(self, keys: Set[int]) -> None:
         """Their rows are gone; a key that is not here does not matter for long."""
         self._gone |= keys
-        self._clear_out()
+        self._clear_out_some()
 
     def _size(self) -> int:
         return len(self._first) + len(self._rest) - self._taken
@@ -59,10 +62,12 @@ class Keys:
             self._taken = 0
         return taken
 
+    def _clear_out_some(self) -> None:
+        if len(self._gone) * GONE_SHARE >= self._size():
+            self._clear_out()
+
     def _clear_out(self) -> None:
         gone = self._gone
-        if len(gone) * GONE_SHARE < self._size():
-            return
         self._first = [key for key in self._first if key not in gone]
         rest = self._rest[self._taken :]
         self._rest = array("q", [key for key in rest if key not in gone])

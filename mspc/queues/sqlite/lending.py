@@ -71,9 +71,11 @@ class Lending:
         """Lets go the payloads of what is ready; it is read again in its turn."""
         if not lane.ready:
             return
-        stock = self._stock(lane)
-        stock.keys.give_back([self._let_go(item).key for item in lane.ready])
+        # First, since a lane that has nothing else has no stock when that is done.
+        keys = [self._let_go(item).key for item in lane.ready]
         lane.ready.clear()
+        stock = self._stock(lane)
+        stock.keys.give_back(keys)
         self._count(lane, stock)
 
     def add(self, delivery: SqliteDelivery) -> None:
@@ -117,8 +119,8 @@ class Lending:
         found: list[tuple[Lane, Place]] = []
         size = 0
         for lane in list(self._large):
-            stock = self._stock(lane)
-            if not stock.large:
+            stock = self._stocks.get(lane)
+            if stock is None or not stock.large:
                 del self._large[lane]
                 continue
             left = self._lanes.wants(lane)

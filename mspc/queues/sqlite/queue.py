@@ -132,6 +132,7 @@ class SqliteQueue:
         stored, body = call.payload, None
         also: tuple[tuple[Bulk, Row], ...] = ()
         if sql.needs_body(stored):
+            self._store.wait_until_open()  # until then nobody knows the next number
             body = self.new_body()
             also = ((sql.PUT_BODY, (body, call.payload)),)
             stored = sql.reference(body)

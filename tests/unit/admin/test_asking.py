@@ -268,6 +268,8 @@ class TestMistakes:
             ("limit=0", ["limit"]),
             ("limit=1001", ["limit"]),
             ("limit=x&state=alive&status=99", ["state", "status", "limit"]),
+            ("status=4xx%0A", ["status"]),
+            ("status=404%0A", ["status"]),
             ("limit=1&limit=2", ["limit"]),
             ("limt=1", ["limt"]),
             ("created_after=yesterday", ["created_after"]),
@@ -368,6 +370,7 @@ class TestMistakes:
             ({"rate": 1, "period": 0}, "period"),
             ({"rate": 1, "period": "0s"}, "period"),
             ({"rate": 1, "period": "1d"}, "period"),
+            ({"rate": 1, "period": "1s\n"}, "period"),
             ({"rate": 1, "period": "99999h"}, "period"),
             ({"rate": 1, "periode": "1s"}, "periode"),
         ],
@@ -493,7 +496,9 @@ class TestOneCall:
         when = "now" if seconds is None else f"in {seconds} s"
         assert answer.json["message"] == f"It is made {when}"
 
-    @pytest.mark.parametrize("delay", [-1, 31_536_001, "366d", "10", "ten", "1w", True])
+    @pytest.mark.parametrize(
+        "delay", [-1, 31_536_001, "366d", "10", "ten", "1w", "1s\n", True]
+    )
     def test_a_delay_that_is_none(self, door: Door, delay: object) -> None:
         answer = door.refused("POST", f"{ONE}/retry", {"delay": delay})
         assert answer["errors"][0]["property"] == "delay"

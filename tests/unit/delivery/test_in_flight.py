@@ -156,10 +156,13 @@ class TestMemory:
         assert in_flight.begin(waiting) is not None
         assert not waiting.acked
 
+    @pytest.mark.parametrize("accepted_at", [100.001, 160.0, 99.0, 99.998])
     def test_a_dead_letter_that_is_made_again_begins_anew(
-        self, in_flight: InFlight
+        self, in_flight: InFlight, accepted_at: float
     ) -> None:
-        """It has its old id, and no attempts."""
+        """It has its old id, and no attempts. It may have been accepted before: when
+        the clock was set back, or when it was to be made later the time before.
+        """
         call = Call(PAYLOAD, accepted_at=100.0)
         for attempts in range(3):
             delivered = replace(call, attempts=attempts, waited=attempts > 0)
@@ -168,7 +171,7 @@ class TestMemory:
             if attempts < 2:  # the last one made it a dead letter
                 in_flight.stored(attempt)
             in_flight.end(attempt)
-        revived = Lent(replace(call, accepted_at=100.001, waited=True))
+        revived = Lent(replace(call, accepted_at=accepted_at, waited=True))
         attempt = in_flight.begin(revived)
         assert attempt is not None
         assert not revived.acked

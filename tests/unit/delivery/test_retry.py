@@ -199,6 +199,15 @@ class TestMaxAge:
         assert rules(now=NOW + DAY + 60).before(call, own) is None
         assert rules(now=NOW + DAY + 61).before(call, own) is not None
 
+    @pytest.mark.parametrize("not_before", [0.0, NOW - DAY, NOW])
+    def test_begins_at_once_when_not_before_is_over(self, not_before: float) -> None:
+        """Or when a dead letter is made again: it was accepted then."""
+        own = Policy(not_before=not_before, max_age=60.0)
+        call = replace(CALL, waited=True)
+        assert rules(now=NOW + 60).before(call, own) is None
+        assert rules(now=NOW + 55).decide(call, request(own), FAILED) == Requeue(5.0)
+        assert rules(now=NOW + 61).before(call, own) is not None
+
     def test_of_the_settings_is_for_calls_that_say_nothing(self) -> None:
         policy = rules(now=NOW + 61, max_age=60.0)
         assert isinstance(policy.before(CALL, USUAL), DeadLetter)

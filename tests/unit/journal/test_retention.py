@@ -1,5 +1,7 @@
 """What is forgotten, in which order, and what is not."""
 
+import pytest
+
 from mspc.journal import reading, retention
 from mspc.journal.base import EVERYTHING
 from mspc.journal.counters import Counters
@@ -140,6 +142,19 @@ def test_decisions_that_are_in_force_are_never_forgotten() -> None:
     kept.forget()
     assert reading.decisions(kept.db, "", (), 99) == in_force[::-1]
     assert kept.db.execute("SELECT count(*) FROM targets").fetchone() == (2,)
+
+
+def test_of_too_many_decisions_the_last_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retention, "MOST_DECISIONS", 3)
+    kept = Kept()
+    in_force = decided("paused", DESTINATION, after=1)
+    others = [decided("cancelled", str(after), after=after) for after in range(2, 9)]
+    kept.write(in_force, *others)
+    kept.forget()
+    last = [*others[:-4:-1], in_force]
+    assert reading.decisions(kept.db, "", (), 99) == last
 
 
 def test_what_was_open_when_it_was_passed_is_looked_at_again() -> None:

@@ -2,8 +2,9 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import gevent
 import pytest
@@ -11,8 +12,8 @@ from msgspec import structs
 
 from mspc.calls.words import DEAD, GONE, QUEUED, SUCCEEDED, WAITING
 from mspc.errors import JournalUnavailable, NotPossible, QueueFailed
-from mspc.journal.base import EVERYTHING, Filter, View
-from mspc.journal.events import Accepted, Attempted
+from mspc.journal.base import EVERYTHING, Filter, Page, View
+from mspc.journal.events import Accepted, Attempted, Decided
 from mspc.queues.base import Queue
 from mspc.steering.base import Action, Job, Plan
 from mspc.steering.chunks import CHUNK, PASS_CHUNK, PASS_SECONDS
@@ -498,6 +499,17 @@ def test_a_job_is_stopped_and_stays_stopped(world: World) -> None:
     assert len(world.queue.revived()) == 50
 
 
+def test_a_job_keeps_its_pace_when_another_one_is_stopped(world: World) -> None:
+    world.add(*ids(200), state=DEAD)
+    with world.steered() as operator:
+        job = operator.begin("retry", EVERYTHING, "admin")
+        waiting = operator.begin("delete", EVERYTHING, "admin")
+        world.while_waiting = lambda: operator.stop_job(waiting.id, "admin")
+        assert counts(ended(operator, job)) == ("done", 200, 200, 0)
+    assert world.waits == [1.0] * 3
+    assert world.cut_short == [False] * 3
+
+
 def test_a_job_that_is_stopped_ends_after_what_it_does(world: World) -> None:
     world.add(*ids(200), state=DEAD)
     with world.steered() as operator:
@@ -577,6 +589,69 @@ def test_a_job_that_may_be_lost_is_not_begun(world: World) -> None:
         gevent.idle()
         assert operator.jobs() == []
     assert world.queue.there == {"1": DEAD}
+
+
+def test_a_job_that_was_refused_is_not_begun_by_a_restart(world: World) -> None:
+    """The journal has taken it down, too late to say so."""
+    world.add("1", state=DEAD)
+    world.journal.away = JournalUnavailable("its disk is slow")
+    operator = world.operator()
+    with pytest.raises(JournalUnavailable):
+        operator.begin("delete", EVERYTHING, "admin")
+    world.journal.away = None
+    with world.steered() as again:
+        gevent.idle()
+        (job,) = again.jobs()
+        assert counts(job) == ("stopped", 0, 0, 0)
+    assert world.queue.there == {"1": DEAD}
+
+
+@pytest.mark.parametrize("asked", range(4))
+def test_a_journal_that_is_away_at_a_restart_ends_no_job(
+    world: World, monkeypatch: pytest.MonkeyPatch, asked: int
+) -> None:
+    """Whichever of the questions it is that has no answer."""
+    world.add(*ids(5), state=DEAD)
+    jobs = [world.operator().begin("delete", [one], "admin") for one in ids(2)]
+    decisions, numbers = world.journal.decisions, itertools.count()
+
+    def away_once(
+        target: str = "", kinds: Sequence[str] = (), limit: int = 100
+    ) -> Sequence[Decided]:
+        if next(numbers) == asked:
+            raise JournalUnavailable("its disk is slow")
+        return decisions(target, kinds, limit)
+
+    again = world.operator()
+    monkeypatch.setattr(world.journal, "decisions", away_once)
+    with pytest.raises(JournalUnavailable):
+        again._jobs.restore()
+    assert again.jobs() == []
+    again._jobs.restore()
+    again._jobs.work_off()
+    assert [counts(ended(again, job)) for job in jobs] == [("done", 1, 1, 0)] * 2
+    assert sorted(world.queue.there) == ids(5)[2:]
+
+
+def test_what_is_decided_is_later_than_what_was_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that died while the page was read is on it, and the journal would not
+    believe that it was deleted before.
+    """
+    world.add("1", state=DEAD)
+    calls = world.journal.calls
+
+    def slow(*asked: Any) -> Page:
+        world.clock.now += 3
+        return calls(*asked)
+
+    monkeypatch.setattr(world.journal, "calls", slow)
+    with world.steered() as operator:
+        ended(operator, operator.begin("delete", EVERYTHING, "admin"))
+    world.journal.flush()
+    (deleted,) = [one for one in world.journal.decided if one.kind == "deleted"]
+    assert deleted.at == NOW + 3
 
 
 def test_the_last_thousand_jobs_are_remembered(world: World) -> None:

@@ -19,6 +19,12 @@ from mspc.steering.operator import Operator
 from tests.unit.steering.world import NOW, World
 
 Verb = Callable[[Operator, str, str], None]
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
 BOTH = pytest.mark.parametrize("verb", [Operator.cancel, Operator.retry])
 
 
@@ -117,9 +123,27 @@ def test_a_call_that_was_withdrawn_before_a_crash_is_cancelled_now(
     world: World,
 ) -> None:
     """The process had died before the decision was in the journal."""
-    world.journal.add("1", state=QUEUED)
+    world.add("1", state=QUEUED)
+
+    def die() -> None:
+        raise Killed
+
+    world.queue.after_verb = die
+    with pytest.raises(Killed):
+        world.operator().cancel("1", "admin")
+    world.journal.lose()
+    world.queue.after_verb = lambda: None
     world.operator().cancel("1", "admin")
     assert world.journal.state("1") == GONE
+
+
+def test_a_call_whose_success_the_journal_has_missed_was_not_cancelled(
+    world: World,
+) -> None:
+    """It is not in the queue, not in flight, and open as far as the journal knows."""
+    world.journal.add("1", state=QUEUED)
+    for _ in range(2):
+        assert refusal(world, Operator.cancel) == "in_flight"
 
 
 def test_a_dead_letter_is_made_again(world: World) -> None:

@@ -286,6 +286,7 @@ class World:
     Attributes:
         in_flight: ids that this instance attempts.
         waits: for how long something was waited for, in seconds.
+        cut_short: whether what was waited for had happened, when that began.
         while_waiting: called with each wait.
     """
 
@@ -295,6 +296,7 @@ class World:
     timers: Timers = field(default_factory=Timers)
     in_flight: set[str] = field(default_factory=set)
     waits: list[float] = field(default_factory=list)
+    cut_short: list[bool] = field(default_factory=list)
     while_waiting: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
@@ -311,6 +313,7 @@ class World:
 
     def wait(self, event: Event, seconds: float) -> None:
         self.waits.append(seconds)
+        self.cut_short.append(event.is_set())
         self.clock.now += seconds
         self.while_waiting()
 

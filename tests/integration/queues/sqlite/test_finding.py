@@ -1,7 +1,7 @@
 """What is done to calls by their ids leaves no trace, in the file or in memory."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from gevent.pool import Pool
 from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
 from mspc.lanes.lanes import Lanes
+from mspc.queues.base import Kept
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.queues.sqlite.statements import COUNTS
 from mspc.settings.config import SqliteConfig
@@ -114,6 +115,49 @@ def test_what_is_withdrawn_while_it_is_read(
     assert made | set(reached) == set(ids)
     eventually(lambda: not queue.size())
     expect_no_traces(queue, lanes)
+
+
+def test_what_is_put_off_comes_again_among_the_others(
+    opened: Opened, queue: SqliteQueue, lanes: Lanes
+) -> None:
+    """It has the row that it had, and was found already."""
+    lanes.pause(LANE)
+    calls = [Call(b"x", lane=LANE) for _ in range(100)]
+    Pool(50).map(lambda call: queue.put(call, 0.05), calls)
+    ids = sorted(call.id for call in calls)
+    known = lanes.of(LANE)
+    for some in (ids[:20], ids[10:40], ids[60:61]):
+        eventually(lambda: known.waiting == 100)
+        assert sorted(queue.postpone(some, 0.2)) == some
+    eventually(lambda: known.waiting == 100)
+    assert sorted(queue.withdraw(ids[50:70])) == ids[50:70]
+    lanes.resume(LANE)
+    made = []
+    for _ in range(80):
+        delivery = opened.take()
+        made.append(delivery.call.id)
+        delivery.ack()
+        lanes.ended(delivery)
+    assert sorted(made) == ids[:50] + ids[70:]
+    expect_no_traces(queue, lanes)
+
+
+def test_dead_letters_that_go_while_they_are_looked_for_are_left_out(
+    opened: Opened, queue: SqliteQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = put(queue, 3, 10)
+    for _ in ids:
+        delivery = opened.take()
+        delivery.bury(delivery.call.next_attempt("no"), "no")
+    kept = queue._finding.kept
+
+    def one_goes(some: Sequence[str]) -> Mapping[str, Kept]:
+        queue.forget(ids[:1])
+        return kept(some)
+
+    monkeypatch.setattr(queue._finding, "kept", one_goes)
+    found = {call.id for some in queue.recent(1.0) for call, _ in some}
+    assert found == {*ids[1:]}
 
 
 def test_rows_that_somebody_deleted_by_hand_are_not_counted(

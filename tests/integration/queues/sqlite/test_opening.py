@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import gevent
@@ -84,6 +85,28 @@ def test_it_says_that_it_is_being_checked(
     )
     check.end()
     eventually(lambda: queue.problem() is None)
+
+
+def test_large_calls_that_are_put_meanwhile_are_stored(
+    tmp_path: Path, check: SlowCheck
+) -> None:
+    """Beside those that are there: their bodies have numbers of their own."""
+    path = tmp_path / "large.db"
+    before = [Call(b"x" * 5_000), Call(b"y" * 50_000)]
+    opened = Opened(SqliteQueue(SqliteConfig(path)))
+    for call in before:
+        opened.queue.put(call)
+    opened.close()
+    queue = SqliteQueue(SqliteConfig(path))
+    queue.start(lambda failure: None)
+    meanwhile = [Call(b"z" * 5_000), Call(b"z" * 50_000), Call(b"small")]
+    putting = [gevent.spawn(queue.put, call) for call in meanwhile]
+    gevent.idle()
+    check.end()
+    gevent.joinall(putting, timeout=10, raise_error=True)
+    made = {one.call.id for one in islice(queue.deliveries(), 5)}
+    queue.close()
+    assert made == {call.id for call in before + meanwhile}
 
 
 def test_a_call_that_is_put_meanwhile_waits_and_is_stored(

@@ -46,13 +46,26 @@ def test_what_was_never_here_keeps_no_other_back(keys: Keys) -> None:
     assert taken == list(range(1, 101))
 
 
+@pytest.mark.parametrize(("put_off", "others"), [(1, 0), (10, 0), (24, 60), (1, 90)])
+def test_what_was_put_off_comes_again(keys: Keys, put_off: int, others: int) -> None:
+    """It has the same row, and so the same key."""
+    late = list(range(50, 50 + put_off))
+    keys.remove({*late})
+    keys.add(late)
+    keys.remove({*range(1000, 1000 + others)})
+    taken: list[int] = []
+    while keys:
+        taken += keys.take(7)
+    assert sorted(taken) == list(range(1, 101))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_each_comes_once_or_is_gone(seed: int) -> None:
     chance = random.Random(seed)
     keys, last = Keys(), 0
     present: set[int] = set()
     for _ in range(500):
-        match chance.randrange(4):
+        match chance.randrange(5):
             case 0:
                 new = list(range(last + 1, last + chance.randrange(2, 30)))
                 last = new[-1]
@@ -69,6 +82,10 @@ def test_each_comes_once_or_is_gone(seed: int) -> None:
             case 3:
                 taken = keys.take(3)
                 keys.give_back(taken)
+            case 4:
+                late = chance.sample(sorted(present), min(len(present), 3))
+                keys.remove({*late})
+                keys.add(late)
         assert len(keys) <= len(present)
         assert bool(keys) == bool(present)
     assert sorted(keys.take(10_000)) == sorted(present)
