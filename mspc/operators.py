@@ -15,7 +15,7 @@ from mspc.journal.nothing import NoJournal
 from mspc.journal.wire import decode, encode
 from mspc.lanes.steered import Steered
 from mspc.process import logs
-from mspc.process.disk import free_of
+from mspc.process.disk import Volume
 from mspc.process.identity import identity_of
 from mspc.queues.base import Queue
 from mspc.queues.watch import NOBODY, StoreWatch
@@ -157,7 +157,7 @@ def open_door(
         lambda: count_states(steering.glance().values()),
         queue.spooled,
         queue.connected,
-        lambda: free_of(config.journal.path.parent),
+        Volume(config.journal.path.parent).free,
         logs.lines_dropped,
         condition.spans_dropped,
     )

@@ -15,7 +15,7 @@ from mspc.admin.spans import END, Delay, Period, seconds, seconds_of_delay
 from mspc.calls.destination import read_destination
 from mspc.calls.words import ERRORS, REASONS
 from mspc.errors import InvalidProperties, NotPossible
-from mspc.journal.base import Filter
+from mspc.journal.base import NEITHER, Filter
 from mspc.steering.base import Action, Limits
 
 MOST_IDS = 10_000
@@ -99,8 +99,9 @@ class _Filter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     status: Annotated[
         str,
         Meta(
-            pattern=rf"^([1-5][0-9][0-9]|[1-5]xx)?{END}",
-            description='a status of the last answer, "404" or "4xx"',
+            pattern=rf"^([1-9][0-9][0-9]|[1-9]xx|{NEITHER})?{END}",
+            description='a status of the last answer, "404" or "4xx", or "none": there'
+            " was neither an answer nor an error",
         ),
     ] = ""
     created_after: _Date = None

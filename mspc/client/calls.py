@@ -96,7 +96,7 @@ def _cancel(session: Session) -> int:
 def retry_each(session: Session) -> int:
     """Makes the calls again that the option `ids` names; returns the exit code."""
     body = {"reason": session.options.reason}
-    if session.options.later:
+    if session.options.later is not None:
         body["delay"] = seconds(session.options.later)
     return _each(
         session, lambda i: session.mspc.ask("POST", f"{_path(i)}/retry", body=body)

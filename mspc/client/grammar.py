@@ -90,7 +90,7 @@ def add_filter(parser: ArgumentParser, states: bool = True) -> None:
     group.add_argument("--label", help="one of the call's labels")
     group.add_argument("--death", choices=REASONS, help="why it is a dead letter")
     group.add_argument("--error", choices=ERRORS, help="of its last attempt")
-    group.add_argument("--status", help="of its last answer: 404, or 4xx")
+    group.add_argument("--status", help="of its last answer: 404, 4xx, or none")
     when = "accepted since: 24h ago, 2026-01-31, or a date with its time"
     group.add_argument("--after", metavar="TIME", help=when)
     group.add_argument("--before", metavar="TIME", help="accepted before: the same")

@@ -77,7 +77,7 @@ def _how(session: Session) -> dict[str, object]:
     how = {
         "limit": options.limit,
         "per_second": getattr(options, "per_second", None),
-        "delay": seconds(later) if later else None,
+        "delay": None if later is None else seconds(later),
         "reason": options.reason,
     }
     # Not without a 0: the usual number would take its place, and mspc refuses 0.

@@ -22,6 +22,10 @@ class Recorder(Protocol):
         """Never waits, never raises; what there is no room for is dropped, counted."""
 
 
+# In the place of a status: the last event of a call had neither one nor an error.
+NEITHER = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which calls; what is empty or None does not matter.
@@ -37,7 +41,7 @@ class Filter:
         label: one of its labels.
         reason: of its death.
         error: of its last attempt.
-        status: of its last answer: "404", or "4xx".
+        status: of its last answer: "404", or "4xx"; NEITHER.
         created_after: Unix seconds, exclusive.
         created_before: the same.
         attempts_min: at least so many were made.

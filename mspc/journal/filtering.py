@@ -4,7 +4,7 @@ from collections.abc import Sized
 from dataclasses import dataclass
 
 from mspc.calls.words import QUEUED, SUCCEEDED, WAITING
-from mspc.journal.base import Filter
+from mspc.journal.base import NEITHER, Filter
 from mspc.journal.keys import first_key
 
 
@@ -84,7 +84,9 @@ def conditions(wanted: Filter) -> tuple[str, tuple[object, ...]]:
             states += f" OR state IN (?, ?) AND c.id IN ({_marks(wanted.flying)})"
             values += (QUEUED, WAITING, *wanted.flying)
         found.append(f"({states})")
-    if wanted.status:
+    if wanted.status == NEITHER:
+        found.append("c.status IS NULL AND c.error = ''")
+    elif wanted.status:
         found.append("c.status BETWEEN ? AND ?")
         values += _statuses(wanted.status)
     return " AND ".join(found) or "1", tuple(values)

@@ -90,8 +90,8 @@ class CallMetrics:
         if event.status is not None or event.error:
             self._attempts.add(place, outcome_of(event))
             self._seconds.observe(event.seconds)
-        if event.number == 1:
-            self._first_wait.observe(max(0.0, event.at - due))
+            if event.number == 1:
+                self._first_wait.observe(max(0.0, event.at - due))
         if event.decision == "done":
             ended = event.at + event.seconds
             self._delivery.observe(max(0.0, ended - due), place)

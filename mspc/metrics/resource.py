@@ -44,6 +44,8 @@ def _is_local(req: falcon.Request) -> bool:
     if any(req.get_header(name) is not None for name in _FORWARDED):
         return False
     try:
-        return ipaddress.ip_address(req.remote_addr).is_loopback
+        address = ipaddress.ip_address(req.remote_addr)
     except ValueError:
         return False
+    # One socket for both families has IPv4 clients as ::ffff:127.0.0.1.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

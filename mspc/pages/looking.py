@@ -7,7 +7,7 @@ from itertools import islice
 from mspc.api.shown import Showing
 from mspc.calls.masks import masked_url
 from mspc.calls.words import DEAD, QUEUED, WAITING
-from mspc.journal.base import Filter, Group, Pace, Seen, Tally, View
+from mspc.journal.base import NEITHER, Filter, Group, Pace, Seen, Tally, View
 from mspc.journal.events import Attempted
 from mspc.pages.forms import query_of
 from mspc.pages.wording import words
@@ -118,6 +118,13 @@ def _destination(tally: Tally, standing: Standing) -> ShownDestination:
     )
 
 
+def _status(group: Group) -> str:
+    """Of a filter for it. With neither status nor error every one would fit."""
+    if group.status is not None:
+        return str(group.status)
+    return "" if group.error else NEITHER
+
+
 def _cause(group: Group) -> Cause:
     told = words(group.reason)
     last = str(group.status) if group.status is not None else words(group.error)
@@ -126,7 +133,7 @@ def _cause(group: Group) -> Cause:
         destination=group.destination,
         reason=group.reason,
         error="" if group.status is not None else group.error,
-        status="" if group.status is None else str(group.status),
+        status=_status(group),
     )
     return Cause(
         f"{told}: {last}" if last else told,

@@ -7,12 +7,11 @@ import falcon
 
 from mspc.api import codes
 from mspc.api.errors import Denied
+from mspc.calls.validation import METHODS
 from mspc.errors import BadRequest, InvalidProperties, QueueError
 from mspc.pages.desk import Page
 from mspc.pages.forms import Form, first, read_form
 from mspc.pages.login import ADMIN
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,9 @@ class CallForm:
             InvalidProperties: a line of the headers is none.
         """
         call: dict[str, object] = {"url": self.url, "method": self.method}
-        headers = dict(map(_header, filter(str.strip, self.headers.splitlines())))
+        # A value may have what else ends a line for splitlines().
+        lines = self.headers.split("\n")
+        headers = dict(map(_header, filter(str.strip, lines)))
         optional = {
             "headers": headers,
             "body": self.body,
@@ -87,9 +88,11 @@ class Send(Page):
             kept = f"Only {len(seen.body)} of the {seen.body_bytes} bytes of its body"
             return form, [f"{kept} are kept: it is left out."]
         try:
-            return replace(form, body=seen.body.decode()), []
+            body = seen.body.decode()
         except UnicodeDecodeError:
             return form, ["Its body is no text: it is left out."]
+        told = ["Its lines end with CRLF; those of this copy end with LF."]
+        return replace(form, body=body), told if "\r" in body else []
 
     def _form(
         self,
@@ -105,7 +108,7 @@ class Send(Page):
             "Send a call",
             form=form,
             problems=problems,
-            methods=METHODS,
+            methods=METHODS.split(", "),
         )
 
 
@@ -113,6 +116,9 @@ def _filled(form: Form) -> CallForm:
     names = ("url", "method", "headers", "delay", "labels")
     texts = {name: first(form, name) for name in names}
     body = form.get("body", [""])[0]
+    # Browsers end each line of a text area with CRLF, however it was ended in the page.
+    texts["headers"] = texts["headers"].replace("\r\n", "\n")
+    body = body.replace("\r\n", "\n")
     return CallForm(**texts, body=body, requeue=bool(first(form, "requeue")))
 
 

@@ -1,9 +1,12 @@
 """How much of a volume is free, without waiting for one that hangs; what is kept."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import gevent
+from gevent.event import AsyncResult
+from gevent.threadpool import ThreadPool
 
 LOOK_SECONDS = 1.0
 # A full disk must still have room for deletes: they go through the WAL too.
@@ -16,17 +19,37 @@ def reserve_of(volume: int) -> int:
     return min(RESERVE_BYTES, volume // RESERVE_SHARE)
 
 
-def free_of(folder: Path) -> int:
-    """Bytes that are free on the volume of `folder`.
+class Volume:
+    """The disk of a folder, looked at in a thread: a dead one would stop everything.
 
-    Raises:
-        OSError: it cannot be looked at, or not soon.
+    One look at a time, and not in the hub's threads, where names are looked up: looks
+    that never end would take all of them.
     """
-    # In a thread: a look at a dead disk would stop every greenlet.
-    look = gevent.get_hub().threadpool.spawn(os.statvfs, folder)
-    try:
-        volume = look.get(timeout=LOOK_SECONDS)
-    except gevent.Timeout as exc:
-        raise TimeoutError(f"{folder} could not be looked at in time") from exc
-    assert volume is not None  # noqa: S101 - get() gives what the thread returned
-    return volume.f_bavail * volume.f_frsize
+
+    def __init__(
+        self,
+        folder: Path,
+        look: Callable[[Path], os.statvfs_result] = os.statvfs,
+    ) -> None:
+        self._folder = folder
+        self._look = look
+        self._thread: ThreadPool | None = None
+        self._under_way: AsyncResult[os.statvfs_result] | None = None
+
+    def free(self) -> int:
+        """Bytes that are free.
+
+        Raises:
+            OSError: it cannot be looked at, or not soon.
+        """
+        if self._thread is None:
+            self._thread = ThreadPool(1)
+        if self._under_way is None or self._under_way.ready():
+            self._under_way = self._thread.spawn(self._look, self._folder)
+        try:
+            found = self._under_way.get(timeout=LOOK_SECONDS)
+        except gevent.Timeout as exc:
+            told = f"{self._folder} could not be looked at in time"
+            raise TimeoutError(told) from exc
+        assert found is not None  # noqa: S101 - get() gives what the thread returned
+        return found.f_bavail * found.f_frsize

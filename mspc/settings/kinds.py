@@ -13,6 +13,7 @@ from voluptuous import Invalid
 
 from mspc.calls.networks import Network, parse_network
 from mspc.calls.policy_text import read_status
+from mspc.errors import NotPossible
 
 Check = Callable[[str], Any]
 
@@ -145,15 +146,18 @@ def host_names(value: str) -> tuple[str, ...]:
 
 
 def destinations(value: str) -> tuple[str, ...]:
-    """Up to 50, as they are shown: each is a handful of series for Prometheus."""
+    """Up to 50, spelled as lanes are: each is a handful of series for Prometheus."""
+    # Here: the command line has no need of what reads URLs.
+    from mspc.calls.destination import read_destination
+
     parts = re.findall(r"[^\s,]+", value)
-    for part in parts:
-        if not re.fullmatch(r"https?://[^/\s]+:[0-9]{1,5}", part):
-            meaning = "destinations such as https://host:443"
-            raise Invalid(f"must be {meaning}, not {quoted(part)}.")
     if len(parts) > MOST_DESTINATIONS:
         raise Invalid(f"must be {MOST_DESTINATIONS} destinations at most.")
-    return tuple(parts)
+    try:
+        return tuple(dict.fromkeys(map(read_destination, parts)))
+    except NotPossible as exc:
+        meaning = "destinations such as https://host:443"
+        raise Invalid(f"must be {meaning}: {exc}") from exc
 
 
 def statuses(value: str) -> frozenset[str]:

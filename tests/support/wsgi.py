@@ -25,8 +25,18 @@ def ask(
     target: str,
     body: bytes | io.RawIOBase = b"",
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> Answer:
-    """The answer to a request; of its headers, `Host` must be among those given."""
+    """The answer to a request; of its headers, `Host` must be among those given.
+
+    Args:
+        app: the application.
+        method: the method.
+        target: path and query.
+        body: the content.
+        headers: the request's.
+        more: what else the server says, REMOTE_ADDR for example.
+    """
     path, _, query = target.partition("?")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method,
@@ -41,6 +51,7 @@ def ask(
         "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(body) if isinstance(body, bytes) else body,
         "wsgi.errors": io.StringIO(),
+        **(more or {}),
     }
     if isinstance(body, bytes) and body:
         environ["CONTENT_LENGTH"] = str(len(body))

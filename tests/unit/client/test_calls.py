@@ -188,10 +188,14 @@ def test_retry_many_later(noun: str) -> None:
 
 
 @pytest.mark.parametrize("noun", ["calls", "dead"])
-def test_a_time_that_is_none_is_told_before_anything_is_asked(noun: str) -> None:
+@pytest.mark.parametrize("which", ["--label a --dry-run", "--label a --yes", "1"])
+@pytest.mark.parametrize("later", ["soon", ""])
+def test_a_time_that_is_none_is_told_before_anything_is_asked(
+    noun: str, which: str, later: str
+) -> None:
     at = Desk()
     with pytest.raises(WrongUse):
-        at.run(noun, "retry", "--label", "a", "--in", "soon", "--dry-run")
+        at.run(noun, "retry", *which.split(), "--in", later)
     assert at.mspc.asked == []
 
 

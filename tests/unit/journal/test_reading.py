@@ -86,6 +86,8 @@ def numbers(wanted: Filter) -> str:
         (Filter(error="bad_status"), "31"),
         (Filter(status="404"), "3"),
         (Filter(status="5xx"), "1"),
+        (Filter(status="9xx"), ""),
+        (Filter(status="none"), "40"),
         (Filter(created_after=NOW + 1), "432"),
         (Filter(created_before=NOW + 1), "0"),
         (Filter(created_after=NOW + 1, created_before=NOW + 3), "2"),

@@ -80,6 +80,17 @@ def test_a_delivery_takes_from_its_acceptance_to_its_answer() -> None:
     assert counted.value("attempts_per_delivery_sum") == 2
 
 
+def test_a_death_without_an_attempt_is_no_first_attempt() -> None:
+    """It has failed once, and was held until it was too old."""
+    counted = Counted().tell(
+        Attempted(call(), 1, 102.0, 1.0, 503, words.BAD_STATUS, decision="retry"),
+        Attempted(call(), 1, 9000.0, 0.0, decision="dead", reason=words.MAX_AGE),
+    )
+    assert counted.value("first_attempt_wait_seconds_count") == 1
+    assert counted.value("first_attempt_wait_seconds_sum") == 2
+    assert counted.value("dead_total", reason=words.MAX_AGE) == 1
+
+
 def test_or_from_when_it_was_first_due() -> None:
     counted = Counted().tell(Attempted(call(due=150.0), 1, 151.0, 1.0, 200))
     assert counted.value("delivery_seconds_sum", destination="other") == 2

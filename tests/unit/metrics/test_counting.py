@@ -38,8 +38,11 @@ class Site:
         self.counting.ask(SOURCES, view)
         add_metrics(self.app, self.counting.render, Keys(ADMIN, READ))
 
-    def get(self, headers: Mapping[str, str], method: str = "GET") -> Answer:
-        return ask(self.app, method, "/metrics", b"", {"Host": "127.0.0.1", **headers})
+    def get(
+        self, headers: Mapping[str, str], method: str = "GET", **environ: str
+    ) -> Answer:
+        sent = {"Host": "127.0.0.1", **headers}
+        return ask(self.app, method, "/metrics", b"", sent, environ)
 
 
 @pytest.fixture
@@ -65,6 +68,23 @@ def test_who_comes_through_a_proxy_needs_a_key(site: Site, header: str) -> None:
         assert site.get({header: "192.0.2.1", **bearer}).status == 200
     wrong = {"Authorization": "Bearer wrong"}
     assert site.get({header: "192.0.2.1", **wrong}).status == 401
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("::1", 200),
+        ("::ffff:127.0.0.1", 200),  # of a socket for both families
+        ("::ffff:192.0.2.1", 401),
+        ("192.0.2.1", 401),
+        ("", 401),
+    ],
+)
+def test_who_is_on_this_machine_needs_no_key(
+    site: Site, address: str, status: int
+) -> None:
+    assert site.get({}, REMOTE_ADDR=address).status == status
 
 
 def test_nothing_can_be_changed_there(site: Site) -> None:

@@ -1,5 +1,7 @@
 """Each page and each action, without a browser."""
 
+import html
+import json
 import re
 from dataclasses import replace
 from urllib.parse import quote
@@ -7,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from msgspec import structs
 
+from mspc.calls.words import DEAD
 from mspc.errors import JournalUnavailable, NotPossible
 from mspc.journal.base import Filter, Group, Pace, Tally
 from mspc.journal.events import Decided
@@ -403,6 +406,30 @@ class TestDead:
         assert ANSWER in text(shown)
         assert "reason=permanent" in shown.body.decode()
 
+    @pytest.mark.parametrize(
+        ("status", "error", "wanted"),
+        [
+            (999, "bad_status", Filter(status="999")),
+            (None, "timeout", Filter(error="timeout")),
+            (None, "", Filter(status="none")),  # else it would be for all of them
+        ],
+    )
+    def test_a_cause_is_for_its_own_calls(
+        self, site: Site, status: int | None, error: str, wanted: Filter
+    ) -> None:
+        site.view.found = [
+            Group("max_age", status, error, DESTINATION, 3, 1.0, 2.0, "x")
+        ]
+        shown = html.unescape(site.get("/dead").body.decode())
+        (query,) = set(re.findall(r"calls\?(state=dead[^\"]+)", shown))
+        site.get(f"/calls?{query}")
+        assert site.view.asked[-1] == replace(
+            wanted,
+            states=frozenset({DEAD}),
+            destination=DESTINATION,
+            reason="max_age",
+        )
+
 
 class TestSending:
     def test_a_call(self, site: Site) -> None:
@@ -421,7 +448,32 @@ class TestSending:
         answer = site.post("/send", {"url": "bad", "body": "text"})
         assert answer.status == 400
         assert "url must be something else." in text(answer)
-        assert ">text</textarea>" in answer.body.decode()
+        assert ">\ntext</textarea>" in answer.body.decode()
+
+    def test_what_a_browser_makes_of_a_copy_is_what_was_copied(
+        self, site: Site
+    ) -> None:
+        """It sends each line with CRLF, and takes a line end at the begin away."""
+        headers = (("A", "b\u2028c"), ("D", "e"))
+        body = b"\n{\n1}\n"
+        call = replace(SEEN, headers=headers, body=body, body_bytes=len(body))
+        site.view.known = [replace(call, method="TRACE")]
+        shown = html.unescape(site.get(f"/send?copy={CALL_ID}").body.decode())
+        areas = re.findall(r"<textarea[^>]*>\n?(.*?)</textarea>", shown, re.DOTALL)
+        fields = dict(zip(("headers", "body"), areas, strict=True))
+        form = {name: one.replace("\n", "\r\n") for name, one in fields.items()}
+        assert "<option selected>TRACE" in shown
+        site.post("/send", {"url": "http://a.test", "method": "TRACE", **form})
+        sent = json.loads(site.sent[0])
+        assert (tuple(sent["headers"].items()), sent["body"]) == (
+            headers,
+            body.decode(),
+        )
+
+    def test_a_copy_says_that_a_browser_changes_its_lines(self, site: Site) -> None:
+        body = b"a\r\nb"
+        site.view.known = [replace(SEEN, body=body, body_bytes=len(body))]
+        assert "end with CRLF" in text(site.get(f"/send?copy={CALL_ID}"))
 
     def test_a_header_without_a_colon(self, site: Site) -> None:
         answer = site.post("/send", {"url": "http://a.test", "headers": "nonsense"})

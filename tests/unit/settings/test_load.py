@@ -151,6 +151,9 @@ def test_booleans(tmp_path: Path, text: str, expected: bool) -> None:
         ("ADMIN_HOST", "." + "a" * 64),
         ("ADMIN_NAMES", "https://mspc.example.com"),
         ("ADMIN_NAMES", "mspc-1,mspc-2:8010"),
+        ("METRICS_DESTINATIONS", "https://host:99999"),
+        ("METRICS_DESTINATIONS", "https://host/path"),
+        ("METRICS_DESTINATIONS", "host"),
         ("QUEUE_HOST", f"a,{'b' * 64}.c"),
         ("QUEUE_SCHEME", "redis"),
         ("QUEUE_HOST", "a,,b"),
@@ -318,6 +321,22 @@ def test_denied_networks(tmp_path: Path, text: str, expected: list[str]) -> None
     networks = load(tmp_path, FORWARD_DENY_NETWORKS=text).forward.networks
 
     assert networks.deny == tuple(map(parse_network, expected))
+
+
+def test_destinations_are_those_of_the_lanes_however_they_are_written(
+    tmp_path: Path,
+) -> None:
+    written = (
+        "https://API.example.com, http://b\u00fccher.de:80 http://[2001:DB8::1]:80"
+    )
+    config = load(
+        tmp_path, "", METRICS_DESTINATIONS=f"{written},https://api.example.com"
+    )
+    assert config.admin.metrics_destinations == (
+        "https://api.example.com:443",
+        "http://xn--bcher-kva.de:80",
+        "http://[2001:db8::1]:80",
+    )
 
 
 def test_relative_paths_start_at_the_root_absolute_ones_stay(
