@@ -173,7 +173,8 @@ class Consumers:
         lane = attempt.delivery.lane
         if lane.pauses is None:
             return 0.0
-        due = request.policy.first_due(attempt.delivery.call.accepted_at)
+        accepted_at = attempt.delivery.call.accepted_at
+        due = max(request.policy.first_due(accepted_at), accepted_at)
         return lane.paused_seconds(due, self._policy.now())
 
     def _not_now(

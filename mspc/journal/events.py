@@ -5,6 +5,7 @@ a moment later. The tags, and the letters that stand for the fields, are theirs 
 instances tell each other: wire.py says what may be changed of them.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -119,18 +120,22 @@ class Decided(_Event, tag="d1", frozen=True):
 Event = Accepted | Attempted | Decided
 
 
-def accepted(call: Call, request: Request, body_bytes: int) -> Accepted:
+def accepted(
+    call: Call, request: Request, body_bytes: int, latest: float = math.inf
+) -> Accepted:
     """The event for a call.
 
     Args:
         call: as it is stored.
         request: what it asks for.
         body_bytes: so much of its body is kept.
+        latest: Unix seconds. A dead letter that begins anew later has a time to come;
+            it has happened all the same, and what happens to it next is not older.
     """
     policy = request.policy
     return Accepted(
         call.id,
-        call.accepted_at,
+        min(call.accepted_at, latest),
         request.method,
         request.url,
         request.lane,

@@ -80,7 +80,8 @@ class Retention:
         self._clock = clock
         self._began = clock()
         self._call = self._destination = self._decision = -1
-        self._kept = -1  # before this key there are too many decisions
+        # Before this key there are too many decisions. Counted once a round.
+        self._kept: int | None = None
 
     def step(self) -> Changes | None:
         """Does a little; None when there is nothing to do for now.
@@ -92,6 +93,7 @@ class Retention:
         if not 0 <= now - self._began < ROUND_SECONDS:
             self._began = now
             self._call = self._destination = self._decision = -1
+            self._kept = None
         changes = self._forget_calls(now)
         if changes is None and not self._give_back():
             if self._forget_destinations() or self._forget_decisions(now):
@@ -152,7 +154,7 @@ class Retention:
         return True
 
     def _forget_decisions(self, now: float) -> bool:
-        if self._decision < 0:
+        if self._kept is None:
             most = (MOST_DECISIONS - 1,)
             (self._kept,) = self._db.execute(_OLDEST_KEPT, most).fetchone() or (-1,)
         old = max(first_key(now - DECISION_DAYS * DAY_SECONDS), self._kept)

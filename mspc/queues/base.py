@@ -118,13 +118,19 @@ class Queue(Protocol):
         """Takes open calls out for good; those that are lent out stay.
 
         A queue that cannot look them up lets each of them go when it comes, as long as
-        the process lives: tell it again after a start. To it all are reached.
+        the process lives, or until readmit(): tell it again after a start. To it all
+        are reached.
 
         Returns:
             The ids that were reached.
 
         Raises:
             QueueUnavailable: nothing was done, or nobody knows.
+        """
+
+    def readmit(self, ids: Sequence[str]) -> None:
+        """Some that were withdrawn are calls again: they had been in flight, died, and
+        somebody makes them again, on another instance perhaps.
         """
 
     def hurry(self, ids: Sequence[str]) -> list[str]:

@@ -96,6 +96,9 @@ class SpooledQueue:
                 self._spool.withdraw(ids)
         return reached
 
+    def readmit(self, ids: Sequence[str]) -> None:
+        self._broker.readmit(ids)
+
     def hurry(self, ids: Sequence[str]) -> list[str]:
         return self._broker.hurry(ids)
 

@@ -156,11 +156,12 @@ class Jobs:
                     newest[job_id] = replace(work, ids=self._ids_of(job_id)), decided
                 begun[job_id] = self._begun_of(work.job)
         # All is known: from here on nothing fails, so that each goes on once.
+        todo = sorted(begun, key=lambda one: newest[one][0].job.started_at)
+        self._todo.extend(todo)  # first: what is to be done is not forgotten
         for work, decided in newest.values():
             if len(self._works) < KEPT_JOBS or work.job.id in begun:
                 self._keep(work, decided)
-        for job_id in sorted(begun, key=lambda one: newest[one][0].job.started_at):
-            self._todo.append(job_id)
+        for job_id in todo:
             if (chunk := begun[job_id]) is not None:
                 self._begun[job_id] = chunk
             log.info("job %s goes on after a restart", job_id)

@@ -90,7 +90,7 @@ class Missed:
         self._wait = wait
         self._clock = clock
         self._timer = timer
-        self._started = 0.0
+        self._started = clock()
         self._told = False
         self._stopping = Event()
         self._watched = Watched("recovery of the journal", self.run)
@@ -161,7 +161,7 @@ class Missed:
             request = self._read(call)
         except BadRequest:
             return  # its only attempt says so
-        event = accepted(call, request, self._recorder.body_bytes)
+        event = accepted(call, request, self._recorder.body_bytes, self._started)
         self._recorder.record(event)
         # Who dies from now on is told of by whoever buries it.
         if dead is not None and (dead.died_at or 0) < self._started:

@@ -28,7 +28,7 @@ from mspc.steering.jobs import AGAIN_SECONDS, Jobs, Wait
 from mspc.steering.one_call import OneCall
 from mspc.steering.planning import plan
 from mspc.steering.reach import Reach
-from mspc.steering.work import RUNNING, Work
+from mspc.steering.work import RUNNING, Work, read_chunk
 
 log = logging.getLogger(__name__)
 
@@ -224,8 +224,21 @@ class Operator:
             self._jobs.apply(decided)
         elif decided.kind == "cancelled":
             self._tell_queue(decided.targets)
+        elif decided.kind in ("retried", "chunk"):
+            self._queue.readmit(self._made_again(decided))
         elif decided.kind == "crashed":
             self._cut_off_at = max(decided.at, self._cut_off_at or 0.0)
+
+    def _made_again(self, decided: Decided) -> Sequence[str]:
+        """Calls that are made again, or are about to be: they may come before it is
+        told that they were.
+        """
+        chunk = read_chunk(decided.details)
+        if chunk is not None:
+            job = self._jobs.get(decided.targets[0])
+            return chunk.ids if job is not None and job.action == "retry" else ()
+        noted = decided.kind == "chunk" and decided.details.get("action") != "retry"
+        return () if noted else decided.targets
 
     def _tell_queue(self, ids: Sequence[str]) -> None:
         """Of cancelled calls, when the queue has to know them as they come."""
@@ -252,15 +265,20 @@ class Operator:
             self._restored = True
 
     def _cancelled(self) -> list[str]:
-        """The last ones; the newest last."""
+        """The last ones that were not made again since; the newest last."""
         if self._queue.looks_up:
             return []
         found = self._decisions.newest(
-            ("cancelled",),
+            ("cancelled", "retried"),
             lambda some: sum(len(one.targets) for one in some) >= TOLD_CALLS,
         )
-        ids = [one for decided in found for one in decided.targets]
-        return ids[:TOLD_CALLS][::-1]
+        ids: dict[str, None] = {}
+        for decided in found[::-1]:
+            for one in decided.targets:
+                ids.pop(one, None)
+                if decided.kind == "cancelled":
+                    ids[one] = None
+        return [*ids][-TOLD_CALLS:]
 
     def _work(self) -> None:
         while not self._restored and not self._stopping.is_set():

@@ -101,6 +101,8 @@ class MemoryQueue:
 
     def spooled(self) -> None: ...
 
+    def readmit(self, ids: Sequence[str]) -> None: ...
+
     def withdraw(self, ids: Sequence[str]) -> list[str]:
         self._check()
         return [self._take_back(row).id for row in self._rows(ids)]

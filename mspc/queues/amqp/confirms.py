@@ -61,6 +61,8 @@ class Confirms:
     def sent(self, queue: str, message_id: str) -> Publish:
         """Call it once for each message, in the order in which they are written."""
         self._published += 1
+        # Of one that was given up, whose confirm said nothing to anybody.
+        self._returned.discard(message_id)
         publish = Publish(queue, message_id, time.monotonic())
         self._waiting[self._published] = publish
         return publish

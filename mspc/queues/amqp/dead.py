@@ -112,9 +112,15 @@ class DeadLetters:
         if channel is None or self._link is not link or channel.lost.is_set():
             self.stop()
             channel = PipelinedChannel.open_on(link.connection, self._arrived)
+            if self._link is not link:
+                link.lost.rawlink(lambda _: self._lost(link))
             self._channel, self._link = channel, link
-            link.lost.rawlink(lambda _: channel.lose(link.reason))
         return channel
+
+    def _lost(self, link: PipelinedChannel) -> None:
+        """With the connection goes the channel of this moment, whichever it is."""
+        if self._channel is not None and self._link is link:
+            self._channel.lose(link.reason)
 
     def _let_channel_go(self) -> None:
         """Whatever was delivered on it is where it was."""

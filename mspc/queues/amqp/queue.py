@@ -147,6 +147,9 @@ class AmqpQueue(Unseen):
         self._lanes.forget(lambda item: not self._withdrawn.let_go(ours(item)))
         return list(ids)
 
+    def readmit(self, ids: Sequence[str]) -> None:
+        self._withdrawn.discard(ids)
+
     def revive(self, ids: Sequence[str], delay: float = 0.0) -> list[str]:
         return self._dead.settle(ids, lambda call: self._revive(call, delay))
 
@@ -208,7 +211,7 @@ class AmqpQueue(Unseen):
         self._ladder.hold(delivery.give_back, min(delay, HOLD_SECONDS))
 
     def _revive(self, call: Call, delay: float) -> None:
-        self._withdrawn.discard(call.id)
+        self._withdrawn.discard([call.id])
         # As one that has waited: a delay that it asks for is over.
         self._ladder.put(Call(call.payload, call.id, time.time() + delay), delay)
 

@@ -75,7 +75,7 @@ class Unmixing:
             for bucket in self._stock.buckets:
                 self._look_at_quiet(bucket, now, asked=asked)
         while self._stock.to_look_at:
-            self._look_at_full(consuming, self._stock.to_look_at.pop())
+            self._look_at_full(self._stock.to_look_at.pop())
 
     def _look_at_quiet(self, bucket: Bucket, now: float, *, asked: bool) -> None:
         source = self._stock.source(bucket)
@@ -96,10 +96,12 @@ class Unmixing:
         if source.full:
             self._stock.to_look_at.add(bucket)
 
-    def _look_at_full(self, consuming: Consuming, bucket: Bucket) -> None:
+    def _look_at_full(self, bucket: Bucket) -> None:
         """Decides what to do about what is held, when nothing else can come."""
+        # Of now: while RabbitMQ was asked for something, the session may have ended.
+        consuming = self._stock.consuming
         source = self._stock.source(bucket)
-        if not source.full:
+        if consuming is None or not source.full:
             return
         if not bucket.held:
             if not bucket.moving:

@@ -25,9 +25,10 @@ class Withdrawn:
         while len(self._ids) > self._most:
             self._ids.popitem(last=False)
 
-    def discard(self, call_id: str) -> None:
-        """It is a call again."""
-        self._ids.pop(call_id, None)
+    def discard(self, ids: Iterable[str]) -> None:
+        """They are calls again."""
+        for call_id in ids:
+            self._ids.pop(call_id, None)
 
     def let_go(self, delivery: AmqpDelivery) -> bool:
         """Whether it was one of them; it is acknowledged then."""

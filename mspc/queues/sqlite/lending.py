@@ -77,6 +77,7 @@ class Lending:
         stock = self._stock(lane)
         stock.keys.give_back(keys)
         self._count(lane, stock)
+        self.news.set()  # there is room for the large calls of others
 
     def add(self, delivery: SqliteDelivery) -> None:
         """One that has just been put."""
@@ -168,8 +169,7 @@ class Lending:
                 self._hold(row)
                 self._lanes.offer(row)
         self._count(lane, stock)
-        if lane.shut and lane.ready and not self._probing(lane):
-            self.shut(lane)  # it was shut meanwhile
+        self._shut_if_it_is(lane)
         self.hungry(lane)
 
     def read_large(self, delivery: SqliteDelivery) -> None:
@@ -178,6 +178,7 @@ class Lending:
         self._held[delivery.place.key] = delivery
         self._lanes.offer(delivery)
         self._count(lane, self._stock(lane))
+        self._shut_if_it_is(lane)
 
     def settled(self, delivery: SqliteDelivery) -> None:
         """It is held no more."""
@@ -186,7 +187,7 @@ class Lending:
             starved, self._starved = self._starved, {}
             for lane in starved:
                 self.hungry(lane)
-        elif delivery.place.size > LARGEST_UNCOUNTED:
+        if delivery.place.size > LARGEST_UNCOUNTED:
             self.news.set()
 
     def lent(self, key: int) -> bool:
@@ -219,6 +220,11 @@ class Lending:
             self._count(lane, stock)
         self.hungry(lane)  # what was ready may be gone, too
 
+    def _shut_if_it_is(self, lane: Lane) -> None:
+        """It may have been shut while its rows were read."""
+        if lane.shut and lane.ready and not self._probing(lane):
+            self.shut(lane)
+
     def _probing(self, lane: Lane) -> bool:
         return not lane.paused and len(lane.ready) <= 1
 
@@ -237,7 +243,7 @@ class Lending:
         if size <= LARGEST_UNCOUNTED:
             return self._small_held < SMALL_BYTES or not lane.ready
         stock = self._stocks.get(lane)
-        held = stock.large_held if stock else 0
+        held = 0 if stock is None else stock.large_held
         left = LARGE_BYTES - self._large_held
         # Large calls share as attempts do. One at a time always: a single call may be
         # larger than all the room.

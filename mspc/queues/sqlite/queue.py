@@ -198,8 +198,9 @@ class SqliteQueue:
         self._store.close()
 
     def connected(self) -> None: ...
-
     def spooled(self) -> None: ...
+
+    def readmit(self, ids: Sequence[str]) -> None: ...
 
     def withdraw(self, ids: Sequence[str]) -> list[str]:
         return self._finding.withdraw(ids)

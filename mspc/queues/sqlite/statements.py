@@ -121,7 +121,7 @@ LOAD_ALL = {
     for table in ("calls", "waiting", "dead")
 }
 STILL_THERE = {
-    table: Bulk(f"SELECT seq FROM {table} WHERE seq IN (", "?", ")")
+    table: Bulk(f"SELECT seq, id FROM {table} WHERE seq IN (", "?", ")")
     for table in ("calls", "waiting", "dead")
 }
 LAST_WAITING = "SELECT coalesce(max(seq), 0) FROM waiting"

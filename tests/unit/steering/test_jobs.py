@@ -20,6 +20,7 @@ from mspc.steering.chunks import CHUNK, PASS_CHUNK, PASS_SECONDS
 from mspc.steering.jobs import KEPT_JOBS
 from mspc.steering.operator import Operator
 from mspc.steering.reach import Reach, Reached
+from tests.support.waiting import eventually
 from tests.unit.steering.world import NOW, URL, World
 
 OTHER = "http://other.test:8080"
@@ -631,6 +632,19 @@ def test_a_journal_that_is_away_at_a_restart_ends_no_job(
     again._jobs.work_off()
     assert [counts(ended(again, job)) for job in jobs] == [("done", 1, 1, 0)] * 2
     assert sorted(world.queue.there) == ids(5)[2:]
+
+
+def test_jobs_that_are_to_go_on_are_never_forgotten(world: World) -> None:
+    world.add("1", state=DEAD)
+    operator = world.operator()
+    operator.begin("delete", ["1"], "admin")
+    for _ in range(KEPT_JOBS + 1):
+        world.clock.now += 1
+        last = operator.begin("delete", [], "admin")
+    operator.stop_job(last.id, "admin")  # else nobody looks farther than for the last
+    with world.steered() as again:
+        eventually(lambda: all(job.status != "running" for job in again.jobs()))
+    assert world.queue.there == {}
 
 
 def test_what_is_decided_is_later_than_what_was_looked_at(

@@ -154,6 +154,16 @@ def test_a_new_journal_is_told_all() -> None:
     assert set(world.told) == {one.id for one in calls}
 
 
+def test_what_begins_anew_later_has_happened_all_the_same() -> None:
+    """Else what becomes of it is older, until then, and all that follows, too."""
+    later = call(NOW + 3600)
+    world = World(later, last_at=0.0)
+    world.missed.run()
+    (event,) = world.journal.events
+    assert isinstance(event, Accepted)
+    assert (event.id, event.at, event.due) == (later.id, NOW + 9, NOW + 3600)
+
+
 def test_what_is_no_call_is_left_to_its_attempt() -> None:
     broken, good = call(NOW, b"none"), call(NOW + 1)
     world = World(broken, good)

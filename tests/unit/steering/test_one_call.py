@@ -16,6 +16,7 @@ from mspc.journal.base import View
 from mspc.journal.events import Decided
 from mspc.steering.begun import CANCELLING_SECONDS, cancelling
 from mspc.steering.operator import Operator
+from tests.support.waiting import eventually
 from tests.unit.steering.world import NOW, World
 
 Verb = Callable[[Operator, str, str], None]
@@ -295,6 +296,32 @@ def test_cancelled_calls_are_told_to_a_queue_that_cannot_look_them_up(
     world.queue.told.clear()
     with world.steered():
         assert world.queue.told == ["1", "2"]
+
+
+def test_a_cancelled_call_that_died_and_is_made_again_is_let_go_nowhere(
+    world: World,
+) -> None:
+    """It had been in flight elsewhere. Every instance may get it, also after a restart,
+    and before it is told that it was made again.
+    """
+    world.queue.looks_up = False
+    world.add("1", "2", "3", state=QUEUED)
+    with world.steered("here") as here, world.steered("there") as there:
+        for one in "123":
+            there.cancel(one, "admin")
+        world.add("1", "2", state=DEAD)
+        before: list[list[str]] = []
+        world.queue.before_verb = lambda: before.append(world.queue.readmitted[:])
+        here.retry("1", "admin")
+        assert set(before[0]) == {"1"}
+        world.queue.readmitted.clear()
+        job = there.begin("retry", ["2"], "admin")
+        eventually(lambda: job.id in [one.id for one in there.jobs() if one.done])
+        assert set(before[1]) == {"2"}
+        world.journal.flush()
+    world.queue.told.clear()
+    with world.steered():
+        assert world.queue.told == ["3"]
 
 
 def test_a_queue_that_looks_up_is_told_nothing_twice(world: World) -> None:

@@ -149,6 +149,7 @@ class Calls:
         there: by id, as the queue has them: open ones are `queued` or `waiting`.
         lent: those which withdraw() does not reach.
         told: what a queue that cannot look up was told to let go.
+        readmitted: what was told to be calls again.
         asked: what it was asked, in order.
         failures: so many times it is not there, after it did what it was asked for.
         before_verb: called before it does what it is asked for.
@@ -160,6 +161,7 @@ class Calls:
         self.there: dict[str, str] = {}
         self.lent: set[str] = set()
         self.told: list[str] = []
+        self.readmitted: list[str] = []
         self.asked: list[tuple[str, tuple[str, ...]]] = []
         self.failures = 0
         self.before_verb: Callable[[], object] = lambda: None
@@ -167,6 +169,9 @@ class Calls:
 
     def add(self, *ids: str, state: str) -> None:
         self.there.update(dict.fromkeys(ids, state))
+
+    def readmit(self, ids: Sequence[str]) -> None:
+        self.readmitted += ids
 
     def withdraw(self, ids: Sequence[str]) -> list[str]:
         if not self.looks_up:

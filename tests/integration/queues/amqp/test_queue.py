@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import gevent
@@ -12,7 +13,7 @@ from amqpstorm.connection import Connection
 from amqpstorm.exception import AMQPConnectionError
 from gevent.event import AsyncResult
 from gevent.pool import Pool
-from pamqp import commands
+from pamqp import body, commands, frame, header
 
 from mspc.calls.call import Call
 from mspc.errors import ConfigError, MspcError, QueueUnavailable
@@ -26,6 +27,8 @@ from tests.support.rabbitmq import Broker, RabbitNode, unique_name
 from tests.support.store_watch import Told
 from tests.support.waiting import eventually
 
+# An exchange, and a routing key that is no UTF-8: as long as `k` * 20 to none.
+ANYWHERE = b"\x0aamq.fanout" + b"\x0a" + b"\xff" * 10
 CLOSED_PORT = 1  # tcpmux: nobody listens there
 
 
@@ -343,6 +346,54 @@ def test_a_file_of_certificates_that_went_wrong_is_a_reason_and_no_crash(
     queue.close()
     assert not failures
     assert not any(record.exc_info for record in caplog.records)
+
+
+def odd(name: str) -> bytes:
+    """A message to a queue, as no library writes it: frames for channel 1."""
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    properties = commands.Basic.Properties(correlation_id="c" * 16, timestamp=when)
+    frames: list[frame.FrameTypes] = [
+        commands.Basic.Publish(exchange="", routing_key=name),
+        header.ContentHeader(body_size=4, properties=properties),
+        body.ContentBody(b"call"),
+    ]
+    told = b"".join(frame.marshal(one, 1) for one in frames)
+    seconds = round(when.timestamp())
+    micro = (seconds * 1_000_000).to_bytes(8)
+    return told.replace(b"c" * 16, b"\xff" * 16).replace(seconds.to_bytes(8), micro)
+
+
+def test_properties_that_cannot_be_read_are_in_nobodys_way(
+    config: AmqpConfig, opened: Opened, rabbitmq: Broker
+) -> None:
+    """amqpstorm waits for the rest of what it cannot read, for ever."""
+    with rabbitmq.connect() as connection, connection.channel() as channel:
+        assert channel.channel_id == 1
+        connection._io.write_to_socket(odd(config.name))
+        channel.basic.publish(b"next", config.name)
+    payloads = set()
+    for _ in range(2):
+        delivery = opened.take()
+        payloads.add(delivery.call.payload)
+        delivery.retry(delivery.call.next_attempt("no"), 0.1)
+    assert payloads == {b"call", b"next"}
+    again = [opened.take() for _ in range(2)]
+    assert {one.call.attempts for one in again} == {1}
+    for one in again:
+        one.ack()
+
+
+def test_a_routing_key_that_cannot_be_read_is_in_nobodys_way(
+    config: AmqpConfig, opened: Opened, rabbitmq: Broker
+) -> None:
+    with rabbitmq.connect() as connection, connection.channel() as channel:
+        channel.queue.bind(config.name, "amq.fanout")
+        told = odd("k" * 20).replace(b"\x00" + b"\x14" + b"k" * 20, ANYWHERE)
+        connection._io.write_to_socket(told)
+        channel.basic.publish(b"next", config.name)
+        channel.queue.unbind(config.name, "amq.fanout")
+    payloads = {opened.take().call.payload for _ in range(2)}
+    assert payloads == {b"call", b"next"}
 
 
 def test_other_producers_may_publish_anything(

@@ -14,6 +14,7 @@ from mspc.errors import QueueUnavailable
 from mspc.lanes.lanes import Lanes
 from mspc.queues.base import Kept
 from mspc.queues.sqlite.queue import SqliteQueue
+from mspc.queues.sqlite.rows import Found
 from mspc.queues.sqlite.statements import COUNTS
 from mspc.settings.config import SqliteConfig
 from tests.support.opened import Opened
@@ -140,6 +141,54 @@ def test_what_is_put_off_comes_again_among_the_others(
         lanes.ended(delivery)
     assert sorted(made) == ids[:50] + ids[70:]
     expect_no_traces(queue, lanes)
+
+
+@pytest.mark.parametrize("verb", ["forget", "revive"])
+@pytest.mark.parametrize("size", [10, 5_000])
+def test_a_dead_letter_is_not_taken_for_one_that_had_its_row(
+    opened: Opened,
+    queue: SqliteQueue,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    verb: str,
+) -> None:
+    """SQLite gives the number of a row again when the last one is gone."""
+
+    def die() -> str:
+        (call_id,) = put(queue, 1, size)
+        delivery = opened.take()
+        delivery.bury(delivery.call.next_attempt("no"), "no")
+        return call_id
+
+    first = die()
+    find = queue._finding._find
+    later: list[str] = []
+
+    def find_and_lose(ids: Sequence[str], *tables: str) -> list[Found]:
+        rows = find(ids, *tables)
+        if not later:
+            later.append("")
+            queue.forget([first])
+            later[0] = die()
+        return rows
+
+    monkeypatch.setattr(queue._finding, "_find", find_and_lose)
+    reached = queue.forget([first]) if verb == "forget" else queue.revive([first], 60)
+    assert reached == []
+    assert queue.payload(later[0]) == b"x" * size
+
+
+def test_large_calls_leave_room_for_those_of_another_lane(
+    opened: Opened, queue: SqliteQueue, lanes: Lanes
+) -> None:
+    """Also as they are put, and when nothing else of the lane waits."""
+    other = "http://other.test:80"
+    opened.queue.cancel()
+    opened.collector.join()
+    put(queue, 40, 1024 * 1024)
+    queue.put(Call(b"x" * 1024 * 1024, lane=other))
+    assert 10 <= len(lanes.of(LANE).ready) <= 17
+    assert len(lanes.of(other).ready) == 1
 
 
 def test_dead_letters_that_go_while_they_are_looked_for_are_left_out(

@@ -67,6 +67,18 @@ def test_a_returned_message_is_not_stored_though_it_is_confirmed(
     stored.wait()
 
 
+def test_what_was_returned_after_it_was_given_up_is_no_other_one(
+    confirms: Confirms,
+) -> None:
+    sent(confirms, "a")
+    confirms.give_up("the alarm is on")
+    confirms.returned("a")
+    confirms.settle(1, multiple=False, refused=False)
+    (again,) = sent(confirms, "a")
+    confirms.settle(2, multiple=False, refused=False)
+    again.wait()
+
+
 def test_how_long_a_queue_has_refused_everything(
     confirms: Confirms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
