@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from mspc.errors import MspcError
 from mspc.journal.base import Seen, View
-from mspc.steering.reach import Reach, Reached
+from mspc.steering.reach import STATES, Reach, Reached
 from mspc.steering.work import Chunk, Work
 
 # Calls at once, and so many seconds of a slow job.
@@ -116,7 +116,9 @@ class Chunks:
         self, calls: Sequence[Seen], asked: int, cursor: int | None, now: float
     ) -> Chunk:
         self._calls = calls
-        ids = tuple(call.id for call in calls)
+        # Only what it is for: it is told to the others, and counted after a crash.
+        states = STATES[self.work.job.action]
+        ids = tuple(call.id for call in calls if call.state in states)
         return Chunk(ids, asked, cursor, self.work.job.matched, now)
 
     def _advance(self, chunk: Chunk, reached: Reached) -> None:

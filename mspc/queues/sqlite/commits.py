@@ -213,12 +213,12 @@ class Store:
         Raises:
             QueueUnavailable, QueueFailed: as for run().
         """
-        if self._db is None and self._file is not None:
+        if self._file is not None and not self.opened.is_set():
             self.opened.wait(WAIT_FOR_CHECK_SECONDS)
         if self._failure is not None:
             raise QueueFailed(str(self._failure)) from self._failure
-        if self._db is None or self._closing:
-            raise QueueUnavailable(self.problem() or "The queue is closed.")
+        if self._db is None or self._closing or not self.opened.is_set():
+            raise QueueUnavailable(self.problem() or "The queue is not open.")
 
     def _done(self, job: Job) -> Any:
         self.wait_until_open()

@@ -179,6 +179,7 @@ class Lending:
         self._lanes.offer(delivery)
         self._count(lane, self._stock(lane))
         self._shut_if_it_is(lane)
+        self.hungry(lane)
 
     def settled(self, delivery: SqliteDelivery) -> None:
         """It is held no more."""

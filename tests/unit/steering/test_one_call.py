@@ -315,7 +315,7 @@ def test_a_cancelled_call_that_died_and_is_made_again_is_let_go_nowhere(
         here.retry("1", "admin")
         assert set(before[0]) == {"1"}
         world.queue.readmitted.clear()
-        job = there.begin("retry", ["2"], "admin")
+        job = there.begin("retry", ["2", "3"], "admin")  # 3 stays cancelled
         eventually(lambda: job.id in [one.id for one in there.jobs() if one.done])
         assert set(before[1]) == {"2"}
         world.journal.flush()
