@@ -69,6 +69,15 @@ class Policy:
             return self.not_before
         return accepted_at + (self.delay or 0.0)
 
+    def ages_from(self, accepted_at: float) -> float:
+        """Since when it gets older, Unix seconds: a not_before that is over means at
+        once, and a dead letter that is made again is as old as a new call.
+
+        Args:
+            accepted_at: as for first_due().
+        """
+        return max(self.first_due(accepted_at), accepted_at)
+
 
 # Nearly every call's: whoever asks whether there is more to do compares with it.
 USUAL = Policy()

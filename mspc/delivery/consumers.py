@@ -169,13 +169,12 @@ class Consumers:
         self._recording.settled(call, request, outcome, decision)
 
     def _paused_seconds(self, attempt: Attempt, request: Request) -> float:
-        """For how long the call was kept from ageing since it was due first."""
+        """For how long the call was kept from ageing."""
         lane = attempt.delivery.lane
         if lane.pauses is None:
             return 0.0
-        accepted_at = attempt.delivery.call.accepted_at
-        due = max(request.policy.first_due(accepted_at), accepted_at)
-        return lane.paused_seconds(due, self._policy.now())
+        since = request.policy.ages_from(attempt.delivery.call.accepted_at)
+        return lane.paused_seconds(since, self._policy.now())
 
     def _not_now(
         self, delivery: Delivery, request: Request, instead: Requeue | DeadLetter

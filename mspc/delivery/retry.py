@@ -143,10 +143,7 @@ class RetryPolicy:
         time had stood still in pauses.
         """
         longest = own.max_age or self.max_age
-        # A not_before that is over means at once; and a dead letter that is made again
-        # is as old as a new call.
-        due = max(own.first_due(call.accepted_at), call.accepted_at)
-        if not longest or at <= due + longest:
+        if not longest or at <= own.ages_from(call.accepted_at) + longest:
             return None
         told = f"the last attempt gave {last}" if last else "it was never attempted"
         return DeadLetter(f"max_age: {longest:g} s would be over, {told}", MAX_AGE)

@@ -60,8 +60,7 @@ class Begun:
         Raises:
             JournalUnavailable: nothing can be looked up.
         """
-        noted = self._view.decisions(call_id, (NOTE,), 1)
-        return any(one.details == _CANCEL for one in noted)
+        return _noted_cancelling(self._view, call_id) is not None
 
     def retrying(
         self, call_id: str, who: str, reason: str, delay: float, at: float
@@ -130,7 +129,13 @@ def cancelling(view: View, call_id: str, last_at: float) -> Decided | None:
     Raises:
         JournalUnavailable: nothing can be looked up.
     """
-    for noted in view.decisions(call_id, (NOTE,), 1):
-        soon = last_at - noted.at <= CANCELLING_SECONDS
-        return noted if soon and noted.details == _CANCEL else None
-    return None
+    noted = _noted_cancelling(view, call_id)
+    if noted is None or last_at - noted.at > CANCELLING_SECONDS:
+        return None
+    return noted
+
+
+def _noted_cancelling(view: View, call_id: str) -> Decided | None:
+    """The last note of a call, when it is that somebody is about to cancel it."""
+    noted = view.decisions(call_id, (NOTE,), 1)
+    return noted[0] if noted and noted[0].details == _CANCEL else None

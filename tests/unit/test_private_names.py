@@ -89,7 +89,7 @@ PRIVATE: dict[Use, Callable[[], object]] = {
     ("queues.amqp.connecting", "_read_buffer"): lambda: (
         parameters(cast("Any", Connection)._read_buffer) == ["self", "data_in"]
     ),
-    ("queues.amqp.connecting", "_handle_amqp_frame"): lambda: (
+    ("queues.amqp.frames", "_handle_amqp_frame"): lambda: (
         amqpstorm()._handle_amqp_frame(b"\x01") == (b"\x01", None, None)
     ),
     ("queues.amqp.connecting", "_io"): lambda: amqpstorm()._io is not None,

@@ -8,18 +8,15 @@ what answers first is looked at here.
 import contextlib
 import logging
 import socket
-import struct
 import time
-from typing import Any
 
 import gevent
 from amqpstorm.connection import Connection
 from amqpstorm.exception import AMQPConnectionError
-from pamqp import commands, frame, header
-from pamqp.constants import FRAME_END, FRAME_HEADER, FRAME_HEADER_SIZE, FRAME_METHOD
 
 from mspc.errors import ConfigError
 from mspc.queues.amqp import diagnosis
+from mspc.queues.amqp.frames import Tolerant
 from mspc.settings.certificates import NoCertificates, trusting
 from mspc.settings.config import AmqpConfig
 
@@ -37,53 +34,8 @@ LOOK_EVERY_SECONDS = 0.05
 USER_TIMEOUT_MILLISECONDS = 20_000
 
 METHOD_FRAME = b"\x01"
-DELIVER = commands.Basic.Deliver.index.to_bytes(4)
 # To HTTP servers our greeting is the beginning of a line: they wait for its end.
 END_OF_LINES = b"\r\n\r\n"
-
-
-class Tolerant(Connection):
-    """Delivers messages whose properties pamqp cannot read, without these.
-
-    Others may publish what they like: a time in microseconds, bytes that are no UTF-8.
-    amqpstorm takes them for the beginning of a frame, waits for the rest, and reads
-    nothing any more; on the next connection the same message comes again.
-    """
-
-    def _handle_amqp_frame(self, data_in: bytes) -> tuple[bytes, int | None, Any]:
-        rest, channel_id, found = super()._handle_amqp_frame(data_in)
-        if found is None and rest:
-            return _without_what_is_odd(rest)
-        return rest, channel_id, found
-
-
-def _without_what_is_odd(data: bytes) -> tuple[bytes, int | None, Any]:
-    """As Connection._handle_amqp_frame() has it, for what it has found nothing in."""
-    kind, channel_id, size = frame.frame_parts(data)
-    end = FRAME_HEADER_SIZE + (size or 0)
-    if not size or len(data) <= end or data[end] != FRAME_END:
-        return data, None, None
-    payload = data[FRAME_HEADER_SIZE:end]
-    found: object = None
-    if kind == FRAME_HEADER:
-        (length,) = struct.unpack_from(">Q", payload, 4)  # after class and weight
-        properties = commands.Basic.Properties()
-        found = header.ContentHeader(body_size=length, properties=properties)
-    elif kind == FRAME_METHOD and payload[:4] == DELIVER:
-        found = _deliver(payload[4:])
-    if found is None:
-        return data, None, None
-    log.warning("A message has properties that cannot be read: it is taken without")
-    return data[end + 1 :], channel_id, found
-
-
-def _deliver(arguments: bytes) -> commands.Basic.Deliver:
-    """Without the names of the exchange and of the routing key."""
-    end = 1 + arguments[0]
-    (tag,) = struct.unpack_from(">Q", arguments, end)
-    redelivered = bool(arguments[end + 8] & 1)
-    consumer = arguments[1:end].decode()  # our own
-    return commands.Basic.Deliver(consumer, tag, redelivered)
 
 
 def make(purpose: str, config: AmqpConfig, host: str, port: int) -> Connection:

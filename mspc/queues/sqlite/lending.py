@@ -168,18 +168,14 @@ class Lending:
             else:
                 self._hold(row)
                 self._lanes.offer(row)
-        self._count(lane, stock)
-        self._shut_if_it_is(lane)
-        self.hungry(lane)
+        self._was_read(lane)
 
     def read_large(self, delivery: SqliteDelivery) -> None:
         """What next_large() gave."""
         lane = delivery.lane
         self._held[delivery.place.key] = delivery
         self._lanes.offer(delivery)
-        self._count(lane, self._stock(lane))
-        self._shut_if_it_is(lane)
-        self.hungry(lane)
+        self._was_read(lane)
 
     def settled(self, delivery: SqliteDelivery) -> None:
         """It is held no more."""
@@ -221,10 +217,12 @@ class Lending:
             self._count(lane, stock)
         self.hungry(lane)  # what was ready may be gone, too
 
-    def _shut_if_it_is(self, lane: Lane) -> None:
-        """It may have been shut while its rows were read."""
+    def _was_read(self, lane: Lane) -> None:
+        """What it has is ready, or aside; it may have been shut meanwhile."""
+        self._count(lane, self._stock(lane))
         if lane.shut and lane.ready and not self._probing(lane):
             self.shut(lane)
+        self.hungry(lane)
 
     def _probing(self, lane: Lane) -> bool:
         return not lane.paused and len(lane.ready) <= 1
