@@ -69,6 +69,8 @@ class Jobs:
         self._todo: deque[str] = deque()
         # By the id of the job: what was begun, and is not written down as done.
         self._begun: dict[str, Chunk] = {}
+        # Of ours that restore() has yet to find: who was stopped meanwhile.
+        self._stopped: dict[str, Decided] = {}
         self._new = Event()
         self._halt = Event()
         self._stopping = False
@@ -129,13 +131,19 @@ class Jobs:
         if work is None:
             return
         job = work.job
-        if work.instance == self._instance:
-            ours = self._works.get(job.id)
-            if ours and ours.job.status == RUNNING and job.status == STOPPED:
-                self._keep(ours.with_status(STOPPED, decided.at), decided)
-                self._halt_if_it_is(job.id)
-        elif self._orders.get(job.id, (0.0, "")) < order(decided):
-            self._keep(work, decided)
+        if work.instance != self._instance:
+            if self._orders.get(job.id, (0.0, "")) < order(decided):
+                self._keep(work, decided)
+        elif job.status == STOPPED:
+            self._apply_stop(job.id, decided)
+
+    def _apply_stop(self, job_id: str, decided: Decided) -> None:
+        ours = self._works.get(job_id)
+        if ours is None:
+            self._stopped[job_id] = decided
+        elif ours.job.status == RUNNING:
+            self._keep(ours.with_status(STOPPED, decided.at), decided)
+            self._halt_if_it_is(job_id)
 
     def restore(self) -> None:
         """Jobs of before, and those that were cut short go on.
@@ -143,12 +151,7 @@ class Jobs:
         Raises:
             JournalUnavailable: nothing can be looked up.
         """
-        found = self._decisions.newest(("bulk",), _are_enough)
-        newest: dict[str, tuple[Work, Decided]] = {}
-        for decided in sorted(found, key=order, reverse=True):
-            work = read_work(decided.details)
-            if work is not None and work.job.id not in self._works:
-                newest.setdefault(work.job.id, (work, decided))
+        newest = self._of_before()
         begun: dict[str, Chunk | None] = {}
         for job_id, (work, decided) in newest.items():
             if work.instance == self._instance and work.job.status == RUNNING:
@@ -158,13 +161,27 @@ class Jobs:
         # All is known: from here on nothing fails, so that each goes on once.
         todo = sorted(begun, key=lambda one: newest[one][0].job.started_at)
         self._todo.extend(todo)  # first: what is to be done is not forgotten
-        for work, decided in newest.values():
-            if len(self._works) < KEPT_JOBS or work.job.id in begun:
+        for job_id, (work, decided) in newest.items():
+            known = job_id in self._works  # by now: it has come farther elsewhere
+            if not known and (len(self._works) < KEPT_JOBS or job_id in begun):
                 self._keep(work, decided)
         for job_id in todo:
             if (chunk := begun[job_id]) is not None:
                 self._begun[job_id] = chunk
             log.info("job %s goes on after a restart", job_id)
+        for job_id in self._stopped.keys() & self._works.keys():
+            self._apply_stop(job_id, self._stopped[job_id])
+        self._stopped.clear()
+
+    def _of_before(self) -> dict[str, tuple[Work, Decided]]:
+        """How those stood that are not known here, by id, the newest first."""
+        found = self._decisions.newest(("bulk",), _are_enough)
+        newest: dict[str, tuple[Work, Decided]] = {}
+        for decided in sorted(found, key=order, reverse=True):
+            work = read_work(decided.details)
+            if work is not None and work.job.id not in self._works:
+                newest.setdefault(work.job.id, (work, decided))
+        return newest
 
     def run(self) -> None:
         """Does what there is to do, until stop()."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from gevent.event import Event
 
 from mspc.calls.call import new_call_id
-from mspc.errors import JournalUnavailable, QueueUnavailable
+from mspc.errors import JournalUnavailable
 from mspc.journal.base import Filter, Recorder, View
 from mspc.journal.events import Decided
 from mspc.lanes.steered import Steered
@@ -28,12 +28,11 @@ from mspc.steering.jobs import AGAIN_SECONDS, Jobs, Wait
 from mspc.steering.one_call import OneCall
 from mspc.steering.planning import plan
 from mspc.steering.reach import Reach
-from mspc.steering.work import RUNNING, Work, read_chunk
+from mspc.steering.withdrawn import Withdrawn
+from mspc.steering.work import RUNNING, Work
 
 log = logging.getLogger(__name__)
 
-# How many cancelled calls a queue that cannot look them up is told after a start.
-TOLD_CALLS = 100_000
 STOP_SECONDS = 5.0
 
 
@@ -93,6 +92,7 @@ class Operator:
             lanes, self._decisions, clock, monotonic, make_alarm
         )
         self._jobs = Jobs(self._decisions, view, self._reach, instance, clock, wait)
+        self._withdrawn = Withdrawn(queue, self._decisions, self._jobs)
         self._cut_off_at: float | None = None
         self._restored = False
         self._stopping = Event()
@@ -170,6 +170,7 @@ class Operator:
         delay: float = 0.0,
         reason: str = "",
     ) -> Job:
+        self._need_to_be_restored()  # which would take it for one of before
         now = self._clock()
         job = Job(self._new_id(), action, RUNNING, 0, 0, 0, reason, who, now)
         ids: tuple[str, ...] = ()
@@ -210,9 +211,12 @@ class Operator:
         Raises:
             JournalUnavailable: nobody knows which these are, yet.
         """
+        self._need_to_be_restored()
+        return self._jobs.busy()
+
+    def _need_to_be_restored(self) -> None:
         if not self._restored:
             raise JournalUnavailable("What was begun before is not known yet.")
-        return self._jobs.busy()
 
     def _arrived(self, decided: Decided) -> None:
         """Also for what was decided here, and for what is known: all of it may be
@@ -222,31 +226,10 @@ class Operator:
             self._destinations.apply(decided)
         elif decided.kind == "bulk":
             self._jobs.apply(decided)
-        elif decided.kind == "cancelled":
-            self._tell_queue(decided.targets)
-        elif decided.kind in ("retried", "chunk"):
-            self._queue.readmit(self._made_again(decided))
+        elif decided.kind in ("cancelled", "retried", "chunk"):
+            self._withdrawn.apply(decided)
         elif decided.kind == "crashed":
             self._cut_off_at = max(decided.at, self._cut_off_at or 0.0)
-
-    def _made_again(self, decided: Decided) -> Sequence[str]:
-        """Calls that are made again, or are about to be: they may come before it is
-        told that they were.
-        """
-        chunk = read_chunk(decided.details)
-        if chunk is not None:
-            job = self._jobs.get(decided.targets[0])
-            return chunk.ids if job is not None and job.action == "retry" else ()
-        noted = decided.kind == "chunk" and decided.details.get("action") != "retry"
-        return () if noted else decided.targets
-
-    def _tell_queue(self, ids: Sequence[str]) -> None:
-        """Of cancelled calls, when the queue has to know them as they come."""
-        if not self._queue.looks_up:
-            try:
-                self._queue.withdraw(ids)
-            except QueueUnavailable as exc:
-                log.warning("Of cancelled calls the queue does not know: %s", exc)
 
     def _restore(self) -> None:
         try:
@@ -255,30 +238,14 @@ class Operator:
             )
             for crashed in self._view.decisions(kinds=("crashed",), limit=1):
                 self._arrived(crashed)
-            self._tell_queue(self._cancelled())
             self._jobs.restore()
+            self._withdrawn.restore()
         except JournalUnavailable as exc:
             self._restored = exc.off
             if not exc.off:
                 log.warning("What was decided before is not in force yet: %s", exc)
         else:
             self._restored = True
-
-    def _cancelled(self) -> list[str]:
-        """The last ones that were not made again since; the newest last."""
-        if self._queue.looks_up:
-            return []
-        found = self._decisions.newest(
-            ("cancelled", "retried"),
-            lambda some: sum(len(one.targets) for one in some) >= TOLD_CALLS,
-        )
-        ids: dict[str, None] = {}
-        for decided in found[::-1]:
-            for one in decided.targets:
-                ids.pop(one, None)
-                if decided.kind == "cancelled":
-                    ids[one] = None
-        return [*ids][-TOLD_CALLS:]
 
     def _work(self) -> None:
         while not self._restored and not self._stopping.is_set():

@@ -338,7 +338,7 @@ def test_a_job_goes_on_after_a_kill_and_each_call_goes_once(
 
     hook = "after_verb" if done_before else "before_verb"
     setattr(world.queue, hook, die)
-    operator = world.operator()
+    operator = world.restored()
     job = operator.begin("retry", wanted, "admin")
     with pytest.raises(Killed):
         operator._jobs.work_off()
@@ -357,7 +357,7 @@ def test_what_was_done_before_a_kill_counts_and_is_not_done_again(
     """Calls of the chunk that was cut short are made again before the job goes on."""
     world.add(*ids(300), state=DEAD)
     world.queue.after_verb = killed
-    operator = world.operator()
+    operator = world.restored()
     job = operator.begin("retry", EVERYTHING, "admin", limit=150, per_second=100)
     with pytest.raises(Killed):
         operator._jobs.work_off()
@@ -390,7 +390,7 @@ def test_what_is_gone_since_a_kill_counts(
 ) -> None:
     world.add(*ids(10), state=state)
     world.queue.after_verb = killed
-    operator = world.operator()
+    operator = world.restored()
     job = operator.begin(action, EVERYTHING, "admin")
     with pytest.raises(Killed):
         operator._jobs.work_off()
@@ -405,7 +405,7 @@ def test_what_is_gone_since_a_kill_counts(
 
 def test_a_chunk_that_was_done_is_not_taken_up_again(world: World) -> None:
     world.add(*ids(150), state=DEAD)
-    operator = world.operator()
+    operator = world.restored()
     operator.start()
     world.while_waiting = operator._jobs.stop
     job = operator.begin("retry", EVERYTHING, "admin", per_second=100)
@@ -418,7 +418,7 @@ def test_a_chunk_that_was_done_is_not_taken_up_again(world: World) -> None:
 
 def test_nothing_is_done_that_is_not_written_down_before(world: World) -> None:
     world.add(*ids(3), state=DEAD)
-    operator = world.operator()
+    operator = world.restored()
     job = operator.begin("delete", EVERYTHING, "admin")
     world.journal.full = True
 
@@ -442,6 +442,68 @@ def test_what_a_job_is_about_is_known_when_what_was_before_is(world: World) -> N
     assert operator.busy() == set()
 
 
+def test_no_job_is_begun_before_what_was_before_is_known(world: World) -> None:
+    """It would be found in the journal then, and taken for one that was cut short."""
+    world.add("1", state=DEAD)
+    world.journal.away = JournalUnavailable("its disk is away")
+    operator = world.restored()
+    world.journal.away = None
+    with pytest.raises(JournalUnavailable, match="not known yet"):
+        operator.begin("delete", EVERYTHING, "admin")
+    assert world.journal.decided == []
+
+
+def test_a_job_that_is_stopped_while_its_instance_starts_stays_stopped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere, and after the journal was asked which jobs there are."""
+    world.add(*ids(3), state=DEAD)
+    job = world.restored("here").begin("delete", EVERYTHING, "admin")
+    elsewhere = world.restored("there")
+    decisions, again = world.journal.decisions, world.operator("here")
+    world.journal.listen(again._jobs.apply)
+
+    def stopped_then(
+        target: str = "", kinds: Sequence[str] = (), limit: int = 100
+    ) -> Sequence[Decided]:
+        found = decisions(target, kinds, limit)
+        if kinds == ("bulk",) and not target:
+            monkeypatch.setattr(world.journal, "decisions", decisions)
+            elsewhere.stop_job(job.id, "admin")
+        return found
+
+    monkeypatch.setattr(world.journal, "decisions", stopped_then)
+    again._jobs.restore()
+    again._jobs.work_off()
+    assert counts(ended(again, job)) == ("stopped", 0, 0, 0)
+    assert list(world.queue.there) == ids(3)
+
+
+def test_how_far_a_job_of_another_instance_is_is_not_forgotten_at_a_start(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came farther after the journal was asked."""
+    world.add(*ids(3), state=DEAD)
+    elsewhere = world.restored("there")
+    world.restored("here").begin("delete", [], "admin")
+    job = elsewhere.begin("delete", EVERYTHING, "admin")
+    decisions, again = world.journal.decisions, world.operator("here")
+    world.journal.listen(again._jobs.apply)
+
+    def done_then(
+        target: str = "", kinds: Sequence[str] = (), limit: int = 100
+    ) -> Sequence[Decided]:
+        if kinds == ("chunk",):
+            monkeypatch.setattr(world.journal, "decisions", decisions)
+            elsewhere._jobs.work_off()
+            world.journal.flush()
+        return decisions(target, kinds, limit)
+
+    monkeypatch.setattr(world.journal, "decisions", done_then)
+    again._jobs.restore()
+    assert counts(ended(again, job)) == ("done", 3, 3, 0)
+
+
 def test_a_cancelling_job_goes_on_after_a_kill_and_leaves_what_is_lent(
     world: World,
 ) -> None:
@@ -452,7 +514,7 @@ def test_a_cancelling_job_goes_on_after_a_kill_and_leaves_what_is_lent(
         raise Killed
 
     world.queue.after_verb = die
-    operator = world.operator()
+    operator = world.restored()
     job = operator.begin("cancel", EVERYTHING, "admin")
     with pytest.raises(Killed):
         operator._jobs.work_off()
@@ -467,7 +529,7 @@ def test_a_cancelling_job_goes_on_after_a_kill_and_leaves_what_is_lent(
 
 def test_stopping_the_process_is_no_end_of_a_job(world: World) -> None:
     world.add(*ids(200), state=DEAD)
-    operator = world.operator()
+    operator = world.restored()
     operator.start()
     world.while_waiting = operator._jobs.stop
     job = operator.begin("retry", EVERYTHING, "admin")
@@ -543,7 +605,7 @@ def test_jobs_are_seen_and_stopped_by_other_instances(world: World) -> None:
 
 def test_another_instance_does_not_take_a_job_over(world: World) -> None:
     world.add("1", state=DEAD)
-    job = world.operator("here").begin("retry", EVERYTHING, "admin")
+    job = world.restored("here").begin("retry", EVERYTHING, "admin")
     with world.steered("there") as there:
         assert ended(there, job).status == "running"
     assert world.queue.asked == []
@@ -595,8 +657,8 @@ def test_a_job_that_may_be_lost_is_not_begun(world: World) -> None:
 def test_a_job_that_was_refused_is_not_begun_by_a_restart(world: World) -> None:
     """The journal has taken it down, too late to say so."""
     world.add("1", state=DEAD)
+    operator = world.restored()
     world.journal.away = JournalUnavailable("its disk is slow")
-    operator = world.operator()
     with pytest.raises(JournalUnavailable):
         operator.begin("delete", EVERYTHING, "admin")
     world.journal.away = None
@@ -613,7 +675,7 @@ def test_a_journal_that_is_away_at_a_restart_ends_no_job(
 ) -> None:
     """Whichever of the questions it is that has no answer."""
     world.add(*ids(5), state=DEAD)
-    jobs = [world.operator().begin("delete", [one], "admin") for one in ids(2)]
+    jobs = [world.restored().begin("delete", [one], "admin") for one in ids(2)]
     decisions, numbers = world.journal.decisions, itertools.count()
 
     def away_once(
@@ -636,7 +698,7 @@ def test_a_journal_that_is_away_at_a_restart_ends_no_job(
 
 def test_jobs_that_are_to_go_on_are_never_forgotten(world: World) -> None:
     world.add("1", state=DEAD)
-    operator = world.operator()
+    operator = world.restored()
     operator.begin("delete", ["1"], "admin")
     for _ in range(KEPT_JOBS + 1):
         world.clock.now += 1
@@ -669,7 +731,7 @@ def test_what_is_decided_is_later_than_what_was_looked_at(
 
 
 def test_the_last_thousand_jobs_are_remembered(world: World) -> None:
-    operator = world.operator()
+    operator = world.restored()
     begun = []
     for _ in range(KEPT_JOBS + 5):
         begun.append(operator.begin("delete", [], "admin").id)
@@ -683,7 +745,7 @@ def test_the_last_thousand_jobs_are_remembered(world: World) -> None:
 
 
 def test_what_another_version_has_written_is_no_job(world: World) -> None:
-    world.operator().begin("delete", [], "admin")
+    world.restored().begin("delete", [], "admin")
     [decided] = world.journal.decided
     with world.steered() as operator:
         world.journal.take(

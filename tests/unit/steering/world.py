@@ -344,6 +344,12 @@ class World:
             partial(Alarm, spawn_later=cast(Any, self.timers.later)),
         )
 
+    def restored(self, instance: str = "here") -> Operator:
+        """A new one, who knows what was before, and works when the test says so."""
+        operator = self.operator(instance)
+        operator._restore()
+        return operator
+
     @contextmanager
     def steered(self, instance: str = "here") -> Iterator[Operator]:
         """By an operator who is started and stopped."""
