@@ -9,6 +9,7 @@ from gevent.event import Event
 from mspc.calls.call import Outcome, Request
 from mspc.calls.masks import masked_url
 from mspc.calls.requests import Requests
+from mspc.calls.words import reason_in
 from mspc.delivery.in_flight import Attempt, InFlight
 from mspc.delivery.pacing import Pacing
 from mspc.delivery.recording import Recording
@@ -122,12 +123,13 @@ class Consumers:
     def _make(self, attempt: Attempt) -> None:
         crash.at("delivery_taken")
         call = attempt.delivery.call
+        if attempt.delivery.damage:
+            self._put_away(attempt, "damaged", attempt.delivery.damage)
+            return
         try:
             request = self._requests.take(call)
         except BadRequest as exc:
-            log.error("%s is no call, now a dead letter: %s", call.id, exc)
-            attempt.settle().bury(call, f"is no call: {exc}")
-            self._recording.unreadable(call, str(exc))
+            self._put_away(attempt, "no call", f"is no call: {exc}")
             return
         instead = self._policy.before(
             call, request.policy, self._paused_seconds(attempt, request)
@@ -167,6 +169,14 @@ class Consumers:
                 self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
                 delivery.bury(call.next_attempt(str(outcome)), reason)
         self._recording.settled(call, request, outcome, decision)
+
+    def _put_away(self, attempt: Attempt, what: str, reason: str) -> None:
+        """What nobody can make."""
+        call = attempt.delivery.call
+        _, _, why = reason.partition(": ")
+        log.error("%s is %s, now a dead letter: %s", call.id, what, why)
+        attempt.settle().bury(call, reason)
+        self._recording.unreadable(call, why, reason_in(reason))
 
     def _paused_seconds(self, attempt: Attempt, request: Request) -> float:
         """For how long the call was kept from ageing."""

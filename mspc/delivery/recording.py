@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.requests import UNREADABLE
-from mspc.calls.words import NOT_SENDABLE
 from mspc.delivery.retry import Ack, DeadLetter, Decision, Requeue
 from mspc.journal.base import Recorder
 from mspc.journal.events import Accepted, Attempted, accepted, attempted
@@ -46,8 +45,14 @@ class Recording:
             now = self._now()
             self._record(call, request, call.attempts, now, _NO_ATTEMPT, decision)
 
-    def unreadable(self, call: Call, why: str) -> None:
-        """It is no call, and a dead letter."""
+    def unreadable(self, call: Call, why: str, reason: str) -> None:
+        """It is no call, or not the one that was stored, and a dead letter.
+
+        Args:
+            call: as it was delivered.
+            why: a sentence.
+            reason: why it is dead, a word of mspc/calls/words.py.
+        """
         if self._journal.on:
             told = Accepted(call.id, call.accepted_at, "", "", UNREADABLE)
             self._journal.record(
@@ -57,7 +62,7 @@ class Recording:
                     self._now(),
                     text=why,
                     decision="dead",
-                    reason=NOT_SENDABLE,
+                    reason=reason,
                 )
             )
 

@@ -25,6 +25,10 @@ class Delivery(Protocol):
     def lane(self) -> Lane: ...
 
     @property
+    def damage(self) -> str:
+        """Why `call` is not what was stored, a sentence; empty when it is."""
+
+    @property
     def alive(self) -> bool:
         """Whether settling it has an effect still; if not, the call comes again."""
 

@@ -211,7 +211,10 @@ class MemoryDelivery:
     Attributes:
         row: in the store.
         alive: set it to False for a delivery whose channel is gone.
+        damage: set it for one that is not what was stored.
     """
+
+    damage = ""
 
     def __init__(self, queue: MemoryQueue, row: int, call: Call, lane: Lane) -> None:
         self.call = call

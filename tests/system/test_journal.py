@@ -1,6 +1,8 @@
 """What the journal knows after a crash of the real service, and when it is new."""
 
 import signal
+import sqlite3
+from contextlib import closing
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
@@ -65,6 +67,30 @@ def test_dead_letters_are_told_again_when_the_journal_is_lost(
     dead = mspc.admin("GET", f"/v1/calls/{call_id}").json
     assert (dead["state"], dead["labels"], dead["attempts"]) == ("dead", ["gone"], 1)
     assert "404" in dead["last_attempt"]["text"]
+
+
+def test_of_a_damaged_call_it_is_told_that_it_is_a_dead_letter(
+    mspc_process: StartMspc, target: Target
+) -> None:
+    """At once, and without what the damage says of it."""
+    mspc = mspc_process()
+    call = {"url": target.url("/damaged"), "delay": "1h", "labels": ["kept"]}
+    call_id = mspc.post(call).json["id"]
+    before = mspc.admin("GET", f"/v1/calls/{call_id}").json
+    mspc.terminate()
+    mspc.wait()
+    with closing(sqlite3.connect(mspc.data_dir / "queue.db")) as db, db:
+        db.execute("UPDATE waiting SET payload = CAST('?' AS BLOB), due = 0")
+    mspc.restart()
+    mspc.wait_for_log(f"ERROR {call_id} is damaged, now a dead letter: its checksum")
+    (group,) = mspc.admin("GET", "/v1/dead/groups").json["groups"]
+    assert (group["reason"], group["count"]) == ("damaged", 1)
+    assert group["destination"] == before["destination"]
+    dead = mspc.admin("GET", f"/v1/calls/{call_id}").json
+    assert (dead["state"], dead["reason"], dead["attempts"]) == ("dead", "damaged", 0)
+    kept = ("url", "destination", "labels", "created_at")
+    assert {name: dead[name] for name in kept} == {name: before[name] for name in kept}
+    assert target.hits_of() == []
 
 
 def test_a_cancel_that_is_cut_short_is_told_as_what_it_is(

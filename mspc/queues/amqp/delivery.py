@@ -28,8 +28,11 @@ class AmqpDelivery:
     """A message, delivered and not yet acknowledged.
 
     Attributes:
+        damage: never any: RabbitMQ looks after that.
         waits: whether its size is counted among what waits; see Consuming.may_wait.
     """
+
+    damage = ""
 
     __slots__ = (
         "_consumer",

@@ -22,7 +22,10 @@ class Tolerant(Connection):
     """
 
     def _handle_amqp_frame(self, data_in: bytes) -> tuple[bytes, int | None, Any]:
-        rest, channel_id, found = super()._handle_amqp_frame(data_in)
+        try:
+            rest, channel_id, found = super()._handle_amqp_frame(data_in)
+        except RecursionError:  # headers in headers, deeper than pamqp can go
+            return _without_what_is_odd(data_in)
         if found is None and rest:
             return _without_what_is_odd(rest)
         return rest, channel_id, found

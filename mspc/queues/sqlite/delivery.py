@@ -64,6 +64,9 @@ class Owner(Protocol):
         """A number that no row of `waiting` has had while we run."""
 
 
+DAMAGE = "damaged in the file: its checksum does not fit"
+
+
 class SqliteDelivery:
     """A row, lent out."""
 
@@ -89,9 +92,9 @@ class SqliteDelivery:
         return True  # nobody but this process lends it
 
     @property
-    def intact(self) -> bool:
-        """Whether the row is what was written, as far as anybody can tell."""
-        return self._crc is None or self._crc == checksum(self.call)
+    def damage(self) -> str:
+        intact = self._crc is None or self._crc == checksum(self.call)
+        return "" if intact else DAMAGE
 
     def ack(self) -> None:
         if self._settle_once():
@@ -119,7 +122,7 @@ class SqliteDelivery:
         died = (time.time(), reason, call.attempts, call.last_error)
         lane = lane_of_row(call)
         # A damaged row keeps the checksum that shows it.
-        crc = checksum(call) if self.intact else self._crc
+        crc = self._crc if self.damage else checksum(call)
 
         def move(db: sqlite3.Connection) -> None:
             self._move_body(db)

@@ -177,12 +177,10 @@ class SqliteQueue:
     def deliveries(self) -> Iterator[Delivery]:
         while not self._cancelled:
             delivery: Any = self._lanes.take()  # those that were offered here
-            if delivery is None:
-                self._lanes.wait()
-            elif delivery.intact:
+            if delivery is not None:
                 yield delivery
             else:
-                self._put_away(delivery)
+                self._lanes.wait()
 
     def cancel(self) -> None:
         self._cancelled = True
@@ -248,17 +246,6 @@ class SqliteQueue:
 
     def _now(self) -> float:
         return self._started + time.monotonic()
-
-    def _put_away(self, delivery: SqliteDelivery) -> None:
-        log.error(
-            "%s is damaged in %s, now a dead letter", delivery.call.id, self._store.path
-        )
-        try:
-            delivery.bury(
-                delivery.call, "damaged in the file: its checksum does not fit"
-            )
-        finally:
-            self._lanes.ended(delivery)
 
     def delete(self, delivery: SqliteDelivery) -> None:
         place = delivery.place

@@ -35,6 +35,8 @@ ONLY: Lane = OneLane().of("")
 class Lent:
     """A delivery that remembers whether it was acknowledged."""
 
+    damage = ""
+
     def __init__(self, call: Call, *, alive: bool = True) -> None:
         self.call = call
         self.lane = ONLY

@@ -396,6 +396,35 @@ def test_a_routing_key_that_cannot_be_read_is_in_nobodys_way(
     assert payloads == {b"call", b"next"}
 
 
+def test_headers_in_headers_in_headers_are_in_nobodys_way(
+    config: AmqpConfig, opened: Opened, rabbitmq: Broker
+) -> None:
+    """Deeper than Python calls functions."""
+    properties = commands.Basic.Properties(headers={"n": "n" * 9999})
+    told = header.ContentHeader(body_size=4, properties=properties)
+    nested = b""
+    while len(nested) < 9_000:
+        nested = b"\x01nF" + len(nested).to_bytes(4) + nested
+    payload = told.marshal()
+    flat = payload[payload.index(b"\x01nS") - 4 :]
+    payload = payload.replace(flat, len(nested).to_bytes(4) + nested)
+    frames: list[frame.FrameTypes] = [
+        commands.Basic.Publish(exchange="", routing_key=config.name),
+        body.ContentBody(b"call"),
+    ]
+    publish, content = (frame.marshal(one, 1) for one in frames)
+    head = b"\x02\x00\x01" + len(payload).to_bytes(4) + payload + b"\xce"
+    with rabbitmq.connect() as connection, connection.channel() as channel:
+        connection._io.write_to_socket(publish + head + content)
+        channel.basic.publish(b"next", config.name)
+    payloads = set()
+    for _ in range(2):
+        delivery = opened.take()
+        payloads.add(delivery.call.payload)
+        delivery.ack()
+    assert payloads == {b"call", b"next"}
+
+
 def test_other_producers_may_publish_anything(
     rabbitmq: Broker, opened: Opened, config: AmqpConfig
 ) -> None:

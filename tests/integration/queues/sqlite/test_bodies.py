@@ -214,10 +214,14 @@ def test_a_call_whose_body_is_damaged_is_set_aside(
         opened.queue.put(Call(name[0].encode() * size, id=name))
     opened.close()
     rows(path, damage)
-    for _ in range(2):
+    for damaged in (1, 0):
         opened = open_at(path)
-        lent = [opened.take() for _ in range(2)]
-        assert {one.call.id: one.call.payload for one in lent} == {
+        lent = [opened.take() for _ in range(2 + damaged)]
+        for one in lent:
+            if one.damage:
+                one.bury(one.call, one.damage)
+        intact = [one.call for one in lent if not one.damage]
+        assert {call.id: call.payload for call in intact} == {
             "first": b"f" * size,
             "third": b"t" * size,
         }

@@ -234,7 +234,7 @@ def test_a_step_back_of_the_clock_holds_nothing_back(path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("table", ["calls", "waiting"])
-def test_a_damaged_row_is_set_aside_and_not_lent(
+def test_a_damaged_row_is_lent_as_one_and_set_aside(
     path: Path, table: str, damage: str
 ) -> None:
     opened = Opened(SqliteQueue(SqliteConfig(path)))
@@ -246,9 +246,12 @@ def test_a_damaged_row_is_set_aside_and_not_lent(
     opened.close()
     _run(path, f"UPDATE {table} SET {damage} WHERE id = 'second'")
     opened = Opened(SqliteQueue(SqliteConfig(path)))
-    lent = [opened.take() for _ in range(2)]
-    assert {delivery.call.payload for delivery in lent} == {b"first", b"third"}
-    for delivery in lent:
+    lent = [opened.take() for _ in range(3)]
+    (damaged,) = [delivery for delivery in lent if delivery.damage]
+    damaged.bury(damaged.call, damaged.damage)
+    intact = [delivery for delivery in lent if not delivery.damage]
+    assert {delivery.call.payload for delivery in intact} == {b"first", b"third"}
+    for delivery in intact:
         delivery.ack()
     opened.close()
     assert _run(path, f"SELECT * FROM {table}") == []
