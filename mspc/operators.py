@@ -141,14 +141,11 @@ def open_door(
 
     key, read_key = admin_key(config.admin), config.admin.read_key
     app = create_admin_app(
-        config.admin,
-        key,
-        journal,
-        steering,
-        acceptance.take,
+        *(config.admin, key, journal, steering, acceptance.take),
         Health(_engine(config), condition.problem, condition.remark, queue.spooled),
         config.http.max_request_bytes,
         names=[socket.gethostname()],
+        header=config.auth.header,
     )
     sources = Sources(
         config.consumers,

@@ -84,7 +84,7 @@ class Service:
             self._queue,
             config.forward.networks,
             accepted,
-            requests.lane_of,
+            requests.look,
             recorder,
         )
         self._server = Server(config.http, self._calls_app(acceptance))

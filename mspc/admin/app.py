@@ -47,7 +47,11 @@ class AdminApp(falcon.App[Any, Any]):
     def __call__(
         self, env: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        path = env["REQUEST_URI"].partition("?")[0]
+        path, mark, query = env["REQUEST_URI"].partition("?")
+        if self._prefix and path == self._prefix:  # pages are named from a slash on
+            to = f"{self._prefix.rpartition('/')[2]}/{mark}{query}"
+            start_response("308 Permanent Redirect", [("Location", to)])
+            return [b""]
         if self._prefix and f"{path}/".startswith(f"{self._prefix}/"):
             path = path[len(self._prefix) :] or "/"
             env["SCRIPT_NAME"] = self._prefix
@@ -65,6 +69,7 @@ def create_admin_app(
     max_bytes: int,
     clock: Callable[[], float] = time.time,
     names: Iterable[str] = (),
+    header: str = "X-Authorization",
 ) -> AdminApp:
     """The WSGI application.
 
@@ -78,12 +83,13 @@ def create_admin_app(
         max_bytes: of a body, MAX_REQUEST_BYTES.
         clock: Unix seconds.
         names: of this machine, besides localhost, ADMIN_HOST and ADMIN_NAMES.
+        header: AUTHORIZATION_HEADER, for the document of the calls' port.
     """
     guard = Guard(Keys(key, config.read_key), Refusals("requests", clock))
     middleware = [OwnHosts(config.host, *config.names, *names), ExactPaths(), guard]
     app = AdminApp(config.prefix, middleware)
     for path, routes in by_path(
-        admin_routes(view, steering, put_call, health, config.prefix, clock)
+        admin_routes(view, steering, put_call, health, config.prefix, clock, header)
     ).items():
         endpoint = Endpoint(routes, max_bytes)
         app.allowed[path] = endpoint.methods
@@ -105,6 +111,7 @@ def admin_routes(
     health: Health,
     prefix: str = "",
     clock: Callable[[], float] = time.time,
+    header: str = "X-Authorization",
 ) -> list[Route]:
     """Every route: the one table of paths, rights, documents and tests.
 
@@ -119,7 +126,7 @@ def admin_routes(
             ExportRoutes(view, steering, clock).routes(),
         )
     )
-    return [*routes, *OpenApiRoute(routes, prefix).routes()]
+    return [*routes, *OpenApiRoute(routes, prefix, header).routes()]
 
 
 def by_path(routes: Iterable[Route]) -> dict[str, list[Route]]:

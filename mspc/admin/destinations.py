@@ -26,7 +26,7 @@ from mspc.journal.base import Tally, View
 from mspc.steering.base import Standing, Steering
 
 JOURNAL = (501, 503)
-BODY = (404, 413, 422, 503)
+BODY = (404, 413, 422, *JOURNAL)
 
 _NOBODY = Tally()
 
@@ -100,7 +100,7 @@ class DestinationRoutes:
             self.unlimit,
             "admin",
             ReasonQuery,
-            errors=(404, 503),
+            errors=(404, *JOURNAL),
         )
 
     def list(self, asked: Asked) -> Reply:

@@ -50,13 +50,17 @@ ADMIN = Door(
     {"type": "http", "scheme": "bearer"},
     ALWAYS,
 )
-CALLS = Door(
-    "mspc, the calls' port",
-    {"read": "no key", "admin": "what AUTHORIZATION_KEY asks for"},
-    frozenset({"read"}),
-    {"type": "apiKey", "in": "header", "name": "X-Authorization"},
-    (400, 401, 414, 431),
-)
+
+
+def calls_port(header: str) -> Door:
+    """The door of the callers; `header` is AUTHORIZATION_HEADER."""
+    return Door(
+        "mspc, the calls' port",
+        {"read": "no key", "admin": "what AUTHORIZATION_KEY asks for"},
+        frozenset({"read"}),
+        {"type": "apiKey", "in": "header", "name": header},
+        (400, 401, 414, 431),
+    )
 
 
 class OpenApiRoute:
@@ -64,9 +68,10 @@ class OpenApiRoute:
     calls' port.
     """
 
-    def __init__(self, routes: Iterable[Route], prefix: str) -> None:
+    def __init__(self, routes: Iterable[Route], prefix: str, header: str) -> None:
         self._routes = [*routes, *self.routes()]
         self._prefix = prefix
+        self._calls_port = calls_port(header)
 
     def routes(self) -> Iterator[Route]:
         summary = "This document, or that of the calls' port."
@@ -75,7 +80,7 @@ class OpenApiRoute:
     def get(self, asked: Asked) -> Reply:
         query: DocumentQuery = asked.query
         if query.door == "calls":
-            made = document(calls_routes(), CALLS)
+            made = document(calls_routes(), self._calls_port)
         else:
             made = document(self._routes, ADMIN, self._prefix)
         return Reply(msgspec.json.encode(made).decode())

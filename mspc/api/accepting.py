@@ -19,6 +19,7 @@ from mspc.calls.headers import value_of
 from mspc.calls.masks import masked_url
 from mspc.calls.networks import NetworkRules
 from mspc.calls.policy import USUAL, Policy
+from mspc.calls.requests import UNREADABLE
 from mspc.calls.trace import Trace, kept_in, read_trace
 from mspc.errors import BadRequest, NotAnObject, QueueError
 from mspc.journal.base import Recorder
@@ -38,13 +39,13 @@ class Acceptance:
         queue: Queue,
         networks: NetworkRules,
         accepted: Accepted,
-        lane_of: Callable[[Call], str],
+        look: Callable[[Call], Request | None],
         journal: Recorder,
     ) -> None:
         self._queue = queue
         self._networks = networks
         self._accepted = accepted
-        self._lane_of = lane_of
+        self._look = look
         self._journal = journal
 
     def take(self, payload: bytes, trace: Trace | None = None) -> str:
@@ -98,10 +99,11 @@ class Acceptance:
                 payload, _ = self._traced(payload, request, trace)
         call = Call(payload)
         # Answered whatever it is; but a service that is down must not hold up others.
-        call = replace(call, lane=self._lane_of(call))
-        known = self._accepted.look(call)
+        known = self._look(call)
+        call = replace(call, lane=UNREADABLE if known is None else known.lane)
         self._put(call)
-        self._record(call, known)
+        if known is not None:  # of what is no call, its only attempt tells
+            self._record(call, known)
         log.info("%s accepted unread, %d bytes", call.id, len(payload))
         return call.id
 
@@ -126,9 +128,8 @@ class Acceptance:
         except BadRequest:  # it says null itself: none
             return payload, request
 
-    def _record(self, call: Call, request: Request | None) -> None:
-        """Tells the journal; of what nobody could read or remember, an attempt does."""
-        if request is not None and self._journal.on:
+    def _record(self, call: Call, request: Request) -> None:
+        if self._journal.on:
             self._journal.record(accepted(call, request, self._journal.body_bytes))
 
     def _put(self, call: Call, delay: float = 0.0) -> None:

@@ -111,9 +111,10 @@ def _too_large(limit: int) -> Handler:
     text = f"The body is larger than {limit} bytes (MAX_REQUEST_BYTES)."
 
     def handle(
-        req: falcon.Request, resp: falcon.Response, ex: Exception, params: Any
+        req: falcon.Request, resp: falcon.Response, ex: falcon.HTTPError, params: Any
     ) -> None:
-        _tell(req, resp, falcon.HTTP_413, text, code=codes.TOO_LARGE)
+        told = ex.description or text
+        _tell(req, resp, falcon.HTTP_413, told, code=codes.TOO_LARGE)
 
     return handle
 

@@ -11,8 +11,10 @@ _SECRET = re.compile(
     r"auth|cookie|token|secret|key|passw|pwd|signature|^sig$|credential", re.IGNORECASE
 )
 _OPEN = frozenset({"idempotency-key"})  # of mspc's own making, mostly
-# A parameter of a query: its name, and its value.
-_PARAMETER = re.compile(r"([?&;])([^=&;#]+)=([^&;#]*)")
+# A parameter of a query: what is before its value. A value may be a URL with a query of
+# its own, and what is secret goes on to the next `&`, whatever else is in it.
+_NAME = re.compile(r"[?&;]([^=?&;#]+)=")
+_END = re.compile(r"[&#]")
 
 
 def is_secret(name: str) -> bool:
@@ -30,11 +32,10 @@ def masked_url(url: str) -> str:
     """The URL with the values of its query that are secret masked."""
     if "?" not in url:
         return url
-
-    def masked(found: re.Match[str]) -> str:
-        if not is_secret(unquote_plus(found[2])):
-            return found[0]
-        return f"{found[1]}{found[2]}={MASK}"
-
-    path, mark, query = url.partition("?")
-    return path + _PARAMETER.sub(masked, mark + query)
+    shown, begin = "", 0
+    for found in _NAME.finditer(url, url.index("?")):
+        if found.end() > begin and is_secret(unquote_plus(found[1])):
+            hidden = _END.split(url[found.end() :], maxsplit=1)[0]
+            shown += url[begin : found.end()] + MASK
+            begin = found.end() + len(hidden)
+    return shown + url[begin:]

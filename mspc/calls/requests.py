@@ -32,15 +32,23 @@ class Requests:
 
     def lane_of(self, call: Call) -> str:
         """Whom `call` goes to; what had to be read for it is remembered."""
+        request = self.look(call)
+        return UNREADABLE if request is None else request.lane
+
+    def look(self, call: Call) -> Request | None:
+        """What `call` asks for; None when it is no call.
+
+        What had to be read for it is remembered, as far as there is room.
+        """
         known = self._accepted.look(call)
         if known is not None:
-            return known.lane
+            return known
         try:
             request = self.read(call)
         except BadRequest:
-            return UNREADABLE
+            return None
         self._accepted.remember(call, request)
-        return request.lane
+        return request
 
     def read(self, call: Call) -> Request:
         """What `call` asks for, read from its payload.

@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
 
 def add(words: Words) -> None:
-    told = "print the open calls and the dead letters, as import takes them"
+    told = "print the open calls and dead letters that the journal knows"
     giving = words.verb("export", _export, told)
     giving.add_argument(
         "--state",

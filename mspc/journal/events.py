@@ -141,7 +141,7 @@ def accepted(
         request.lane,
         policy.labels,
         policy.first_due(call.accepted_at),
-        policy.max_attempts or 0,
+        (policy.max_attempts or 0) if request.requeue else 1,
         request.headers,
         len(request.body),
         request.body[:body_bytes],

@@ -185,26 +185,27 @@ def attempts_of(db: sqlite3.Connection, call_id: str) -> list[Attempted]:
 
 
 def oldest_due(db: sqlite3.Connection) -> float | None:
-    """Of all open calls."""
-    query = "SELECT min(due) FROM calls WHERE due IS NOT NULL"
-    (due,) = db.execute(query).fetchone()
+    """Of all open calls, but for those that may have ended unnoticed in a crash."""
+    (due,) = db.execute(sql.OLDEST_DUE, (_crashed(db),)).fetchone()
     return None if due is None else float(due)
+
+
+def _crashed(db: sqlite3.Connection) -> float:
+    """When calls that were due may have ended last without being told of; or 0."""
+    (at,) = db.execute(sql.CRASHED).fetchone()
+    return 0.0 if at is None else float(at)
 
 
 @dataclass(frozen=True, slots=True)
 class OldestDue:
-    """Of the open calls of some destinations, where there are any."""
+    """Of the open calls of some destinations, where there are any; as oldest_due()."""
 
     destinations: Sequence[str]
 
     def __call__(self, db: sqlite3.Connection) -> dict[str, float]:
-        found = {}
+        found, crashed = {}, _crashed(db)
         for name in self.destinations:
-            (due,) = db.execute(
-                "SELECT min(due) FROM calls WHERE due IS NOT NULL AND destination ="
-                " (SELECT number FROM destinations WHERE name = ?)",
-                (name,),
-            ).fetchone()
+            (due,) = db.execute(sql.OLDEST_DUE_OF, (crashed, name)).fetchone()
             if due is not None:
                 found[name] = float(due)
         return found

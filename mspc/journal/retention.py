@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mspc.calls.words import DEAD, FINISHED
+from mspc.journal import statements as sql
 from mspc.journal.counters import Changes
 from mspc.journal.folding import Cause
 from mspc.journal.keys import first_key
@@ -25,7 +26,6 @@ MOST_DECISIONS = 100_000
 ROUND_SECONDS = 3600.0
 # Free pages that are kept for the next calls: 4 MiB.
 _KEPT_PAGES = 1024
-_CRASHED = "SELECT max(at) FROM decisions WHERE kind = 'crashed'"
 _NEWEST = (1 << 63) - 1
 
 _SELECT = f"""
@@ -107,7 +107,7 @@ class Retention:
         # Most calls are finished soon after they came: an hour later they are passed.
         passed = first_key(old - ROUND_SECONDS)
         end = _NEWEST if over > 0 else passed
-        (crashed,) = self._db.execute(_CRASHED).fetchone()
+        (crashed,) = self._db.execute(sql.CRASHED).fetchone()
         rows = self._db.execute(_SELECT, (self._call, end)).fetchall()
         gone: list[tuple[Any, ...]] = []
         for row in rows:

@@ -47,6 +47,13 @@ NOTE = "INSERT OR REPLACE INTO position VALUES (?, ?)"
 DECIDE = """
 INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+CRASHED = "SELECT max(at) FROM decisions WHERE kind = 'crashed'"
+# Of open calls: the others have no time to come.
+OLDEST_DUE = "SELECT min(due) FROM calls WHERE due > ?"
+OLDEST_DUE_OF = """
+SELECT min(due) FROM calls WHERE due > ? AND destination =
+    (SELECT number FROM destinations WHERE name = ?)
+"""
 CHUNKS = """
 SELECT d.key FROM decisions d INDEXED BY decisions_kind
     JOIN targets t ON t.decision = d.key AND t.target = ?

@@ -53,7 +53,9 @@ class Calls(Page):
         counts = self.desk.view.tally().states
         more = ""
         if page.next is not None:
-            more = query_of(wanted, cursor=write_cursor(page.next, query))
+            # Its dates may be coarser than those that were asked for.
+            following = read_query(CallsQuery, query_of(wanted))
+            more = query_of(wanted, cursor=write_cursor(page.next, following))
         self.show(
             req,
             resp,
@@ -75,8 +77,11 @@ class Calls(Page):
         form = read_form(req)
         action = action_of(first(form, "all") or first(form, "action"))
         query = first(form, "query")
-        ids = [] if first(form, "all") else form.get("id", [])
+        ids = [] if first(form, "all") else list(filter(None, form.get("id", [])))
         wanted = fitting(action, read_query(CallFilter, query).wanted())
+        if not (ids or first(form, "all")):
+            told = "No call is selected: go back and tick some."
+            raise falcon.HTTPBadRequest(description=told)
         if ids:
             plan = Plan(len(ids), False, ids[:MOST_SHOWN])
         else:

@@ -50,6 +50,11 @@ class Page:
 
     here = ""
     open_to_all = False
+    on_head: Any
+
+    def __init_subclass__(cls) -> None:
+        if "on_get" in vars(cls):  # the same, of which Falcon sends no body
+            cls.on_head = vars(cls)["on_get"]
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk

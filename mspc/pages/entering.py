@@ -73,3 +73,5 @@ class Static:
         resp.content_type = STATIC[name]
         resp.set_header("Cache-Control", f"private, max-age={HOUR}")
         resp.data = static(name)
+
+    on_head = on_get

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlencode
 import falcon
 
 from mspc.admin.spans import LONGEST_DELAY_SECONDS
+from mspc.api.reading import read_body
 from mspc.api.shown import rfc3339
 from mspc.journal.base import Filter
 
@@ -24,9 +25,11 @@ def read_form(req: falcon.Request) -> Form:
     Raises:
         HTTPBadRequest, HTTPContentTooLarge: it is none, or too large.
     """
-    body: bytes = req.env["wsgi.input"].read(MOST_FORM_BYTES + 1)
-    if len(body) > MOST_FORM_BYTES:
-        raise falcon.HTTPContentTooLarge(description="The form is too large.")
+    try:
+        body = read_body(req, MOST_FORM_BYTES)
+    except falcon.HTTPContentTooLarge:
+        told = f"The form is larger than {MOST_FORM_BYTES} bytes."
+        raise falcon.HTTPContentTooLarge(description=told) from None
     try:
         return parse_qs(
             body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS

@@ -63,7 +63,7 @@ class Send(Page):
             form, problems = self._copy(copied)
             if form.url:
                 self.desk.steering.revealed(copied, req.context.who)
-        self._form(req, resp, form, problems)
+        self._form(req, resp, form, problems, copied=bool(form.url))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         form = _filled(read_form(req))
@@ -83,7 +83,8 @@ class Send(Page):
             return CallForm(), [f"{call_id} is not known."]
         headers = "\n".join(f"{name}: {value}" for name, value in seen.headers)
         labels = " ".join(seen.labels)
-        form = CallForm(seen.url, seen.method, headers, labels=labels)
+        again = seen.max_attempts != 1
+        form = CallForm(seen.url, seen.method, headers, labels=labels, requeue=again)
         if len(seen.body) < seen.body_bytes:
             kept = f"Only {len(seen.body)} of the {seen.body_bytes} bytes of its body"
             return form, [f"{kept} are kept: it is left out."]
@@ -100,6 +101,8 @@ class Send(Page):
         resp: falcon.Response,
         form: CallForm,
         problems: list[str],
+        *,
+        copied: bool = False,
     ) -> None:
         self.show(
             req,
@@ -108,6 +111,7 @@ class Send(Page):
             "Send a call",
             form=form,
             problems=problems,
+            copied=copied,
             methods=METHODS.split(", "),
         )
 

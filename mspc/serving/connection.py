@@ -241,8 +241,11 @@ class ClientConnection(WSGIHandler):
         unread = self._body.unread
         if unread > (0 if self._expects_100 else MAX_SKIPPED) or self._traffic.draining:
             self.close_connection = True
-        if self.close_connection or self.request_version == "HTTP/1.0":
-            headers = cast("list[Any]", self.response_headers)
+        headers = cast("list[Any]", self.response_headers)
+        old = self.request_version == "HTTP/1.0"
+        if old and b"content-length" not in {h[0].lower() for h in headers}:
+            self.close_connection = True  # no other end would be seen
+        if self.close_connection or old:
             headers[:] = [h for h in headers if h[0].lower() != b"connection"]
 
     def _write_with_headers(self, data: bytes) -> None:
@@ -252,10 +255,7 @@ class ClientConnection(WSGIHandler):
         head = b"HTTP/1.1 %b\r\n" % cast("bytes", self.status)
         for header in cast("list[Any]", self.response_headers):
             head += b"%b: %b\r\n" % header
-        head += (
-            b"Connection: close\r\n" if self.close_connection else self._traffic.kept
-        )
-        head += b"\r\n"
+        head += (CLOSED if self.close_connection else self._traffic.kept) + b"\r\n"
         if self.response_use_chunked:
             self._sendall(head)
             cast("Any", self)._write(data)

@@ -9,7 +9,6 @@ from mspc.admin.stats import Health
 from mspc.api.accepting import Acceptance
 from mspc.calls.accepted import Accepted
 from mspc.calls.networks import NetworkRules
-from mspc.queues.base import unread
 from mspc.settings.config import AdminConfig
 from tests.support.memory import MemoryQueue
 from tests.support.operators import AT, CALL_ID, SEEN, FakeSteering, FakeView
@@ -36,9 +35,12 @@ class Door:
         *,
         view: FakeView | None = None,
         steering: FakeSteering | None = None,
+        header: str = "X-Authorization",
         **config: Any,
     ) -> None:
-        """`names` are the machine's, `config` what AdminConfig has besides."""
+        """`names` are the machine's, `header` is AUTHORIZATION_HEADER, and `config`
+        what AdminConfig has besides.
+        """
         self.view = view or FakeView(SEEN)
         self.steering = steering or FakeSteering()
         self.queue = MemoryQueue()
@@ -46,7 +48,7 @@ class Door:
         self.problem: str | None = None
         self.now = AT + 10
         acceptance = Acceptance(
-            self.queue, NetworkRules(), Accepted(), unread, Recorded()
+            self.queue, NetworkRules(), Accepted(), lambda _: None, Recorded()
         )
         health = Health("sqlite", lambda: self.problem, lambda: None, lambda: None)
         self.app: AdminApp = create_admin_app(
@@ -59,6 +61,7 @@ class Door:
             MAX_BYTES,
             lambda: self.now,
             names,
+            header,
         )
 
     def ask(

@@ -117,6 +117,11 @@ def test_every_route_of_the_calls_port_is_in_its_own() -> None:
     }
 
 
+def test_a_header_of_ones_own_is_in_the_document() -> None:
+    told = Door(header="X-Own").get("/v1/openapi.json?door=calls")
+    assert told["components"]["securitySchemes"]["key"]["name"] == "X-Own"
+
+
 def test_every_route_is_in_it() -> None:
     routes = admin_routes(*[None] * 4)  # type: ignore[arg-type]
     described = schema.raw_schema["paths"]

@@ -37,6 +37,9 @@ class App:
             raise OSError  # without arguments, as some are
         if path == "/unread":
             return self._answer(respond, "413 Content Too Large", b"too large")
+        if path == "/stream":
+            respond("200 OK", [("Content-Type", "x/y")])
+            return iter([b"one", b"two"])
         if path == "/part":
             body = env["wsgi.input"].read(4)
             return self._answer(respond, "413 Content Too Large", body)

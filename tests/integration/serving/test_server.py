@@ -117,6 +117,14 @@ def test_the_client_decides_whether_the_connection_is_kept(
         assert client.rest() == b""
 
 
+def test_an_answer_without_a_length_ends_with_the_connection_in_http_1_0(
+    client: Client,
+) -> None:
+    answer = client.ask(b"GET /stream HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")
+    assert answer.headers["connection"] == "close"
+    assert answer.body + client.rest() == b"onetwo"
+
+
 def test_100_continue_comes_when_the_body_is_read(client: Client) -> None:
     client.send(POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n")
     assert client.answer().status == 100

@@ -43,7 +43,10 @@ def test_no_secrets(name: str) -> None:
         ("http://a/?x=1;token=2&to%6ben=3", "http://a/?x=1;token=***&to%6ben=***"),
         ("http://a/?token=", "http://a/?token=***"),
         ("http://a/?token", "http://a/?token"),
-        ("http://a/?a=b?token=c&token==d", "http://a/?a=b?token=c&token=***"),
+        ("http://a/?a=b?token=c&token==d", "http://a/?a=b?token=***&token=***"),
+        ("http://a/?token=b;c?d=e&f=g#h", "http://a/?token=***&f=g#h"),
+        ("http://a/?next=https://b/c?token=d", "http://a/?next=https://b/c?token=***"),
+        ("http://a/?a=b#token=c", "http://a/?a=b#token=c"),
     ],
 )
 def test_a_url(url: str, masked: str) -> None:

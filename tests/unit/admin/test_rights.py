@@ -231,10 +231,16 @@ class TestPaths:
         assert Door(prefix="/mspc").get(path)["engine"] == "sqlite"
 
     @pytest.mark.parametrize(
-        "path", ["/mspcv1/stats", "/mspc", "/mspc//v1/stats", "/other/v1/stats"]
+        "path", ["/mspcv1/stats", "/mspc//v1/stats", "/other/v1/stats", "/mspc/mspc"]
     )
     def test_but_nowhere_else(self, path: str) -> None:
         assert Door(prefix="/mspc").ask("GET", path).status == 404
+
+    @pytest.mark.parametrize("prefix", ["/mspc", "/behind/mspc"])
+    def test_the_prefix_alone_leads_below_it(self, prefix: str) -> None:
+        """Else the links of a page would lead beside it."""
+        answer = Door(prefix=prefix).ask("GET", f"{prefix}?x=1")
+        assert (answer.status, answer.headers["location"]) == (308, "mspc/?x=1")
 
     @pytest.mark.parametrize(
         "path",

@@ -19,9 +19,10 @@ from mspc.api.app import create_app
 from mspc.api.codes import CODES
 from mspc.calls.accepted import Accepted
 from mspc.calls.networks import NetworkRules
+from mspc.calls.requests import Requests
 from mspc.calls.validation import PROPERTIES
 from mspc.journal import events
-from mspc.queues.base import Queue, unread
+from mspc.queues.base import Queue
 from mspc.settings.config import AuthConfig, HttpConfig
 from tests.support.memory import MemoryQueue
 from tests.support.operators import FakeSteering, FakeView
@@ -60,7 +61,8 @@ class Client:
 
     def __post_init__(self) -> None:
         acceptance = Acceptance(
-            self.queue, NetworkRules(), self.accepted, unread, self.journal
+            *(self.queue, NetworkRules(), self.accepted),
+            *(Requests(NetworkRules(), self.accepted).look, self.journal),
         )
         self.app = create_app(
             self.http,
@@ -305,6 +307,14 @@ class TestFastPublish:
         assert answer.status == "200 OK"
         assert answer.json == {"error": False, "message": "OK", "id": call.id}
         assert call.payload == payload
+
+    def test_the_journal_is_told_of_what_is_a_call(self, fast: Client) -> None:
+        """Also of what cannot be remembered until it is made."""
+        calls = [json.dumps({"url": f"http://{n}.test/"}).encode() for n in range(9)]
+        fast.accepted._left = 3000  # there is room for two or so
+        for payload in (*calls, b"no JSON"):
+            fast.post(payload)
+        assert len(fast.journal.events) == 9
 
     def test_nothing_is_not_stored(self, fast: Client, queue: MemoryQueue) -> None:
         answer = fast.post(b"")

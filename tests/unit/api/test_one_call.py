@@ -23,7 +23,6 @@ from mspc.calls.batch import split
 from mspc.calls.call import Call
 from mspc.calls.networks import NetworkRules
 from mspc.errors import BadRequest, JournalUnavailable, NotPossible, QueueUnavailable
-from mspc.queues.base import unread
 from mspc.settings.config import AuthConfig, HttpConfig
 from tests.support.memory import MemoryQueue
 from tests.support.operators import (
@@ -55,7 +54,7 @@ class Port:
         self.view = FakeView(SEEN)
         self.steering = FakeSteering()
         acceptance = Acceptance(
-            self.queue, NetworkRules(), Accepted(), unread, Recorded()
+            self.queue, NetworkRules(), Accepted(), lambda _: None, Recorded()
         )
         self.app = create_app(
             http or HttpConfig(max_request_bytes=100_000),

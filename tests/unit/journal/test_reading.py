@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from mspc.journal import reading
+from mspc.journal import statements as sql
 from mspc.journal.base import EVERYTHING, Count, Filter, Seen
-from mspc.journal.events import Event
+from mspc.journal.events import Decided, Event
 from mspc.journal.writing import Writer
 from tests.support.happened import (
     DESTINATION,
@@ -168,3 +169,24 @@ def test_what_is_due_first_is_known_of_each_destination() -> None:
     assert reading.oldest_due(db) == NOW
     due = reading.OldestDue([DESTINATION, OTHER, "http://nobody:80"])(db)
     assert due == {DESTINATION: NOW}
+
+
+def test_what_may_have_ended_in_a_crash_is_not_taken_for_late() -> None:
+    """RabbitMQ cannot be asked: it would seem to be late until it is forgotten."""
+    db = in_memory()
+    crashed = Decided("crashed", NOW + 5, "mspc", ("here",), id="c")
+    Writer(db).write([accepted(1, NOW + 1), accepted(9, NOW + 9), crashed])
+    assert reading.oldest_due(db) == NOW + 9
+    due = reading.OldestDue([DESTINATION])(db)
+    assert due == {DESTINATION: NOW + 9}
+
+
+def test_the_oldest_due_is_found_without_looking_at_all() -> None:
+    db = in_memory()
+    for query, values in (
+        (sql.OLDEST_DUE, (0,)),
+        (sql.OLDEST_DUE_OF, (0, DESTINATION)),
+        (sql.CRASHED, ()),
+    ):
+        plan = db.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall()
+        assert not any(step[3].startswith("SCAN") for step in plan), plan

@@ -1,5 +1,6 @@
 """The pages with fakes behind them, asked as a browser would."""
 
+import io
 import re
 from typing import Any
 from urllib.parse import urlencode
@@ -73,11 +74,20 @@ class Site:
     def get(self, path: str, **headers: str) -> Answer:
         return self._ask("GET", path, b"", headers)
 
+    def head(self, path: str) -> Answer:
+        return self._ask("HEAD", path, b"", {})
+
+    def send(self, path: str, body: io.RawIOBase) -> Answer:
+        """POST of what the server would pass on."""
+        return self._ask("POST", path, body, {})
+
     def post(self, path: str, form: Any = (), **headers: str) -> Answer:
         pairs = form.items() if isinstance(form, dict) else form
         return self._ask("POST", path, urlencode(list(pairs)).encode(), headers)
 
-    def _ask(self, method: str, path: str, body: bytes, more: dict[str, str]) -> Answer:
+    def _ask(
+        self, method: str, path: str, body: bytes | io.RawIOBase, more: dict[str, str]
+    ) -> Answer:
         headers = {"Host": "127.0.0.1:8010", **more}
         if self.right is not None:
             headers.setdefault("Cookie", f"{COOKIE}={self.logins.cookie(self.right)}")

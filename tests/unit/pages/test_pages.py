@@ -1,6 +1,7 @@
 """Each page and each action, without a browser."""
 
 import html
+import io
 import json
 import re
 from dataclasses import replace
@@ -13,6 +14,7 @@ from mspc.calls.words import DEAD
 from mspc.errors import JournalUnavailable, NotPossible
 from mspc.journal.base import Filter, Group, Pace, Tally
 from mspc.journal.events import Decided
+from mspc.pages.forms import MOST_FORM_BYTES
 from mspc.pages.login import READ
 from mspc.settings.once import LINK_SECONDS, once
 from mspc.steering.base import Limits, Plan, Standing
@@ -50,6 +52,11 @@ class TestEveryPage:
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["cache-control"] == "no-store"
 
+    def test_has_a_head(self, site: Site, path: str) -> None:
+        answer = site.head(path)
+        assert (answer.status, answer.body) == (200, b"")
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
     def test_is_for_those_who_have_logged_in(self, site: Site, path: str) -> None:
         site.right = None
         answer = site.get(path)
@@ -82,6 +89,34 @@ class TestEveryPage:
             assert answer.status == 200
             assert 'href="/' not in answer.body.decode()
             assert 'action="/' not in answer.body.decode()
+
+
+class HungUp(io.RawIOBase):
+    """A body that breaks off, or has chunks that are none."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise OSError("unexpected end of file while reading request")
+
+
+class Endless(io.RawIOBase):
+    def read(self, size: int = -1) -> bytes:
+        return b"x" * size
+
+
+class TestForms:
+    @pytest.mark.parametrize("path", ["/login", "/calls", "/send"])
+    def test_one_that_breaks_off(
+        self, site: Site, path: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        answer = site.send(path, HungUp())
+        assert answer.status == 400
+        assert "ended early" in text(answer)
+        assert not any(record.exc_info for record in caplog.records)
+
+    def test_one_that_is_too_large(self, site: Site) -> None:
+        answer = site.send("/send", Endless())
+        assert answer.status == 413
+        assert f"larger than {MOST_FORM_BYTES} bytes." in text(answer)
 
 
 @pytest.mark.parametrize("path", ACTIONS)
@@ -212,6 +247,15 @@ class TestCalls:
         assert f"{seen(69).id[-12:]}" in text(second)
         assert f"{seen(70).id[-12:]}" not in text(second)
 
+    def test_go_on_also_with_a_date_that_is_finer_than_those_shown(
+        self, site: Site
+    ) -> None:
+        site.view.known = [seen(number) for number in range(120)]
+        after = "created_after=2020-01-31T08:00:00.123456Z"
+        shown = site.get(f"/calls?{after}").body.decode()
+        more = shown.partition('rel="next"')[0].rpartition('href="')[2][:-2]
+        assert site.get(f"/calls{more.replace('&amp;', '&')}").status == 200
+
     def test_a_wrong_filter_is_named(self, site: Site) -> None:
         answer = site.get("/calls?status=abc")
         assert answer.status == 400
@@ -280,6 +324,14 @@ class TestCalls:
         assert "Retry 1 call?" in text(answer)
         (planned,) = site.steering.done
         assert planned[2] == Filter(frozenset({"dead", "waiting"}), label="a")
+
+    def test_nothing_that_is_selected_is_not_all(self, site: Site) -> None:
+        """Without JavaScript the buttons can be pressed."""
+        for fields in ({"action": "delete"}, {"action": "cancel", "id": ""}):
+            answer = site.post("/calls", {"query": "", **fields})
+            assert answer.status == 400
+            assert "No call is selected" in text(answer)
+        assert site.steering.done == []
 
     def test_a_plan_that_has_not_looked_at_all_calls_says_so(self, site: Site) -> None:
         site.steering.planned = Plan(0, True, [])
@@ -474,6 +526,15 @@ class TestSending:
         body = b"a\r\nb"
         site.view.known = [replace(SEEN, body=body, body_bytes=len(body))]
         assert "end with CRLF" in text(site.get(f"/send?copy={CALL_ID}"))
+
+    @pytest.mark.parametrize(("most", "again"), [(0, True), (5, True), (1, False)])
+    def test_a_copy_of_a_call_that_is_made_once_is_made_once(
+        self, site: Site, most: int, again: bool
+    ) -> None:
+        site.view.known = [replace(SEEN, max_attempts=most)]
+        page = site.get(f"/send?copy={CALL_ID}")
+        assert ('name="requeue" value="1" checked' in page.body.decode()) is again
+        assert "are not copied" in text(page)
 
     def test_a_header_without_a_colon(self, site: Site) -> None:
         answer = site.post("/send", {"url": "http://a.test", "headers": "nonsense"})
