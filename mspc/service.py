@@ -192,6 +192,8 @@ class Service:
         self._consumers.stop(max(0.0, deadline - time.monotonic()))
         self._forwarder.close()
         self._queue.close()
+        if self._consumers.cut_short or self._steering.unfinished():
+            self._journal.incomplete()
         self._journal.stop()
         if self._tracing is not None:
             self._tracing.stop()

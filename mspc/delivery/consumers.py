@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+import gevent
 from gevent.event import Event
 
 from mspc.calls.call import Outcome, Request
@@ -26,7 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class Consumers:
-    """Workers, one attempt at a time each."""
+    """Workers, one attempt at a time each.
+
+    Attributes:
+        cut_short: whether stop() has ended one between its answer and its record.
+    """
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class Consumers:
         self._pacing = Pacing()
         self._in_flight = InFlight()
         self._stopping = Event()
+        self.cut_short = False
         self._dispatcher = Watched(
             "delivery of calls to the consumers",
             partial(dispatch, queue, self._workers, self._stopping),
@@ -102,6 +108,9 @@ class Consumers:
             self._lanes.ended(delivery)
 
     def _handle(self, delivery: Delivery) -> None:
+        if delivery.damage:  # nobody knows which call it is
+            self._settle_damaged(delivery)
+            return
         attempt = self._in_flight.begin(delivery)
         if attempt is None:
             log.info("%s was delivered again and is taken care of", delivery.call.id)
@@ -112,6 +121,9 @@ class Consumers:
             settled = True
         except QueueError as exc:
             log.warning("%s comes again, it was not settled: %s", delivery.call.id, exc)
+        except gevent.GreenletExit:
+            self.cut_short = self.cut_short or attempt.settling
+            raise
         except Exception:
             log.exception("%s was not handled", delivery.call.id)
             self._retry_after_a_bug(attempt.settle())
@@ -123,13 +135,10 @@ class Consumers:
     def _make(self, attempt: Attempt) -> None:
         crash.at("delivery_taken")
         call = attempt.delivery.call
-        if attempt.delivery.damage:
-            self._put_away(attempt, "damaged", attempt.delivery.damage)
-            return
         try:
             request = self._requests.take(call)
         except BadRequest as exc:
-            self._put_away(attempt, "no call", f"is no call: {exc}")
+            self._put_away(attempt.settle(), "no call", f"is no call: {exc}")
             return
         instead = self._policy.before(
             call, request.policy, self._paused_seconds(attempt, request)
@@ -170,12 +179,18 @@ class Consumers:
                 delivery.bury(call.next_attempt(str(outcome)), reason)
         self._recording.settled(call, request, outcome, decision)
 
-    def _put_away(self, attempt: Attempt, what: str, reason: str) -> None:
+    def _settle_damaged(self, delivery: Delivery) -> None:
+        try:
+            self._put_away(delivery, "damaged", delivery.damage)
+        except QueueError as exc:
+            log.warning("%s comes again, it was not settled: %s", delivery.call.id, exc)
+
+    def _put_away(self, delivery: Delivery, what: str, reason: str) -> None:
         """What nobody can make."""
-        call = attempt.delivery.call
+        call = delivery.call
         _, _, why = reason.partition(": ")
         log.error("%s is %s, now a dead letter: %s", call.id, what, why)
-        attempt.settle().bury(call, reason)
+        delivery.bury(call, reason)
         self._recording.unreadable(call, why, reason_in(reason))
 
     def _paused_seconds(self, attempt: Attempt, request: Request) -> float:

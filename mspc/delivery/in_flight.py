@@ -32,16 +32,19 @@ class Attempt:
         key: what tells the call from others.
         delivery: what to settle when the outcome is known.
         failed_before: how many attempts had failed before it.
+        settling: whether its outcome is known.
     """
 
     def __init__(self, key: Key, delivery: Delivery) -> None:
         self.key = key
         self.delivery = delivery
         self.failed_before = delivery.call.attempts
+        self.settling = False
         self._copies: list[Delivery] = []
 
     def settle(self) -> Delivery:
         """What to settle, now that the outcome is known: one that has an effect."""
+        self.settling = True
         if not self.delivery.alive:
             alive = (copy for copy in self._copies if copy.alive)
             self.delivery = next(alive, self.delivery)

@@ -3,11 +3,14 @@
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from msgspec.structs import replace
 
 from mspc.calls.call import new_call_id
+from mspc.errors import JournalUnavailable
 from mspc.journal import reading
+from mspc.journal import statements as sql
 from mspc.journal.base import (
     EVERYTHING,
     Count,
@@ -21,6 +24,7 @@ from mspc.journal.base import (
 from mspc.journal.events import Attempted, Decided, Event
 from mspc.journal.gathering import Shared
 from mspc.journal.keeper import Keeper
+from mspc.journal.writing import CUT_AT
 from mspc.settings.config import JournalConfig
 
 # Looks at the file for one page: some twenty milliseconds in all.
@@ -93,7 +97,7 @@ class Journal:
         self._keeper.listen(callback)
 
     def last_at(self) -> float:
-        """When the last event happened that the file had at the start, Unix seconds.
+        """When the last event happened before the file was cut off, Unix seconds.
 
         0 for none. What came later may be missing, if the process was killed.
 
@@ -115,9 +119,16 @@ class Journal:
 
     def completed(self) -> None:
         """It was told of what was missing. Until then cut_off() is so after a restart,
-        too.
+        too, and last_at() what it is.
         """
+        if self._keeper.cut_off:
+            with suppress(JournalUnavailable):  # then it is looked for once more
+                self._keeper.ask(lambda db: db.execute(sql.NOTE, (CUT_AT, 0)))
         self._keeper.cut_off = False
+
+    def incomplete(self) -> None:
+        """It was not told of everything: cut_off() is so after a restart."""
+        self._keeper.cut_off = True
 
     def call(self, call_id: str) -> Seen | None:
         return self._keeper.ask(lambda db: reading.one_call(db, call_id))

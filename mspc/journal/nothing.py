@@ -34,6 +34,8 @@ class NoJournal:
 
     def completed(self) -> None: ...
 
+    def incomplete(self) -> None: ...
+
     def call(self, call_id: str) -> NoReturn:
         raise _off()
 

@@ -25,7 +25,8 @@ class Opened:
 
     Attributes:
         counters: of its calls.
-        last_at: when the last of its events happened, Unix seconds; 0 for none.
+        last_at: when the last of its events happened, Unix seconds; 0 for none. Of one
+            that was cut off, the last before that.
         offset: of the last batch of the stream that is in it; None for none.
         cut_off: whether whoever had it before did not close it, or left something out.
         remark: of one that was damaged: its path, what is wrong with it, and its new
@@ -87,7 +88,7 @@ class Store:
             reading.count_groups(self._db),
         )
         return Opened(
-            *(counters, self._writer.last_at, self._writer.offset),
+            *(counters, self._writer.cut_at, self._writer.offset),
             *(self._writer.begin(), remark),
         )
 

@@ -27,12 +27,18 @@ _UNFIT = (
 )
 
 
+# A note of the file.
+CUT_AT = "cut_at"
+
+
 class Writer:
     """Writes into one file.
 
     Attributes:
         states: how many calls there are, by state, as far as it is committed.
         last_at: when the last event happened, Unix seconds; 0 before the first.
+        cut_at: the same before the file was cut off the first time, when nobody has
+            found out yet what is missing.
         offset: of the last batch of the stream that was written; None before the first.
     """
 
@@ -45,6 +51,7 @@ class Writer:
         self.states = {state: int(known.get(state, 0)) for state in STATES}
         self.last_at = float(known.get("last_at", 0.0))
         self._closed: int | None = known.get("closed")
+        self.cut_at = float(known.get(CUT_AT) or self.last_at)
         self.offset: int | None = known.get("offset")
 
     def begin(self) -> bool:
@@ -54,11 +61,13 @@ class Writer:
             Whether whoever had it before did not call end(). Of a file of before there
             were such notes nobody knows.
         """
+        cut_off = self._closed == 0
         # What a full disk has can be read all the same.
         with suppress(sqlite3.OperationalError):
+            self._db.execute(sql.NOTE, (CUT_AT, self.cut_at if cut_off else 0))
             self._db.execute(sql.NOTE, ("closed", 0))
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # which syncs it
-        return self._closed == 0
+        return cut_off
 
     def end(self) -> None:
         """Notes that the file has everything that happened.

@@ -45,6 +45,16 @@ class Begun:
         self._view = view
         self._reach = reach
         self._instance = instance
+        self._open: set[str] = set()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it is not written down how something ended that was begun here."""
+        return bool(self._open)
+
+    def done(self, call_id: str) -> None:
+        """That it came to pass is written down."""
+        self._open.discard(call_id)
 
     def cancelling(self, call_id: str, who: str, reason: str, at: float) -> None:
         """Notes that a call is about to be taken out of a queue, which forgets it.
@@ -53,6 +63,7 @@ class Begun:
             JournalUnavailable: it may be lost.
         """
         self._decisions.decide(NOTE, who, call_id, reason, _CANCEL, at=at)
+        self._open.add(call_id)
 
     def was_cancelling(self, call_id: str) -> bool:
         """Whether somebody has begun to cancel it, and nobody knows how that ended.
@@ -74,10 +85,12 @@ class Begun:
         # Before the decision itself, which ends it: ids of one moment have no order.
         before = at - APART_SECONDS
         self._decisions.decide(NOTE, who, call_id, reason, details, at=before)
+        self._open.add(call_id)
 
     def leave(self, call_id: str, who: str, after: float) -> None:
         """What was noted at `after` did not come to pass."""
         self._decisions.record(NOTE, who, (call_id,), details=_LEFT, after=after)
+        self._open.discard(call_id)
 
     def finish(self, last_at: float) -> Iterator[None]:
         """Retries that this instance had begun when it died; goes on with each step.

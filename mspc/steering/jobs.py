@@ -12,7 +12,8 @@ from mspc.journal.base import View
 from mspc.journal.events import Decided
 from mspc.steering.base import Job
 from mspc.steering.chunks import Chunks
-from mspc.steering.decisions import FARTHEST_LOOK, Decisions, details_of_retry, order
+from mspc.steering.decisions import Decisions, details_of_retry, order
+from mspc.steering.earlier import KEPT_JOBS, EarlierJobs
 from mspc.steering.reach import KINDS, Reach
 from mspc.steering.work import (
     DONE,
@@ -21,13 +22,11 @@ from mspc.steering.work import (
     STOPPED,
     Chunk,
     Work,
-    read_chunk,
     read_work,
 )
 
 log = logging.getLogger(__name__)
 
-KEPT_JOBS = 1000
 AGAIN_SECONDS = 1.0
 
 Wait = Callable[[Event, float], object]
@@ -59,6 +58,7 @@ class Jobs:
             wait: for an event, or so many seconds.
         """
         self._decisions = decisions
+        self._earlier = EarlierJobs(decisions, view, instance, clock)
         self._view = view
         self._reach = reach
         self._instance = instance
@@ -151,37 +151,23 @@ class Jobs:
         Raises:
             JournalUnavailable: nothing can be looked up.
         """
-        newest = self._of_before()
-        begun: dict[str, Chunk | None] = {}
-        for job_id, (work, decided) in newest.items():
-            if work.instance == self._instance and work.job.status == RUNNING:
-                if work.wanted is None:
-                    newest[job_id] = replace(work, ids=self._ids_of(job_id)), decided
-                begun[job_id] = self._begun_of(work.job)
+        found = self._earlier.find(self._works)
         # All is known: from here on nothing fails, so that each goes on once.
-        todo = sorted(begun, key=lambda one: newest[one][0].job.started_at)
-        self._todo.extend(todo)  # first: what is to be done is not forgotten
-        for job_id, (work, decided) in newest.items():
-            known = job_id in self._works  # by now: it has come farther elsewhere
-            if not known and (len(self._works) < KEPT_JOBS or job_id in begun):
-                self._keep(work, decided)
-        for job_id in todo:
-            if (chunk := begun[job_id]) is not None:
-                self._begun[job_id] = chunk
-            log.info("job %s goes on after a restart", job_id)
+        todo = [one for one in found if one.goes_on]
+        todo.sort(key=lambda one: one.work.job.started_at)
+        # First: what is to be done is not forgotten.
+        self._todo.extend(one.work.job.id for one in todo)
+        for one in found:
+            known = one.work.job.id in self._works  # it has come farther elsewhere
+            if not known and (len(self._works) < KEPT_JOBS or one.goes_on):
+                self._keep(one.work, one.decided)
+        for one in todo:
+            if one.begun is not None:
+                self._begun[one.work.job.id] = one.begun
+            log.info("job %s goes on after a restart", one.work.job.id)
         for job_id in self._stopped.keys() & self._works.keys():
             self._apply_stop(job_id, self._stopped[job_id])
         self._stopped.clear()
-
-    def _of_before(self) -> dict[str, tuple[Work, Decided]]:
-        """How those stood that are not known here, by id, the newest first."""
-        found = self._decisions.newest(("bulk",), _are_enough)
-        newest: dict[str, tuple[Work, Decided]] = {}
-        for decided in sorted(found, key=order, reverse=True):
-            work = read_work(decided.details)
-            if work is not None and work.job.id not in self._works:
-                newest.setdefault(work.job.id, (work, decided))
-        return newest
 
     def run(self) -> None:
         """Does what there is to do, until stop()."""
@@ -218,7 +204,8 @@ class Jobs:
         self._halt.clear()
         begun = self._begun.get(job_id)
         chunks = Chunks(self._works[job_id], self._view, self._reach, begun)
-        while self._goes_on(job_id) and not chunks.ended:
+        # What was begun is brought to its end, also when the job was stopped meanwhile.
+        while not chunks.ended and (self._goes_on(job_id) or self._ends(job_id)):
             try:
                 chunk = chunks.prepare(self._clock)
                 self._note(chunks.work.job, chunk)
@@ -227,6 +214,8 @@ class Jobs:
                 return  # the service stops with it; it goes on after the next start
             except (JournalUnavailable, QueueUnavailable) as exc:
                 log.warning("job %s goes on in a second: %s", job_id, exc)
+                if not self._stopping:
+                    self._halt.clear()  # a job that is stopped may have to end a chunk
                 self._wait(self._halt, AGAIN_SECONDS)
                 continue
             # A call may have failed again before its chunk was done.
@@ -254,13 +243,9 @@ class Jobs:
             self._decisions.decide("chunk", job.who, job.id, "", details, at=chunk.at)
             self._begun[job.id] = chunk
 
-    def _begun_of(self, job: Job) -> Chunk | None:
-        """The chunk that was begun, and of which nobody knows how far it came."""
-        for decided in self._view.decisions(job.id, ("chunk",), 1):
-            chunk = read_chunk(decided.details)
-            if chunk is not None and chunk.matched == job.matched:
-                return chunk
-        return None
+    def _ends(self, job_id: str) -> bool:
+        """Whether a chunk of it was begun of which nobody has written what it did."""
+        return not self._stopping and job_id in self._begun
 
     def _goes_on(self, job_id: str) -> bool:
         return not self._stopping and self._works[job_id].job.status == RUNNING
@@ -281,7 +266,7 @@ class Jobs:
         if work.job.status == RUNNING:
             work = work.with_status(status, self._clock())
         self._begun.pop(job_id, None)
-        self._save(replace(work, ids=()))
+        self._save(replace(work, ids=(), ended=True))
         job = work.job
         told = "job %s is %s: %d of %d calls reached"
         log.info(told, job_id, job.status, job.done, job.matched)
@@ -303,15 +288,3 @@ class Jobs:
             if past:
                 oldest = min(past, key=lambda job: job.started_at)
                 del self._works[oldest.id], self._orders[oldest.id]
-
-    def _ids_of(self, job_id: str) -> tuple[str, ...]:
-        """What it was begun with."""
-        for decided in self._view.decisions(job_id, ("bulk",), FARTHEST_LOOK):
-            work = read_work(decided.details)
-            if work is not None and work.ids:
-                return work.ids
-        return ()
-
-
-def _are_enough(found: Sequence[Decided]) -> bool:
-    return len({decided.targets for decided in found}) >= KEPT_JOBS

@@ -65,6 +65,7 @@ class OneCall:
             )
         crash.at("decision_reached")
         self._decisions.decide("cancelled", who, call_id, reason, at=now)
+        self._begun.done(call_id)
         log.info("%s was cancelled by %s", call_id, who)
 
     def retry(self, call_id: str, who: str, reason: str, delay: float) -> None:
@@ -88,6 +89,7 @@ class OneCall:
         crash.at("decision_reached")
         details = details_of_retry(delay)
         self._decisions.decide("retried", who, call_id, reason, details, at=now)
+        self._begun.done(call_id)
         log.info("%s is made again in %g s, for %s", call_id, delay, who)
 
     def _seen(self, call_id: str) -> Seen:

@@ -92,7 +92,8 @@ class Operator:
             lanes, self._decisions, clock, monotonic, make_alarm
         )
         self._jobs = Jobs(self._decisions, view, self._reach, instance, clock, wait)
-        self._withdrawn = Withdrawn(queue, self._decisions, self._jobs)
+        about = queue, self._decisions, view, self._jobs
+        self._withdrawn = Withdrawn(*about, clock, wait, make_alarm)
         self._cut_off_at: float | None = None
         self._restored = False
         self._stopping = Event()
@@ -112,6 +113,7 @@ class Operator:
         self._jobs.stop()
         self._worker.stop(STOP_SECONDS)
         self._destinations.stop()
+        self._withdrawn.stop()
 
     def in_flight(self, call_id: str) -> bool:
         return self._is_in_flight(call_id)
@@ -204,6 +206,10 @@ class Operator:
     def finish(self, last_at: float) -> Iterator[None]:
         """Retries of one call that a crash cut short; see Begun.finish()."""
         return self._begun.finish(last_at)
+
+    def unfinished(self) -> bool:
+        """Whether the journal may not know how something ended that was begun here."""
+        return self._begun.unfinished
 
     def busy(self) -> set[str]:
         """Ids of calls of which a job will tell what became of them.

@@ -112,8 +112,8 @@ class Reach:
         if unsure:
             # What is not there any more was reached before. If the journal does not
             # know of it, the event was lost with the process.
-            done = len(dead)
-            missed = set(dead).difference(reached)
+            missed = self._gone([one for one in dead if one not in reached])
+            done += len(missed)
             reached += [one for one in dead if one in missed and self._dead(one)]
             if action == "retry":  # what is in flight by now was reached, too
                 done += len(wanted) - len(fit)
@@ -185,13 +185,20 @@ class Reach:
         """Whether it was taken out before, and the process died before that was
         written down.
         """
-        if not self._queue.looks_up or self._queue.payload(call_id) is not None:
+        if not self._queue.looks_up or self._queue.kept([call_id]):
             return False
         # In this order: what has just been answered is in flight until it is recorded.
         if self._in_flight(call_id):
             return False
         seen = self._view.call(call_id)
         return seen is not None and seen.state in OPEN
+
+    def _gone(self, dead: Sequence[str]) -> set[str]:
+        """Those that are no dead letters any more, as far as anybody can tell: one that
+        is damaged is never made again.
+        """
+        kept = self._queue.kept(dead)
+        return {one for one in dead if one not in kept or kept[one].died_at is None}
 
     def _dead(self, call_id: str) -> bool:
         seen = self._view.call(call_id)

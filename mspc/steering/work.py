@@ -57,8 +57,9 @@ class Work:
         ids: which calls; of those that another instance does, unknown.
         limit: how many at most.
         per_second: how many in a second, for `retry`.
-        delay: in how many seconds each is due then, for `retry`.
         cursor: how far it is: in `ids`, or Page.next; None at the beginning.
+        delay: in how many seconds each is due then, for `retry`.
+        ended: whether what was begun has come to its end, too.
     """
 
     job: Job
@@ -69,6 +70,7 @@ class Work:
     per_second: float
     cursor: int | None = None
     delay: float = 0.0
+    ended: bool = False
 
     def with_status(self, status: str, now: float) -> "Work":
         """Ended, one way or the other."""
@@ -83,6 +85,7 @@ class Work:
             "per_second": self.per_second,
             "cursor": self.cursor,
             "delay": self.delay,
+            "ended": self.ended,
             **({"ids": list(self.ids)} if with_ids else {}),
         }
 
@@ -98,7 +101,9 @@ def read_work(details: Mapping[str, Any]) -> Work | None:
             details["limit"],
             details["per_second"],
             details["cursor"],
-            details.get("delay", 0.0),  # older versions have none
+            # Older versions have neither, and left nothing for later.
+            details.get("delay", 0.0),
+            details.get("ended", True),
         )
     except (KeyError, TypeError):
         return None

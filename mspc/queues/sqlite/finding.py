@@ -131,8 +131,9 @@ class Finding:
     def _postpone(self, delay: int, ids: Sequence[str]) -> Iterator[list[str]]:
         def statements(rows: Sequence[Found], db: sqlite3.Connection) -> list[str]:
             there = stored.still_there("waiting", rows, db)
-            be_due = sql.be_due(self._owner.due_in(delay), delay, after=0)
-            be_due.run(db, [(seq,) for seq in there])
+            due, new = self._owner.due_in(delay), self._owner.new_wait
+            # Another number: whoever has found the row before finds nothing.
+            db.executemany(sql.PUT_OFF, [(new(), due, delay, seq) for seq in there])
             return list(there.values())
 
         for some in _portions(ids):

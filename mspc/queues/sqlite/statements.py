@@ -134,6 +134,7 @@ WAIT_AGAIN = (
     "UPDATE waiting SET due = ?, delay = ?, attempts = ?, last_error = ?, crc = ?,"
     " lane = ? WHERE seq = ?"
 )
+PUT_OFF = "UPDATE waiting SET seq = ?, due = ?, delay = ? WHERE seq = ?"
 DIE = {
     table: f"INSERT INTO dead (died_at, reason, {CALL})"
     f" SELECT ?, ?, id, accepted_at, ?, ?, payload, ?, ? FROM {table} WHERE seq = ?"

@@ -182,6 +182,32 @@ def test_a_file_that_was_not_completed_is_cut_off_until_it_is(
     assert not journals(path).cut_off()
 
 
+def test_when_a_file_was_cut_off_is_known_until_it_is_completed(
+    journals: Journals, tmp_path: Path
+) -> None:
+    """What is written before does not tell of what was lost: the next start looks."""
+    path = tmp_path / "journal.db"
+    journal = journals(path)
+    record(journal, accepted(1, NOW))
+    journal.incomplete()
+    journal.stop()
+    for number in (2, 3):
+        journal = journals(path)
+        assert journal.cut_off()
+        assert journal.last_at() == NOW
+        record(journal, accepted(number, NOW + number))
+        journal.stop()
+    journal = journals(path)
+    journal.completed()
+    record(journal, accepted(4, NOW + 9))
+    journal.tally()
+    journal.incomplete()
+    journal.stop()
+    journal = journals(path)
+    assert journal.cut_off()
+    assert journal.last_at() == NOW + 9
+
+
 def test_of_a_file_of_before_nobody_says_that_something_is_missing(
     journals: Journals, tmp_path: Path
 ) -> None:

@@ -237,6 +237,43 @@ class TestSettling:
         assert reason.startswith("is no call: ")
         assert attempts.made == []
 
+    def test_what_is_damaged_is_a_dead_letter_whatever_it_looks_like(
+        self,
+        start: Start,
+        queue: Queue,
+        attempts: Attempts,
+        journal: Recorded,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """As one that has just been made, for example."""
+        start()
+        queue.put(Call(PAYLOAD, id="x"))
+        eventually(lambda: len(journal.events) == 1)
+        monkeypatch.setattr(MemoryDelivery, "damage", "damaged in the file: altered")
+        queue.put(Call(PAYLOAD, id="x"))
+        eventually(lambda: len(journal.events) == 2)
+        ((buried, reason),) = queue.store.dead
+        assert (buried.id, reason) == ("x", "damaged in the file: altered")
+        told = journal.events[1]
+        assert isinstance(told, Attempted)
+        assert (told.decision, told.reason, told.text) == ("dead", "damaged", "altered")
+        assert len(attempts.made) == 1
+
+    def test_a_damaged_one_that_cannot_be_buried_comes_again(
+        self,
+        start: Start,
+        queue: Queue,
+        lines: Lines,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(MemoryDelivery, "damage", "damaged in the file: altered")
+        queue.put(Call(PAYLOAD, id="x"))
+        queue.broken = "The disk is full."
+        start()
+        eventually(lambda: len(lines()) == 2)
+        assert "x comes again, it was not settled: The disk is full." in str(lines())
+        assert len(queue.calls) == 1
+
     def test_a_poisonous_call_does_not_hold_up_the_next(
         self, start: Start, queue: Queue, attempts: Attempts
     ) -> None:
@@ -358,6 +395,31 @@ class TestStop:
         assert attempts.in_flight == 0
         assert len(attempts.made) == 2
         assert len(queue.calls) == 5
+
+    @pytest.mark.parametrize("answered", [True, False])
+    def test_says_whether_one_was_answered_and_not_told_of(
+        self,
+        start: Start,
+        queue: Queue,
+        attempts: Attempts,
+        monkeypatch: pytest.MonkeyPatch,
+        answered: bool,
+    ) -> None:
+        """Its ack may reach the store all the same."""
+        in_ack = Event()
+
+        def ack(_: MemoryDelivery) -> None:
+            in_ack.set()
+            Event().wait()
+
+        monkeypatch.setattr(MemoryDelivery, "ack", ack)
+        if not answered:
+            attempts.go.clear()
+        consumers = start()
+        queue.put(Call(PAYLOAD))
+        eventually(in_ack.is_set if answered else lambda: attempts.in_flight == 1)
+        consumers.stop(timeout=0.01)
+        assert consumers.cut_short is answered
 
     def test_may_be_called_twice_and_without_start(
         self, start: Start, queue: Queue, attempts: Attempts

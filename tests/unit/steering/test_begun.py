@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from mspc.calls.words import DEAD, QUEUED, WAITING
-from mspc.errors import QueueUnavailable
+from mspc.errors import NotPossible, QueueUnavailable
 from mspc.journal.events import Decided
 from mspc.steering.begun import RETRYING_SECONDS
 from tests.unit.steering.world import NOW, World
@@ -101,6 +101,45 @@ def test_what_was_refused_is_not_done_later(world: World) -> None:
         world.operator().retry("1", "admin")
     assert finish(world) == []
     assert world.queue.there == {"1": DEAD}
+
+
+def test_a_damaged_dead_letter_is_not_taken_for_one_that_was_made_again(
+    world: World,
+) -> None:
+    """The queue does not make it again, and has it all the same."""
+    world.add("1", state=DEAD)
+    world.queue.damaged.add("1")
+    killed_while(world, before=True)
+    assert finish(world) == []
+    assert world.journal.state("1") == DEAD
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_is_cut_short_by_a_stop_is_not_finished(
+    world: World, before: bool
+) -> None:
+    """Of the journal, it is to be said."""
+    world.add("1", "2", state=WAITING)
+
+    def cut_short() -> None:
+        raise Killed
+
+    operator = world.operator()
+    operator.cancel("2", "admin")
+    assert not operator.unfinished()
+    setattr(world.queue, "before_verb" if before else "after_verb", cut_short)
+    with pytest.raises(Killed):
+        operator.cancel("1", "admin")
+    assert operator.unfinished()
+
+
+def test_what_was_refused_is_finished(world: World) -> None:
+    world.add("1", state=QUEUED)
+    world.queue.lent.add("1")
+    operator = world.operator()
+    with pytest.raises(NotPossible):
+        operator.cancel("1", "admin")
+    assert not operator.unfinished()
 
 
 def test_what_another_instance_began_is_left_to_it(world: World) -> None:

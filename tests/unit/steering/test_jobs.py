@@ -17,7 +17,7 @@ from mspc.journal.events import Accepted, Attempted, Decided
 from mspc.queues.base import Queue
 from mspc.steering.base import Action, Job, Plan
 from mspc.steering.chunks import CHUNK, PASS_CHUNK, PASS_SECONDS
-from mspc.steering.jobs import KEPT_JOBS
+from mspc.steering.earlier import KEPT_JOBS
 from mspc.steering.operator import Operator
 from mspc.steering.reach import Reach, Reached
 from tests.support.waiting import eventually
@@ -477,6 +477,81 @@ def test_a_job_that_is_stopped_while_its_instance_starts_stays_stopped(
     again._jobs.work_off()
     assert counts(ended(again, job)) == ("stopped", 0, 0, 0)
     assert list(world.queue.there) == ids(3)
+
+
+def test_a_damaged_dead_letter_stays_one_after_a_failure(world: World) -> None:
+    world.add(*ids(3), state=DEAD)
+    world.queue.damaged.add("d1")
+    operator = world.restored()
+    job = operator.begin("retry", EVERYTHING, "admin")
+    world.queue.failures = 1
+    operator._jobs.work_off()
+    assert counts(ended(operator, job)) == ("done", 3, 2, 1)
+    assert world.journal.state("d1") == DEAD
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "kind"),
+    [("cancel", QUEUED, "cancelled"), ("delete", DEAD, "deleted")],
+)
+def test_what_a_job_that_is_stopped_was_doing_is_written_down(
+    world: World, action: Action, state: str, kind: str
+) -> None:
+    """Also when the process dies before it was: else a cancelled call that is gone
+    would count as made.
+    """
+    world.add(*ids(150), state=state)
+    operator = world.restored()
+    job = operator.begin(action, EVERYTHING, "admin")
+
+    def stopped_and_killed() -> None:
+        operator.stop_job(job.id, "admin")
+        raise Killed
+
+    world.queue.after_verb = stopped_and_killed
+    with pytest.raises(Killed):
+        operator._jobs.work_off()
+    world.journal.lose()
+    world.queue.after_verb = lambda: None
+    again = world.restored()
+    assert again.busy() == set(ids(150)[-100:])
+    again._jobs.work_off()
+    assert again.busy() == set()
+    world.journal.flush()
+    assert set(targets(world, kind)) == set(ids(150)[-100:])
+    assert counts(ended(again, job)) == ("stopped", 100, 100, 0)
+    asked = len(world.queue.asked)
+    world.restored()._jobs.work_off()  # and that is its end
+    assert len(world.queue.asked) == asked
+
+
+def test_a_job_that_is_stopped_ends_its_chunk_when_the_queue_is_back(
+    world: World,
+) -> None:
+    world.add(*ids(3), state=QUEUED)
+    operator = world.restored()
+    job = operator.begin("cancel", EVERYTHING, "admin")
+    world.queue.failures = 3
+    world.while_waiting = lambda: operator.stop_job(job.id, "admin")
+    operator._jobs.work_off()
+    assert world.waits == [1.0] * 3
+    world.journal.flush()
+    assert sorted(targets(world, "cancelled")) == ids(3)
+    assert counts(ended(operator, job)) == ("stopped", 3, 3, 0)
+
+
+def test_a_job_whose_calls_are_forgotten_has_failed(world: World) -> None:
+    """Too much was decided since."""
+    world.add(*ids(3), state=DEAD)
+    job = world.restored().begin("delete", ids(3), "admin")
+    (begun,) = world.journal.decided
+    later = {name: one for name, one in begun.details.items() if name != "ids"}
+    world.journal.decided[0] = structs.replace(begun, details=later)
+    again = world.restored()
+    again._jobs.work_off()
+    assert counts(ended(again, job)) == ("failed", 0, 0, 0)
+    world.journal.flush()
+    assert world.journal.decided[-1].details["status"] == "failed"
 
 
 def test_how_far_a_job_of_another_instance_is_is_not_forgotten_at_a_start(

@@ -3,8 +3,9 @@
 import pytest
 
 from mspc.calls.words import DEAD, QUEUED
+from mspc.journal.events import Decided
 from mspc.steering import decisions, withdrawn
-from tests.unit.steering.world import World
+from tests.unit.steering.world import NOW, World
 
 
 @pytest.fixture
@@ -66,6 +67,63 @@ def test_before_what_is_looked_at_a_call_may_have_been_made_again(
     retry(unseen, *"abcdefghijkl")
     cancel(unseen, "2")
     assert told(unseen) == ["2"]
+
+
+def test_what_was_cancelled_long_ago_may_have_been_made_again(unseen: World) -> None:
+    """Who was away hears of both, one after the other, and may have the call."""
+    with unseen.steered("here"):
+        unseen.clock.now += 3600
+        unseen.add("1", "2", state=DEAD)
+        for decided in (
+            Decided("cancelled", NOW + 1, "admin", ("1", "2"), id="1"),
+            Decided("retried", NOW + 2, "admin", ("1",), id="2"),
+        ):
+            unseen.journal.take(decided)
+            assert unseen.queue.told == []
+        unseen.clock.now += withdrawn.QUIET_SECONDS
+        unseen.timers.ring()
+        assert unseen.queue.told == ["2"]
+
+
+def test_nothing_is_told_while_more_of_before_may_follow(unseen: World) -> None:
+    with unseen.steered("here"):
+        unseen.clock.now += 3600
+        for n in range(3):
+            unseen.add(f"{n}", state=QUEUED)
+            cancelled = Decided("cancelled", NOW + n, "admin", (f"{n}",), id=f"{n:032}")
+            unseen.journal.take(cancelled)
+            unseen.clock.now += withdrawn.QUIET_SECONDS / 2
+        unseen.timers.ring()
+        assert unseen.queue.told == []
+        unseen.clock.now += withdrawn.QUIET_SECONDS
+        unseen.timers.ring()
+        assert unseen.queue.told == ["0", "1", "2"]
+
+
+def test_a_start_waits_for_what_was_decided_elsewhere_meanwhile(
+    unseen: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancel(unseen, "1", "2")
+
+    def catch_up() -> None:
+        if unseen.journal.scope == "instance":
+            unseen.journal.scope = "all"
+            unseen.add("1", state=DEAD)
+            again = Decided("retried", NOW + 60, "admin", ("1",), id="r")
+            unseen.journal.take(again)
+
+    monkeypatch.setattr(unseen.journal, "scope", "instance")
+    unseen.while_waiting = catch_up
+    assert told(unseen) == ["2"]
+
+
+def test_but_not_for_ever(unseen: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some RabbitMQ keep no stream."""
+    cancel(unseen, "1")
+    monkeypatch.setattr(unseen.journal, "scope", "instance")
+    unseen.waits.clear()
+    assert told(unseen) == ["1"]
+    assert sum(unseen.waits) == pytest.approx(withdrawn.CATCH_UP_SECONDS)
 
 
 def test_what_a_job_was_about_to_make_again_is_not_let_go(unseen: World) -> None:

@@ -18,7 +18,7 @@ from mspc.journal.events import Decided
 from mspc.journal.events import Event as JournalEvent
 from mspc.lanes.state import State
 from mspc.lanes.steered import Steered
-from mspc.queues.base import Queue
+from mspc.queues.base import Kept, Queue
 from mspc.queues.clock import Alarm
 from mspc.steering.operator import Operator
 from tests.support.clock import Clock
@@ -148,6 +148,7 @@ class Calls:
     Attributes:
         there: by id, as the queue has them: open ones are `queued` or `waiting`.
         lent: those which withdraw() does not reach.
+        damaged: those which revive() does not reach.
         told: what a queue that cannot look up was told to let go.
         readmitted: what was told to be calls again.
         asked: what it was asked, in order.
@@ -160,6 +161,7 @@ class Calls:
         self.looks_up = True
         self.there: dict[str, str] = {}
         self.lent: set[str] = set()
+        self.damaged: set[str] = set()
         self.told: list[str] = []
         self.readmitted: list[str] = []
         self.asked: list[tuple[str, tuple[str, ...]]] = []
@@ -193,6 +195,15 @@ class Calls:
     def forget(self, ids: Sequence[str]) -> list[str]:
         return self._do("forget", ids, (DEAD,), None)
 
+    def kept(self, ids: Sequence[str]) -> dict[str, Kept]:
+        there = {one: self.there[one] for one in ids if one in self.there}
+        if not self.looks_up:
+            return {}
+        return {
+            one: Kept(1, "", died_at=NOW if state == DEAD else None)
+            for one, state in there.items()
+        }
+
     def payload(self, call_id: str) -> bytes | None:
         return b"{}" if self.looks_up and call_id in self.there else None
 
@@ -208,6 +219,8 @@ class Calls:
         reached = [
             one for one in ids if self.there.get(one) in states and one not in self.lent
         ]
+        if verb == "revive":
+            reached = [one for one in reached if one not in self.damaged]
         for one in reached:
             if then is None:
                 del self.there[one]

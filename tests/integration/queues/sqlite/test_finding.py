@@ -143,6 +143,34 @@ def test_what_is_put_off_comes_again_among_the_others(
     expect_no_traces(queue, lanes)
 
 
+@SIZES
+def test_what_an_older_version_stored_is_put_off_too(
+    lanes: Lanes, path: Path, size: int
+) -> None:
+    """Its row does not say in which lane it was found, and was not read yet."""
+    lanes.pause(LANE)
+    call = Call(b"x" * size, lane=LANE)
+    opened = Opened(SqliteQueue(SqliteConfig(path), Lanes(size=9), lambda _: LANE))
+    opened.queue.put(call, 60)
+    opened.close()
+    rows(path, "UPDATE waiting SET lane = NULL, due = 0")
+    queue = SqliteQueue(SqliteConfig(path), lanes, lambda _: LANE)
+    opened = Opened(queue)
+    eventually(lambda: lanes.of(LANE).waiting == 1)
+    assert queue.postpone([call.id], 0.5) == [call.id]
+    lanes.resume(LANE)
+    opened.expect_nothing(0.2)
+    delivery = opened.take()
+    delivery.retry(delivery.call.next_attempt("no"), 0.05)
+    lanes.ended(delivery)
+    again = opened.take()
+    assert again.call.attempts == 1
+    again.ack()
+    lanes.ended(again)
+    expect_no_traces(queue, lanes)
+    opened.close()
+
+
 @pytest.mark.parametrize("verb", ["forget", "revive"])
 @pytest.mark.parametrize("size", [10, 5_000])
 def test_a_dead_letter_is_not_taken_for_one_that_had_its_row(
