@@ -51,6 +51,8 @@ class Call:
             queue may keep it or not.
         waited: whether its queue has let it wait; if not, its first attempt may have
             been asked for later.
+        revived_at: when it was made a call again, a dead letter before, Unix seconds;
+            0 for never. A queue that looks calls up need not know.
     """
 
     payload: bytes
@@ -60,6 +62,7 @@ class Call:
     last_error: str = ""
     lane: str = field(default="", compare=False)
     waited: bool = field(default=False, compare=False)
+    revived_at: float = field(default=0.0, compare=False)
 
     def next_attempt(self, error: str) -> "Call":
         """The same call after one more failed attempt.

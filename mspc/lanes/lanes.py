@@ -126,7 +126,8 @@ class Lanes(Steered):
             while (lane := turns.next()) is not None:
                 if lane.ready:
                     self._rank(lane, now)
-                if not lane.ready:  # the keeper has taken back what a suspect had
+                # The keeper has taken back what a suspect had, or lined it up anew.
+                if not lane.ready or lane.turn is Turn.RING:
                     continue
                 if self._slots.admits(lane, now):
                     return self._taken(lane, now)
@@ -184,6 +185,8 @@ class Lanes(Steered):
                 self._shut(lane, now)
             elif alone:  # the next probe may be later than when it is looked at
                 self._await_turn(lane, now)
+                if lane.breaker.open:
+                    self.keeper.shut(lane)  # what is ready for it, too
             return
         lane.answered(now, seconds)
         reopened = lane.breaker.succeeded(now)

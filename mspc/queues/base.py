@@ -122,7 +122,7 @@ class Queue(Protocol):
         """Takes open calls out for good; those that are lent out stay.
 
         A queue that cannot look them up lets each of them go when it comes, as long as
-        the process lives, or until readmit(): tell it again after a start. To it all
+        the process lives, see cancelled(): tell it again after a start. To it all
         are reached.
 
         Returns:
@@ -132,9 +132,15 @@ class Queue(Protocol):
             QueueUnavailable: nothing was done, or nobody knows.
         """
 
-    def readmit(self, ids: Sequence[str]) -> None:
-        """Some that were withdrawn are calls again: they had been in flight, died, and
-        somebody makes them again, on another instance perhaps.
+    def cancelled(self, when: Mapping[str, float]) -> None:
+        """Tells a queue that cannot look them up of calls that were withdrawn, here or
+        elsewhere. Never waits.
+
+        It lets each go when it comes, unless it was revived later than that: it had
+        been in flight, died, and somebody makes it again, on another instance perhaps.
+
+        Args:
+            when: for each id, Unix seconds; the oldest first, which is forgotten first.
         """
 
     def hurry(self, ids: Sequence[str]) -> list[str]:

@@ -28,11 +28,12 @@ from mspc.steering.jobs import AGAIN_SECONDS, Jobs, Wait
 from mspc.steering.one_call import OneCall
 from mspc.steering.planning import plan
 from mspc.steering.reach import Reach
-from mspc.steering.withdrawn import Withdrawn
 from mspc.steering.work import RUNNING, Work
 
 log = logging.getLogger(__name__)
 
+# How many cancelled calls a queue that cannot look them up is told after a start.
+TOLD_CALLS = 100_000
 STOP_SECONDS = 5.0
 
 
@@ -92,8 +93,6 @@ class Operator:
             lanes, self._decisions, clock, monotonic, make_alarm
         )
         self._jobs = Jobs(self._decisions, view, self._reach, instance, clock, wait)
-        about = queue, self._decisions, view, self._jobs
-        self._withdrawn = Withdrawn(*about, clock, wait, make_alarm)
         self._cut_off_at: float | None = None
         self._restored = False
         self._stopping = Event()
@@ -113,7 +112,6 @@ class Operator:
         self._jobs.stop()
         self._worker.stop(STOP_SECONDS)
         self._destinations.stop()
-        self._withdrawn.stop()
 
     def in_flight(self, call_id: str) -> bool:
         return self._is_in_flight(call_id)
@@ -232,8 +230,8 @@ class Operator:
             self._destinations.apply(decided)
         elif decided.kind == "bulk":
             self._jobs.apply(decided)
-        elif decided.kind in ("cancelled", "retried", "chunk"):
-            self._withdrawn.apply(decided)
+        elif decided.kind == "cancelled":
+            self._queue.cancelled(dict.fromkeys(decided.targets, decided.at))
         elif decided.kind == "crashed":
             self._cut_off_at = max(decided.at, self._cut_off_at or 0.0)
 
@@ -244,14 +242,25 @@ class Operator:
             )
             for crashed in self._view.decisions(kinds=("crashed",), limit=1):
                 self._arrived(crashed)
+            self._queue.cancelled(self._cancelled())
             self._jobs.restore()
-            self._withdrawn.restore()
         except JournalUnavailable as exc:
             self._restored = exc.off
             if not exc.off:
                 log.warning("What was decided before is not in force yet: %s", exc)
         else:
             self._restored = True
+
+    def _cancelled(self) -> dict[str, float]:
+        """When each of the last ones was, Unix seconds; the newest last."""
+        if self._queue.looks_up:
+            return {}
+        found = self._decisions.newest(
+            ("cancelled",),
+            lambda some: sum(len(one.targets) for one in some) >= TOLD_CALLS,
+        )
+        when = ((one, decided.at) for decided in found[::-1] for one in decided.targets)
+        return dict([*when][-TOLD_CALLS:])
 
     def _work(self) -> None:
         while not self._restored and not self._stopping.is_set():

@@ -6,6 +6,7 @@ lanes that cannot take it, that is given back, and the bucket is left alone, so 
 costs nothing, until one of its lanes wants more.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -22,6 +23,7 @@ from mspc.queues.amqp.stock import MOST_OF_A_SUSPECT, Gone, Stock, Write, ours
 from mspc.queues.amqp.unmixing import Unmixing
 
 STOP_SECONDS = 2.0
+PARK_AGAIN_SECONDS = 1.0
 
 
 class Aside:
@@ -43,6 +45,8 @@ class Aside:
         self._unmixing = Unmixing(self._stock, lanes)
         self._parking = Moving("set aside")
         self._shut: set[Lane] = set()
+        self._later: set[Lane] = set()  # those that are to be looked at then
+        self._later_at = 0.0
         self._stopped = False
         self._worker = Watched("keeper of the calls set aside", self._keep)
 
@@ -129,8 +133,12 @@ class Aside:
     def _keep(self) -> None:
         news = self._stock.news
         while not self._stopped:
-            news.wait(self._unmixing.patience)
+            patience = self._unmixing.patience
+            news.wait(min(patience, PARK_AGAIN_SECONDS) if self._later else patience)
             news.clear()
+            if self._later and time.monotonic() >= self._later_at:
+                self._shut |= self._later
+                self._later = set()
             while self._shut and not self._stopped:
                 self._withdraw(self._shut.pop())
             if not self._stopped:
@@ -146,14 +154,22 @@ class Aside:
             if not delivery.alive:
                 continue
             if bucket is None:
-                self.park(delivery, partial(self._lanes.offer, delivery))
+                self.park(delivery, partial(self._not_parked, delivery))
             else:
                 self._stock.hold(bucket, delivery, first=True)
                 self._stock.look_soon(bucket)
 
+    def _not_parked(self, delivery: AmqpDelivery) -> None:
+        """RabbitMQ took it not: it is ready still, and to be parked a moment later."""
+        self._lanes.offer(delivery)
+        if not self._later:
+            self._later_at = time.monotonic() + PARK_AGAIN_SECONDS
+        self._later.add(delivery.lane)
+        self._stock.news.set()
+
     def _too_much(self, lane: Lane) -> bool:
         if lane.shut:
-            return len(lane.ready) > int(not lane.paused)
+            return len(lane.ready) > int(self._stock.keeps_a_probe(lane))
         if lane.limit is None:
             return len(lane.ready) > MOST_OF_A_SUSPECT
         return bool(lane.ready) and not self._lanes.prompt(lane)

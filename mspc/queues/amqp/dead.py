@@ -173,6 +173,7 @@ class _Pass:
         self._settle = settle
         self._copy = copy
         self._found: dict[str, None] = {}
+        self._settled: set[tuple[str, int]] = set()
         self._left = 0  # to be looked at
         self.held = 0
         self._last_held = 0  # its delivery tag
@@ -295,11 +296,14 @@ class _Pass:
 
     def _take(self, message: Message) -> None:
         call, _ = amqp_message.decode(message.properties, message.body)
-        if call.id in self._found:  # a copy of one
+        # Another producer may have given one id to two calls.
+        both = call.id, hash(call.payload)
+        if both in self._settled:  # a copy of one
             return
-        self._found[call.id] = None
+        self._settled.add(both)
         try:
             self._settle(call)
         except BaseException:
-            del self._found[call.id]
+            self._settled.discard(both)
             raise
+        self._found[call.id] = None

@@ -110,7 +110,8 @@ class Ladder:
             self._pause(consuming, delivery.source, wait)
             delivery.give_back()
         else:
-            self.hold(partial(self._held, consuming, delivery, then), wait)
+            grown = wait <= AHEAD_SECONDS
+            self.hold(partial(self._held, consuming, delivery, then, grown), wait)
 
     def hold(self, action: Callable[[], None], seconds: float) -> None:
         """Calls `action` then, unless the channel is lost before."""
@@ -155,9 +156,15 @@ class Ladder:
         self._publish(queue, call, due=due, left=left - stays)
 
     def _held(
-        self, consuming: Consuming, delivery: AmqpDelivery, then: Callable[[], None]
+        self,
+        consuming: Consuming,
+        delivery: AmqpDelivery,
+        then: Callable[[], None],
+        grown: bool,
     ) -> None:
         consuming.waited(delivery.size)
+        if not grown:  # others are due behind it, and it may hang
+            consuming.grow(delivery.source)
         then()
 
     def _move(self, delivery: AmqpDelivery, due: float, left: float) -> None:

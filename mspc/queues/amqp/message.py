@@ -21,6 +21,7 @@ ERROR = "x-mspc-error"
 REASON = "x-mspc-reason"
 DIED = "x-mspc-died-ms"
 LANE = "x-mspc-lane"
+REVIVED = "x-mspc-revived-ms"
 
 PERSISTENT = 2
 
@@ -48,6 +49,8 @@ def encode(
         ATTEMPTS: call.attempts,
         ACCEPTED: round(call.accepted_at * 1000),
     }
+    if call.revived_at:
+        headers[REVIVED] = math.ceil(call.revived_at * 1000)
     if call.last_error:
         headers[ERROR] = call.last_error
     if due is not None:
@@ -81,6 +84,7 @@ def decode(properties: commands.Basic.Properties, body: bytes) -> tuple[Call, fl
         attempts=_count(headers, ATTEMPTS),
         last_error=error if isinstance(error, str) else "",
         waited=DUE in headers,
+        revived_at=_milliseconds(headers, REVIVED),
     )
     return call, _milliseconds(headers, DUE)
 

@@ -7,7 +7,7 @@ due next are held here, unacknowledged, until their time has come.
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -142,13 +142,13 @@ class AmqpQueue(Unseen):
         self._consuming.stop()
 
     def withdraw(self, ids: Sequence[str]) -> list[str]:
-        self._withdrawn.add(ids)
-        self._aside.let_withdrawn_go()
-        self._lanes.forget(lambda item: not self._withdrawn.let_go(ours(item)))
+        self.cancelled(dict.fromkeys(ids, time.time()))
         return list(ids)
 
-    def readmit(self, ids: Sequence[str]) -> None:
-        self._withdrawn.discard(ids)
+    def cancelled(self, when: Mapping[str, float]) -> None:
+        self._withdrawn.add(when)
+        self._aside.let_withdrawn_go()
+        self._lanes.forget(lambda item: not self._withdrawn.let_go(ours(item)))
 
     def revive(self, ids: Sequence[str], delay: float = 0.0) -> list[str]:
         return self._dead.settle(ids, lambda call: self._revive(call, delay))
@@ -211,9 +211,10 @@ class AmqpQueue(Unseen):
         self._ladder.hold(delivery.give_back, min(delay, HOLD_SECONDS))
 
     def _revive(self, call: Call, delay: float) -> None:
-        self._withdrawn.discard([call.id])
+        now = time.time()
         # As one that has waited: a delay that it asks for is over.
-        self._ladder.put(Call(call.payload, call.id, time.time() + delay), delay)
+        again = Call(call.payload, call.id, now + delay, revived_at=now)
+        self._ladder.put(again, delay)
 
     def _put(self, lane: Lane, call: Call, delay: float) -> None:
         if delay > 0:

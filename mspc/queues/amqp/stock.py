@@ -96,9 +96,16 @@ class Stock:
 
     def may_be_the_probe(self, lane: Lane) -> bool:
         """Whether a call of a lane that is shut may be ready, for the next probe."""
-        if lane.paused or lane.ready or not self._lanes.bound(lane):
+        if lane.ready or not self._lanes.bound(lane):
             return False
-        return lane.breaker.next_probe - time.monotonic() < KEEP_A_PROBE_SECONDS
+        return self.keeps_a_probe(lane)
+
+    def keeps_a_probe(self, lane: Lane) -> bool:
+        """Whether the next probe comes so soon that a call is kept for it: RabbitMQ
+        closes a channel on which one is not settled for half an hour.
+        """
+        soon = lane.breaker.next_probe - time.monotonic() < KEEP_A_PROBE_SECONDS
+        return soon and not lane.paused
 
     def arrived(self, delivery: AmqpDelivery) -> None:
         """Something has come of a bucket. Never waits."""

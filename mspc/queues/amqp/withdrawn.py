@@ -3,7 +3,7 @@ when it comes.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from mspc.queues.amqp.delivery import AmqpDelivery
 
@@ -12,27 +12,29 @@ REMEMBERED = 100_000
 
 
 class Withdrawn:
-    """Their ids."""
+    """Their ids, and when each was."""
 
     def __init__(self, most: int = REMEMBERED) -> None:
         self._most = most
-        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._when: OrderedDict[str, float] = OrderedDict()
 
-    def add(self, ids: Iterable[str]) -> None:
-        for call_id in ids:
-            self._ids[call_id] = None
-            self._ids.move_to_end(call_id)
-        while len(self._ids) > self._most:
-            self._ids.popitem(last=False)
-
-    def discard(self, ids: Iterable[str]) -> None:
-        """They are calls again."""
-        for call_id in ids:
-            self._ids.pop(call_id, None)
+    def add(self, when: Mapping[str, float]) -> None:
+        """`when`: of each id, Unix seconds; the oldest first."""
+        for call_id, at in when.items():
+            self._when[call_id] = max(at, self._when.get(call_id, 0.0))
+            self._when.move_to_end(call_id)
+        while len(self._when) > self._most:
+            self._when.popitem(last=False)
 
     def let_go(self, delivery: AmqpDelivery) -> bool:
-        """Whether it was one of them; it is acknowledged then."""
-        if delivery.call.id not in self._ids:
+        """Whether it was one of them; it is acknowledged then.
+
+        One that was revived since is a call again. That instance which revives it may
+        be another one than that to which it comes, and the news slower than the call:
+        so the call says it itself.
+        """
+        at = self._when.get(delivery.call.id)
+        if at is None or delivery.call.revived_at >= at:
             return False
         delivery.ack()
         return True

@@ -8,7 +8,7 @@ import pytest
 
 from mspc.lanes import known
 from mspc.lanes import lanes as lanes_module
-from mspc.lanes.lane import Lane, Rank
+from mspc.lanes.lane import Lane, Rank, Turn
 from mspc.lanes.lanes import Lanes
 from mspc.lanes.slots import Slots
 from tests.support.clock import Clock
@@ -414,6 +414,43 @@ class TestKeeper:
     def shop(self, many: Many) -> Shop:
         many.lanes.keeper = shop = Shop()
         return shop
+
+    @pytest.mark.parametrize("takes", range(8))
+    @pytest.mark.parametrize("flying", range(1, 4))
+    def test_a_lane_that_is_served_while_it_has_its_turn_has_one_turn(
+        self,
+        many: Many,
+        shop: Shop,
+        monkeypatch: pytest.MonkeyPatch,
+        flying: int,
+        takes: int,
+    ) -> None:
+        """It has begun to hang, and what is aside for it is offered at once."""
+        many.prove(A)
+        lane = many.lanes.of(A)
+        many.clock.now += 1
+        many.offer(A, flying)
+        many.take_all()
+        many.lanes._takes = takes
+        many.offer(A)
+        lane.aside = 3
+
+        def serve(_: Lane) -> None:
+            if lane.aside:
+                lane.aside -= 1
+                many.offer(A)
+
+        monkeypatch.setattr(shop, "hungry", serve)
+        many.clock.now += 60
+        many.take()
+        rings = [turns._ring for turns in many.lanes._all_turns]
+        in_rings = sum(list(ring).count(lane) for ring in rings)
+        assert in_rings == int(lane.turn is Turn.RING)
+        many.take_all()
+        many.end_all(A, reachable=True)
+        many.take_all()
+        assert not lane.aside
+        assert not lane.ready
 
     def test_more_when_a_lane_with_calls_aside_runs_low(
         self, many: Many, shop: Shop

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -10,11 +11,12 @@ from gevent.event import Event
 
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
+from mspc.lanes.lanes import Lanes
 from mspc.queues import spooled
 from mspc.queues.spooled import SpooledQueue
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.settings.config import SqliteConfig
-from tests.support.memory import MemoryQueue, MemoryStore
+from tests.support.memory import MemoryDelivery, MemoryQueue, MemoryStore
 from tests.support.waiting import eventually
 
 AWAY = "The broker is away."
@@ -182,6 +184,32 @@ class TestMoving:
         broker.broken = ""
         eventually(lambda: spool.size() == 0)
         assert sorted(broker.given, key=lambda one: one.attempts) == calls
+
+    @pytest.mark.parametrize(
+        ("call_id", "payload", "kept"),
+        [
+            ("an1", b"x", ("an1", b"x")),
+            ("a\n", "x", (None, b"")),
+            (7, b"x", (None, b"x")),
+        ],
+    )
+    def test_what_was_altered_in_the_spool_is_a_dead_letter(
+        self,
+        queue: SpooledQueue,
+        broker: Broker,
+        call_id: Any,
+        payload: Any,
+        kept: tuple[str | None, bytes],
+    ) -> None:
+        lent = MemoryDelivery(MemoryQueue(), 1, Call(b"x"), Lanes(1).of("a"))
+        lent.call = Call(payload, call_id)
+        lent.damage = "damaged in the file: altered"
+        assert queue._moved(lent)
+        ((call, reason),) = broker.store.dead
+        assert reason == lent.damage
+        assert call.payload == kept[1]
+        assert kept[0] in (None, call.id)
+        assert call.id.isalnum()
 
     def test_what_was_moved_is_delivered(
         self, queue: SpooledQueue, broker: Broker, spool: Spool

@@ -14,9 +14,10 @@ from mspc.errors import (
 )
 from mspc.journal.base import View
 from mspc.journal.events import Decided
+from mspc.steering import decisions
+from mspc.steering import operator as operator_module
 from mspc.steering.begun import CANCELLING_SECONDS, cancelling
 from mspc.steering.operator import Operator
-from tests.support.waiting import eventually
 from tests.unit.steering.world import NOW, World
 
 Verb = Callable[[Operator, str, str], None]
@@ -287,41 +288,31 @@ def test_cancelled_calls_are_told_to_a_queue_that_cannot_look_them_up(
     here.start()
     there.start()
     world.add("1", "2", state=QUEUED)
-    here.cancel("1", "admin")
     there.cancel("2", "admin")
-    assert set(world.queue.told) == {"1", "2"}
-    assert world.queue.told.count("2") == 3  # at once, and by both who listen
+    world.clock.now += 1
+    here.cancel("1", "admin")
+    when = {"2": NOW, "1": NOW + 1}
+    assert world.queue.told == when
     here.stop()
     there.stop()
     world.queue.told.clear()
     with world.steered():
-        assert world.queue.told == ["1", "2"]
+        assert list(world.queue.told.items()) == list(when.items())
 
 
-def test_a_cancelled_call_that_died_and_is_made_again_is_let_go_nowhere(
-    world: World,
+@pytest.mark.parametrize("first", [1, 1000])
+def test_the_last_ones_are_told_after_a_restart(
+    world: World, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
-    """It had been in flight elsewhere. Every instance may get it, also after a restart,
-    and before it is told that it was made again.
-    """
+    monkeypatch.setattr(operator_module, "TOLD_CALLS", 2)
+    monkeypatch.setattr(decisions, "FIRST_LOOK", first)
     world.queue.looks_up = False
-    world.add("1", "2", "3", state=QUEUED)
-    with world.steered("here") as here, world.steered("there") as there:
-        for one in "123":
-            there.cancel(one, "admin")
-        world.add("1", "2", state=DEAD)
-        before: list[list[str]] = []
-        world.queue.before_verb = lambda: before.append(world.queue.readmitted[:])
-        here.retry("1", "admin")
-        assert set(before[0]) == {"1"}
-        world.queue.readmitted.clear()
-        job = there.begin("retry", ["2", "3"], "admin")  # 3 stays cancelled
-        eventually(lambda: job.id in [one.id for one in there.jobs() if one.done])
-        assert set(before[1]) == {"2"}
-        world.journal.flush()
-    world.queue.told.clear()
+    world.add(*"12345", state=QUEUED)
+    for one in "12345":
+        world.clock.now += 1
+        world.operator().cancel(one, "admin")
     with world.steered():
-        assert world.queue.told == ["3"]
+        assert world.queue.told == {"4": NOW + 4, "5": NOW + 5}
 
 
 def test_a_queue_that_looks_up_is_told_nothing_twice(world: World) -> None:

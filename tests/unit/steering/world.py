@@ -149,8 +149,7 @@ class Calls:
         there: by id, as the queue has them: open ones are `queued` or `waiting`.
         lent: those which withdraw() does not reach.
         damaged: those which revive() does not reach.
-        told: what a queue that cannot look up was told to let go.
-        readmitted: what was told to be calls again.
+        told: what a queue that cannot look up was told to let go, and since when.
         asked: what it was asked, in order.
         failures: so many times it is not there, after it did what it was asked for.
         before_verb: called before it does what it is asked for.
@@ -162,8 +161,7 @@ class Calls:
         self.there: dict[str, str] = {}
         self.lent: set[str] = set()
         self.damaged: set[str] = set()
-        self.told: list[str] = []
-        self.readmitted: list[str] = []
+        self.told: dict[str, float] = {}
         self.asked: list[tuple[str, tuple[str, ...]]] = []
         self.failures = 0
         self.before_verb: Callable[[], object] = lambda: None
@@ -172,12 +170,13 @@ class Calls:
     def add(self, *ids: str, state: str) -> None:
         self.there.update(dict.fromkeys(ids, state))
 
-    def readmit(self, ids: Sequence[str]) -> None:
-        self.readmitted += ids
+    def cancelled(self, when: dict[str, float]) -> None:
+        if not self.looks_up:
+            self.told.update(when)
 
     def withdraw(self, ids: Sequence[str]) -> list[str]:
         if not self.looks_up:
-            self.told += ids
+            self.asked.append(("withdraw", tuple(ids)))
             return list(ids)
         return self._do("withdraw", ids, (QUEUED, WAITING), None)
 

@@ -380,6 +380,74 @@ def test_what_cannot_be_set_aside_is_kept(
     assert set(instance.done.values()) == {1}
 
 
+def test_what_could_not_be_set_aside_is_when_rabbitmq_takes_it(
+    open_queue: Open, config: AmqpConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was ready when its lane was paused: else it takes others' room for good."""
+    instance = open_queue()
+    instance.settles = False
+    publish = instance.queue.publish
+    refused: list[str] = []
+
+    def refuse(queue: str, call: Call, *rest: object, **more: str) -> None:
+        if queue.startswith(f"{config.name}.aside"):
+            refused.append(call.id)
+            raise QueueUnavailable("Not now.")
+        publish(queue, call, *rest, **more)  # type: ignore[arg-type]
+
+    lane = instance.lanes.of(BAD)
+    calls = [Call(BAD.encode()) for _ in range(150)]
+    for call in calls:
+        publish(config.name, call)
+    eventually(lambda: len(lane.ready) > 5)
+    monkeypatch.setattr(instance.queue, "publish", refuse)
+    instance.lanes.pause(BAD)
+    eventually(lambda: refused)
+    monkeypatch.setattr(instance.queue, "publish", publish)
+    eventually(lambda: not lane.ready)
+    eventually(lambda: lane.aside + len(instance.kept) == len(calls))
+    instance.settles = True
+    instance.lanes.resume(BAD)
+    for delivery in instance.kept:
+        instance.settle(delivery)
+    eventually(lambda: instance.made([call.id for call in calls]) == len(calls))
+
+
+def test_no_call_is_kept_for_a_probe_that_is_an_hour_away(open_queue: Open) -> None:
+    """Half an hour unsettled, and RabbitMQ closes the channel of all."""
+    instance = open_queue()
+    instance.settles = False
+    ids = instance.put(BAD, 150)
+    lane = instance.lanes.of(BAD)
+    eventually(lambda: lane.ready)
+    for alone in (0.0, 0.0, 0.0, 0.0, 0.0, HOUR):
+        instance.lanes.judge(lane, reachable=False, seconds=0.1, alone=alone)
+    assert lane.breaker.open
+    eventually(lambda: not lane.ready)
+    eventually(lambda: lane.aside + len(instance.kept) == len(ids))
+    instance.lanes.judge(lane, reachable=True, seconds=0.1)
+    instance.settles = True
+    for delivery in instance.kept:
+        instance.settle(delivery)
+    eventually(lambda: instance.made(ids) == len(ids), 30)
+
+
+def test_retries_that_hang_hold_up_no_others_of_their_level(open_queue: Open) -> None:
+    instance = open_queue()
+    instance.settles = False
+    hanging = [Call(BAD.encode()) for _ in range(3)]
+    others = [Call(GOOD.encode()) for _ in range(20)]
+    for some in (hanging, others):
+        Pool(20).map(lambda call: instance.queue.retry(call, 3), some)
+    eventually(lambda: len(instance.kept) >= 3)
+    instance.settles = True
+    for delivery in instance.kept[3:]:
+        instance.settle(delivery)
+    eventually(lambda: instance.made([call.id for call in others]) == 20)
+    for delivery in instance.kept[:3]:
+        instance.settle(delivery)
+
+
 def test_several_instances_each_learn_by_themselves(open_queue: Open) -> None:
     one, two = open_queue(BAD), open_queue(BAD)
     bad = one.put(BAD, 200) + two.put(BAD, 200)

@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -204,6 +205,43 @@ def test_two_instances_at_once_lose_nothing(
     seen: set[str] = set()
     while seen != set(ids):
         seen.update(made(queue, 1))
+
+
+def test_two_calls_of_one_id_are_two(queue: AmqpQueue) -> None:
+    """Of another producer. A copy of one is one."""
+    for payload in (b"one", b"other", b"one"):
+        queue.bury(Call(payload, "same"), "no")
+    assert queue.revive(["same"]) == ["same"]
+    queue.revive(["same"])  # what was not looked at, if anything
+    payloads = []
+    with gevent.Timeout(30):
+        for delivery in queue.deliveries():
+            payloads.append(delivery.call.payload)
+            delivery.ack()
+            if set(payloads) == {b"one", b"other"}:
+                break
+    assert payloads.count(b"other") == 1
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3])
+def test_what_was_withdrawn_and_is_revived_elsewhere_comes_before_the_news(
+    queue: AmqpQueue, config: AmqpConfig, delay: float
+) -> None:
+    """It had been in flight, and died. Only a cancel after that takes it back."""
+    first, again = buried(queue, 2)
+    queue.cancel()
+    other = Opened(AmqpQueue(config))
+    other.queue.cancelled(dict.fromkeys([first, again], time.time()))
+    assert sorted(queue.revive([first, again], delay)) == sorted([first, again])
+    for _ in range(2):
+        delivery = other.take()
+        delivery.retry(delivery.call.next_attempt("no"), 0.05)
+    other.queue.cancelled({again: time.time()})
+    delivery = other.take()
+    assert (delivery.call.id, delivery.call.attempts) == (first, 1)
+    delivery.ack()
+    other.expect_nothing()
+    other.close()
 
 
 def test_a_channel_that_cannot_be_opened_leaves_nothing_behind(

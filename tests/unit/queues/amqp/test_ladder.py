@@ -205,9 +205,10 @@ def test_only_what_leaves_soon_makes_a_level_hold_more(world: World) -> None:
     world.run(1)
     assert world.grown == []
     world.run(10)
+    assert world.grown == [2]  # when its time came
     world.put(1.0)
     world.run(1)
-    assert world.grown == [0]
+    assert world.grown == [2, 0]
 
 
 def test_the_usual_delay_costs_one_message(world: World) -> None:
