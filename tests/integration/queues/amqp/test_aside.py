@@ -348,19 +348,27 @@ def test_a_lost_connection_loses_nothing_aside(
     assert instance.attempts == {0}
 
 
-def test_what_cannot_be_set_aside_is_kept(
-    open_queue: Open, config: AmqpConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    instance = open_queue()
-    publish = instance.queue.publish
+def refusing(
+    publish: Callable[..., None], config: AmqpConfig
+) -> tuple[list[str], Callable[..., None]]:
+    """The ids that a RabbitMQ refused which takes nothing aside, and how it does."""
     refused: list[str] = []
 
     def refuse(queue: str, call: Call, *rest: object, **more: str) -> None:
         if queue.startswith(f"{config.name}.aside"):
             refused.append(call.id)
             raise QueueUnavailable("Not now.")
-        publish(queue, call, *rest, **more)  # type: ignore[arg-type]
+        publish(queue, call, *rest, **more)
 
+    return refused, refuse
+
+
+def test_what_cannot_be_set_aside_is_kept(
+    open_queue: Open, config: AmqpConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = open_queue()
+    publish = instance.queue.publish
+    refused, refuse = refusing(publish, config)
     monkeypatch.setattr(instance.queue, "publish", refuse)
     instance.lanes.pause(BAD)
     with pytest.raises(QueueUnavailable):
@@ -387,14 +395,7 @@ def test_what_could_not_be_set_aside_is_when_rabbitmq_takes_it(
     instance = open_queue()
     instance.settles = False
     publish = instance.queue.publish
-    refused: list[str] = []
-
-    def refuse(queue: str, call: Call, *rest: object, **more: str) -> None:
-        if queue.startswith(f"{config.name}.aside"):
-            refused.append(call.id)
-            raise QueueUnavailable("Not now.")
-        publish(queue, call, *rest, **more)  # type: ignore[arg-type]
-
+    refused, refuse = refusing(publish, config)
     lane = instance.lanes.of(BAD)
     calls = [Call(BAD.encode()) for _ in range(150)]
     for call in calls:
