@@ -18,7 +18,7 @@ from tests.support.target import Target
 from tests.support.waiting import eventually
 
 CLIENTS = 4
-PAUSE_SECONDS = 0.02  # some hundred calls a second: all there are processors for
+PAUSE_SECONDS = 0.05  # more are held while a link is being made, however many come
 END_SECONDS = 65  # a client waits for 30 s to be connected, and for 30 s to be answered
 RESTARTS = 1  # of each; `make faults` restarts and cuts by the dozen
 
