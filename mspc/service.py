@@ -192,7 +192,9 @@ class Service:
         self._consumers.stop(max(0.0, deadline - time.monotonic()))
         self._forwarder.close()
         self._queue.close()
-        if self._consumers.cut_short or self._steering.unfinished():
+        # RabbitMQ cannot be asked what became of it, and has it still.
+        cut_short = self._consumers.cut_short or self._steering.unfinished()
+        if cut_short and self._queue.looks_up:
             self._journal.incomplete()
         self._journal.stop()
         if self._tracing is not None:

@@ -32,10 +32,11 @@ def masked_url(url: str) -> str:
     """The URL with the values of its query that are secret masked."""
     if "?" not in url:
         return url
-    shown, begin = "", 0
+    shown: list[str] = []
+    begin = 0
     for found in _NAME.finditer(url, url.index("?")):
         if found.end() > begin and is_secret(unquote_plus(found[1])):
-            hidden = _END.split(url[found.end() :], maxsplit=1)[0]
-            shown += url[begin : found.end()] + MASK
-            begin = found.end() + len(hidden)
-    return shown + url[begin:]
+            shown.append(url[begin : found.end()] + MASK)
+            end = _END.search(url, found.end())
+            begin = len(url) if end is None else end.start()
+    return "".join(shown) + url[begin:]

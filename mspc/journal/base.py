@@ -170,7 +170,8 @@ class Tally:
 
     Attributes:
         states: by state.
-        oldest_due: of the open ones, Unix seconds; None when there is none.
+        oldest_due: of the open ones, but for those that may have ended in a crash, Unix
+            seconds; None when there is none.
         last: the last attempt; None when there was none.
         pace: of one destination.
     """

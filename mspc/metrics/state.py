@@ -104,7 +104,7 @@ class State:
         yield GaugeMetricFamily(
             "mspc_oldest_due_age_seconds",
             f"How long the oldest call that is due ({QUEUED}, {WAITING} or {IN_FLIGHT})"
-            " has been so.",
+            " has been so, but for those that may have ended in a crash.",
             age,
         )
         yield CounterMetricFamily(

@@ -19,7 +19,8 @@ class Login(Page):
     open_to_all = True
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        token = req.get_param("once")
+        # HEAD uses nothing up: a preview of the link may send it.
+        token = req.get_param("once") if req.method == "GET" else None
         if token is not None and self.desk.logins.use_link(token):
             set_cookie(req, resp, self.desk.logins.cookie(ADMIN))
             self.go(req, resp, "")

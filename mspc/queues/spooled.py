@@ -29,9 +29,6 @@ STOP_SECONDS = 5.0
 class Broker(Queue, Protocol):
     """A queue that may take no calls and still deliver those it has."""
 
-    def bury(self, call: Call, reason: str) -> None:
-        """Stores a call among the dead letters. Raises QueueUnavailable."""
-
     def delivery_problem(self) -> str | None:
         """Why calls cannot be delivered at the moment; None when they can."""
 
@@ -157,19 +154,14 @@ class SpooledQueue:
         self._spooling = True
         log.warning("%d calls are in the spool already", self._spool.size())
 
-    def _put_away(self, delivery: Delivery) -> None:
-        """Among the dead letters; what was altered may be anything."""
-        call = delivery.call
-        log.error("%r is damaged, now a dead letter: %s", call.id, delivery.damage)
-        self._broker.bury(_as_far_as_it_is_one(call), delivery.damage)
-
     def _moved(self, delivery: Delivery) -> bool:
         """Whether this is done with; if not, it is to be tried again."""
         try:
-            if delivery.damage:
-                self._put_away(delivery)
-            else:
-                self._broker.put(delivery.call)
+            if delivery.damage:  # nobody knows what it was: it is kept as it is
+                delivery.bury(delivery.call, delivery.damage)
+                log.error("%r is damaged, it stays in the spool", delivery.call.id)
+                return True
+            self._broker.put(delivery.call)
             delivery.ack()
         except QueueUnavailable:
             return False
@@ -179,10 +171,3 @@ class SpooledQueue:
             log.exception("%s stays in the spool for now", delivery.call.id)
             return False
         return True
-
-
-def _as_far_as_it_is_one(call: Call) -> Call:
-    """What a broker takes of a call whose fields were altered in the file."""
-    payload = call.payload if isinstance(call.payload, bytes) else b""
-    is_id = isinstance(call.id, str) and call.id.isascii() and call.id.isalnum()
-    return Call(payload, call.id) if is_id else Call(payload)

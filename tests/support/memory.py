@@ -101,10 +101,6 @@ class MemoryQueue:
 
     def spooled(self) -> None: ...
 
-    def bury(self, call: Call, reason: str) -> None:
-        self._check()
-        self.store.bury(call, reason)
-
     def cancelled(self, when: Mapping[str, float]) -> None: ...
 
     def withdraw(self, ids: Sequence[str]) -> list[str]:

@@ -33,8 +33,12 @@ class Withdrawn:
         be another one than that to which it comes, and the news slower than the call:
         so the call says it itself.
         """
-        at = self._when.get(delivery.call.id)
-        if at is None or delivery.call.revived_at >= at:
+        call = delivery.call
+        at = self._when.get(call.id)
+        # An older version tells in one way only when it revived a call: it counts as
+        # accepted then.
+        since = call.revived_at or (call.accepted_at if call.waited else 0.0)
+        if at is None or since >= at:
             return False
         delivery.ack()
         return True

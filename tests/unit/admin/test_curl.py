@@ -53,6 +53,12 @@ def test_a_url(url: str, masked: str) -> None:
     assert masked_url(url) == masked
 
 
+def test_a_long_url_is_masked_in_one_pass() -> None:
+    """Another producer's may be as long as a payload; all others wait meanwhile."""
+    url = "http://a/?" + "key=1&" * 400_000
+    assert masked_url(url).count("***") == 400_000
+
+
 def test_the_line() -> None:
     assert words(curl_line(SEEN, SEEN.body, reveal=False)) == [
         *("curl", "--globoff", "--path-as-is", "-X", "POST"),

@@ -144,6 +144,13 @@ class TestEveryAction:
 
 
 class TestLoggingIn:
+    def test_a_look_at_a_link_does_not_use_it_up(self, site: Site) -> None:
+        """A preview in a chat sends HEAD."""
+        site.right = None
+        link = f"/login?once={once(ADMIN_KEY, int(site.now) + LINK_SECONDS)}"
+        assert "set-cookie" not in site.head(link).headers
+        assert "set-cookie" in site.get(link).headers
+
     @pytest.mark.parametrize(("key", "sees"), [(ADMIN_KEY, True), (READ_KEY, False)])
     def test_with_a_key(self, site: Site, key: str, sees: bool) -> None:
         site.right = None
