@@ -110,7 +110,7 @@ def _became(run: Run, file: Path, complete: set[bytes]) -> str:
         if opened is None:
             return "refused"
         calls = int(opened[1]) + int(opened[2])
-        seen = "attempt 1 failed|is damaged in"
+        seen = "attempt 1 failed|is damaged, now a dead letter"
         with suppress(AssertionError):
             eventually(lambda: len(re.findall(seen, service.output)) >= calls, 60)
         end(run, service)  # in order: what was logged is stored
