@@ -120,7 +120,7 @@ class Consumers:
             self._make(attempt)
             settled = True
         except QueueError as exc:
-            log.warning("%s comes again, it was not settled: %s", delivery.call.id, exc)
+            _comes_again(delivery, exc)
         except gevent.GreenletExit:
             self.cut_short = self.cut_short or attempt.settling
             raise
@@ -183,7 +183,7 @@ class Consumers:
         try:
             self._put_away(delivery, "damaged", delivery.damage)
         except QueueError as exc:
-            log.warning("%s comes again, it was not settled: %s", delivery.call.id, exc)
+            _comes_again(delivery, exc)
 
     def _put_away(self, delivery: Delivery, what: str, reason: str) -> None:
         """What nobody can make."""
@@ -245,3 +245,7 @@ class Consumers:
             then,
             request.policy.shown_labels,
         )
+
+
+def _comes_again(delivery: Delivery, exc: QueueError) -> None:
+    log.warning("%s comes again, it was not settled: %s", delivery.call.id, exc)

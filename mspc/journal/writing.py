@@ -25,8 +25,6 @@ _UNFIT = (
     *(ValueError, TypeError, OverflowError, sqlite3.DataError, sqlite3.IntegrityError),
     *(sqlite3.InterfaceError, sqlite3.ProgrammingError),
 )
-
-
 # A note of the file.
 CUT_AT = "cut_at"
 

@@ -75,11 +75,12 @@ class Calls(Page):
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         form = read_form(req)
-        action = action_of(first(form, "all") or first(form, "action"))
+        everything = first(form, "all")
+        action = action_of(everything or first(form, "action"))
         query = first(form, "query")
-        ids = [] if first(form, "all") else list(filter(None, form.get("id", [])))
+        ids = [] if everything else list(filter(None, form.get("id", [])))
         wanted = fitting(action, read_query(CallFilter, query).wanted())
-        if not (ids or first(form, "all")):
+        if not (ids or everything):
             told = "No call is selected: go back and tick some."
             raise falcon.HTTPBadRequest(description=told)
         if ids:

@@ -112,7 +112,7 @@ class Reach:
         if unsure:
             # What is not there any more was reached before. If the journal does not
             # know of it, the event was lost with the process.
-            missed = self._gone([one for one in dead if one not in reached])
+            missed = self._gone(list(set(dead).difference(reached)))
             done += len(missed)
             reached += [one for one in dead if one in missed and self._dead(one)]
             if action == "retry":  # what is in flight by now was reached, too

@@ -172,7 +172,7 @@ class Finding:
         def statements(db: sqlite3.Connection) -> list[Found]:
             rows = stored.find(ids, ("waiting",), db)
             due = self._owner.due_in(DELAY_MILLISECONDS)
-            be_due = sql.be_due(due, DELAY_MILLISECONDS, after=due)
+            be_due = sql.be_due(due, DELAY_MILLISECONDS)
             be_due.run(db, [(row.seq,) for row in rows])
             return rows
 

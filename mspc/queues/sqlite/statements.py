@@ -174,13 +174,12 @@ def reference(body: int) -> bytes:
     return _MARK + str(body).encode()
 
 
-def be_due(due: int, delay: int, after: int) -> Bulk:
-    """Lets rows of `waiting` be due then, that are due after `after`; `delay` as they
-    have it.
+def be_due(due: int, delay: int) -> Bulk:
+    """Lets rows of `waiting` be due then, that are due later; `delay` as they have it.
 
-    All of them in milliseconds.
+    Both in milliseconds.
     """
-    head = f"UPDATE waiting SET due = {due}, delay = {delay} WHERE due > {after}"
+    head = f"UPDATE waiting SET due = {due}, delay = {delay} WHERE due > {due}"
     return Bulk(f"{head} AND seq IN (", "?", ")")
 
 
