@@ -118,7 +118,11 @@ class Stock:
         if self.room(lane) > 0:
             self._lanes.offer(delivery)
         else:
-            self.hold(bucket, delivery)
+            self._hold(bucket, delivery)
+            if not delivery.waits and (bucket.unseen or self.wanted(bucket)):
+                self.look_soon(bucket)  # it is in the way
+            elif not delivery.waits:
+                self.leave(bucket)
         if source.full:
             self.look_soon(bucket)
 
@@ -136,15 +140,23 @@ class Stock:
                 if not lingers(lane):
                     self._widen(bucket)
 
-    def hold(
-        self, bucket: Bucket, delivery: AmqpDelivery, *, first: bool = False
-    ) -> None:
-        """It cannot be made ready now."""
-        consuming = self.consuming
-        bucket.hold(delivery, first=first)
-        delivery.waits = consuming is not None and consuming.may_wait(delivery.size)
+    def take_back(self, bucket: Bucket, delivery: AmqpDelivery) -> None:
+        """It came of this bucket, and cannot be made ready, or be moved, now."""
+        self._hold(bucket, delivery, first=True)
         if not delivery.waits:
-            self.leave(bucket)  # there is no room for its bytes
+            self.leave(bucket)
+
+    def let_large_go(self, bucket: Bucket) -> list[AmqpDelivery]:
+        """Those held for whose bytes there is no room while they wait."""
+        return bucket.let_some_go(lambda one: not one.waits)
+
+    def wanted(self, bucket: Bucket) -> list[Lane]:
+        """The lanes that want what is in it and has not come."""
+        return [
+            lane
+            for lane in [*bucket.counts]
+            if lane not in bucket.held and self._lanes.wants(lane) > 0
+        ]
 
     def let_go(self, bucket: Bucket, lane: Lane) -> AmqpDelivery:
         """The first call of `lane` that is held, for whatever comes next."""
@@ -225,6 +237,13 @@ class Stock:
         source = self._sources[bucket]
         quiet = time.monotonic() - bucket.came_at > QUIET_SECONDS
         return quiet and bool(source.consumers) and not source.full
+
+    def _hold(
+        self, bucket: Bucket, delivery: AmqpDelivery, *, first: bool = False
+    ) -> None:
+        consuming = self.consuming
+        bucket.hold(delivery, first=first)
+        delivery.waits = consuming is not None and consuming.may_wait(delivery.size)
 
     def _widen(self, bucket: Bucket) -> None:
         if self.consuming is not None and not bucket.held:

@@ -101,7 +101,11 @@ class Unmixing:
         # Of now: while RabbitMQ was asked for something, the session may have ended.
         consuming = self._stock.consuming
         source = self._stock.source(bucket)
-        if consuming is None or not source.full:
+        if consuming is None:
+            return
+        for delivery in self._stock.let_large_go(bucket):
+            self._begin_moving(bucket, delivery)
+        if not source.full:
             return
         if not bucket.held:
             if not bucket.moving:
@@ -121,11 +125,8 @@ class Unmixing:
 
     def _wanted(self, bucket: Bucket, *, probes: bool) -> bool:
         """Whether a lane wants what has not come, one in trouble for its probe."""
-        return any(
-            in_trouble(lane) == probes and self._lanes.wants(lane) > 0
-            for lane in [*bucket.counts]
-            if lane not in bucket.held
-        )
+        wanted = self._stock.wanted(bucket)
+        return any(in_trouble(lane) == probes for lane in wanted)
 
     def _leave_if_bad(self, bucket: Bucket) -> None:
         if not bucket.moving and all(map(lingers, bucket.held)):
@@ -137,13 +138,15 @@ class Unmixing:
         moved = 0
         for lane in lanes:
             while moved < count and lane in bucket.held:
-                delivery = self._stock.let_go(bucket, lane)
-                bucket.moving += 1
+                self._begin_moving(bucket, self._stock.let_go(bucket, lane))
                 moved += 1
-                self._moving.do(
-                    partial(self._move_one, self._stock.consuming, bucket, delivery)
-                )
         return moved
+
+    def _begin_moving(self, bucket: Bucket, delivery: AmqpDelivery) -> None:
+        bucket.moving += 1
+        self._moving.do(
+            partial(self._move_one, self._stock.consuming, bucket, delivery)
+        )
 
     def _move_one(
         self, consuming: Consuming | None, bucket: Bucket, delivery: AmqpDelivery
@@ -162,7 +165,7 @@ class Unmixing:
         except Exception:
             # It is tried again when somebody looks around, not at once.
             if stock.consuming is consuming:
-                stock.hold(bucket, delivery, first=True)
+                stock.take_back(bucket, delivery)
             raise
         finally:
             if stock.consuming is consuming:
