@@ -4,10 +4,10 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import falcon
+from msgspec.structs import replace
 
 from mspc.api.answers import answer
 from mspc.api.hints import hint

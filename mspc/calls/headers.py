@@ -81,14 +81,21 @@ def _check_value(value: object) -> str:
 
 def end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
     """Without what is meant for the next hop only, and so for this proxy."""
+    headers = list(headers)
     lowered = {name.lower(): content for name, content in headers}
+    if _DROPPED.isdisjoint(lowered) and not any(map(_is_for_a_proxy, lowered)):
+        return headers
     named = lowered.get("connection", "").lower().split(",")
     dropped = _DROPPED.union(map(str.strip, named))
     return [
         (name, content)
         for name, content in headers
-        if name.lower() not in dropped and not name.lower().startswith("proxy-")
+        if name.lower() not in dropped and not _is_for_a_proxy(name.lower())
     ]
+
+
+def _is_for_a_proxy(lowered: str) -> bool:
+    return lowered.startswith("proxy-")
 
 
 def completed(

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, fields, replace
 
+from msgspec import Struct
+
 YEAR_SECONDS = 365 * 86_400.0
 
 
@@ -25,8 +27,7 @@ class Backoff:
     steps: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True, gc=False):
     """What a call says itself; None: as the settings say.
 
     Attributes:

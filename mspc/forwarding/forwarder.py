@@ -238,11 +238,14 @@ def written_head(request: Request, call_id: str, number: int) -> bytes:
         lines += _trace_lines(request.policy, given)
     if request.body or request.method in _METHODS_WITH_BODY:
         lines.append(f"Content-Length: {len(request.body)}")
-    for line in lines:
-        if found := _FORBIDDEN.search(line):
-            raise Unwritable(f"{found[0]!r} in its head")
+    head = "\r\n".join([*lines, "\r\n"])
+    # One for each line, and no others: looking at each line would take as long as all
+    # that is above.
+    if not head.count("\r") == head.count("\n") == len(lines) + 1 or "\0" in head:
+        (found, *_) = filter(None, map(_FORBIDDEN.search, lines))
+        raise Unwritable(f"{found[0]!r} in its head")
     try:
-        return "\r\n".join([*lines, "\r\n"]).encode()
+        return head.encode()
     except UnicodeError as exc:
         raise Unwritable(str(exc)) from exc
 

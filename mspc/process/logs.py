@@ -26,6 +26,11 @@ class Log(logging.Handler):
         self.setFormatter(OneLine())
         self._writers = writers
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As logging's, without a lock and filters: whoever writes takes it at once."""
+        self.emit(record)
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = f"{self.format(record)}\n"

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import gevent
 
@@ -16,6 +17,9 @@ MAX_LINE = 8192  # bytes: the request line, a header, a trailer
 MAX_CHUNK_LINE = 1024  # bytes: RFC 9112 7.1.1 asks for some limit
 MAX_HEADERS = 100
 MAX_HEADERS_BYTES = 65_536
+# Most requests have the headers of the one before: so many are read once, if short.
+KNOWN_FIELDS = 500
+SHORT_FIELD = 256  # characters
 TURN = 64  # requests or chunks at hand that are read before others get a turn
 
 # Some programs would take them for headers of the request: never in trailers.
@@ -120,25 +124,42 @@ def _read_headers(rfile: io.BufferedReader) -> dict[str, str]:
         size += len(line)
         if number == MAX_HEADERS or size > MAX_HEADERS_BYTES:
             break
-        match = _FIELD.fullmatch(line)
-        if match is None:
+        field = (_known_field if len(line) <= SHORT_FIELD else _field)(line)
+        if field is None:
             raise _bad(
                 f"Header {number + 1} is malformed: it must be `name: value` on one "
                 "line, without control characters, ended by CRLF."
             )
-        name, value = match.groups()
-        if "_" in name:  # the application could not tell it from the one with a hyphen
+        key, value = field
+        if not key:
             continue
-        key = name.upper().replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
-        value = value.strip(" \t")
         headers[key] = f"{headers[key]},{value}" if key in headers else value
     raise Refused(
         too_large,
         f"The request has more than {MAX_HEADERS} headers, or {MAX_HEADERS_BYTES} "
         "bytes of them.",
     )
+
+
+def _field(line: str) -> tuple[str, str] | None:
+    """A header's name in a WSGI environment, and its value; None when it is malformed.
+
+    Without a name for one that the application could not tell from another: its name
+    has an underscore where the other has a hyphen.
+    """
+    match = _FIELD.fullmatch(line)
+    if match is None:
+        return None
+    name, value = match.groups()
+    if "_" in name:
+        return "", ""
+    key = name.upper().replace("-", "_")
+    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        key = f"HTTP_{key}"
+    return key, value.strip(" \t")
+
+
+_known_field = lru_cache(KNOWN_FIELDS)(_field)
 
 
 def _path(method: str, target: str, headers: dict[str, str]) -> str:

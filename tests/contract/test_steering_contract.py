@@ -5,12 +5,12 @@ Where queues may differ, the tests ask whether it looks calls up.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from gevent.pool import Pool
+from msgspec.structs import replace
 
 from mspc.calls.call import Call, first_call_id
 from mspc.errors import QueueUnavailable

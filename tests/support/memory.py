@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from gevent.event import Event
+from msgspec.structs import replace
 
 from mspc.calls.call import Call, first_call_id
 from mspc.errors import MspcError, QueueUnavailable

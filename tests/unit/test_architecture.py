@@ -60,7 +60,7 @@ ADAPTERS = {
     "voluptuous": ("settings", "calls"),
     "yaml": ("settings",),
     "idna": ("calls",),
-    "msgspec": ("calls", "journal", "api", "admin", "pages"),
+    "msgspec": ("calls", "journal", "api", "admin", "pages", "queues", "tracing"),
 }
 MAX_MODULE_LINES = 320
 MAX_FUNCTION_LINES = 60

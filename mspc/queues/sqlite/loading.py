@@ -9,11 +9,11 @@ import logging
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 
 import gevent
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
+from msgspec.structs import replace
 
 from mspc.calls.call import Call
 from mspc.errors import QueueFailed, QueueUnavailable

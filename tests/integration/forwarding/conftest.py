@@ -1,15 +1,16 @@
 """Makes attempts, and serves them raw answers."""
 
-import dataclasses
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import gevent
 import pytest
 from gevent.pool import Pool
 from gevent.server import StreamServer
+from msgspec.structs import replace
 
 from mspc.calls.call import Outcome, Request
 from mspc.forwarding.forwarder import Forwarder
@@ -23,16 +24,14 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 ERROR = b"HTTP/1.1 500 Internal Server Error\r\n"
 
 
-@dataclasses.dataclass
+@dataclass
 class Attempts:
     """Makes attempts with a forwarder of these settings."""
 
     forwarder: Forwarder
 
     def __call__(self, port: int, **properties: Any) -> Outcome:
-        request = dataclasses.replace(
-            Request("http", "127.0.0.1", port, "/"), **properties
-        )
+        request = replace(Request("http", "127.0.0.1", port, "/"), **properties)
         return self.forwarder.attempt(request, CALL_ID)
 
 

@@ -1,8 +1,7 @@
 """A stored call is read once, by whoever needs it first."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Outcome

@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import cast
 
 import gevent
 import pytest
 from gevent.event import Event
 from gevent.queue import Queue as Mailbox
+from msgspec.structs import replace
 
 from mspc.calls.accepted import Accepted
 from mspc.calls.call import Call, Outcome, Request

@@ -1,9 +1,9 @@
 """What precedes and follows an attempt, with a clock and chances of the test's own."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from mspc.calls.call import Call, Outcome, Request
 from mspc.calls.policy import USUAL, Backoff, Delays, Policy
