@@ -47,7 +47,8 @@ class Consumers:
         Args:
             size: attempts in flight at once, as `lanes` has it.
             queue: where deliveries come from, as far as its lanes admit them.
-            lanes: told what each attempt says of its service, and when it is over.
+            lanes: told what each attempt says of its service, or that none is needed,
+                and when it is over.
             attempt: makes a call, given its id and which attempt it is, and says what
                 came of it.
             policy: what to do before and then.
@@ -109,11 +110,13 @@ class Consumers:
 
     def _handle(self, delivery: Delivery) -> None:
         if delivery.damage:  # nobody knows which call it is
+            self._lanes.not_made(delivery)
             self._settle_damaged(delivery)
             return
         attempt = self._in_flight.begin(delivery)
         if attempt is None:
             log.info("%s was delivered again and is taken care of", delivery.call.id)
+            self._lanes.not_made(delivery)
             return
         settled = False
         try:
@@ -138,12 +141,14 @@ class Consumers:
         try:
             request = self._requests.take(call)
         except BadRequest as exc:
+            self._lanes.not_made(attempt.delivery)
             self._put_away(attempt.settle(), "no call", f"is no call: {exc}")
             return
         instead = self._policy.before(
             call, request.policy, self._paused_seconds(attempt, request)
         )
         if instead is not None:
+            self._lanes.not_made(attempt.delivery)
             self._not_now(attempt.settle(), request, instead)
             return
         outcome = self._attempt(request, call.id, call.attempts + 1)
@@ -177,6 +182,7 @@ class Consumers:
             case DeadLetter(reason):
                 self._log(logging.ERROR, delivery, request, outcome, "a dead letter")
                 delivery.bury(call.next_attempt(str(outcome)), reason)
+                self._in_flight.stored(attempt)
         self._recording.settled(call, request, outcome, decision)
 
     def _settle_damaged(self, delivery: Delivery) -> None:

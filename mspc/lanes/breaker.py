@@ -34,6 +34,7 @@ class Breaker:
         "_failed_at",
         "_failures",
         "_interval",
+        "_interval_before",
         "_longest",
         "_random",
         "next_probe",
@@ -56,7 +57,7 @@ class Breaker:
         self._random = random
         self._failed = 0
         self._failed_at = -math.inf
-        self._interval = FIRST_PROBE_SECONDS
+        self._interval = self._interval_before = FIRST_PROBE_SECONDS
         self._closed_at: float | None = None  # while the ramp lasts
 
     def untouched(self, now: float) -> bool:
@@ -106,8 +107,14 @@ class Breaker:
         """A probe is on its way. The next one does not wait for its end: a service
         that hangs would else be asked once in FORWARD_TIMEOUT_SECONDS.
         """
+        self._interval_before = self._interval
         self._interval = min(2 * self._interval, self._longest)
         self._wait(now)
+
+    def unprobed(self, now: float) -> None:
+        """The last probe has asked nothing: the next one need not wait."""
+        self._interval = self._interval_before
+        self.next_probe = now
 
     def cap(self, now: float) -> float:
         """How many calls may be in flight while it is closed."""

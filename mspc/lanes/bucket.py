@@ -54,6 +54,11 @@ class Limit:
         self._full_at = max(now, self._full_at) + self._each
         self._look()
 
+    def untaken(self) -> None:
+        """The attempt is not made."""
+        self._full_at -= self._each
+        self._look()
+
     def now(self, now: float, out: int) -> float:
         """How many more may begin at once; infinite for no bound."""
         return min(self._tokens(now), self._free(out, 1))

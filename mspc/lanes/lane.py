@@ -58,6 +58,7 @@ class Lane:
         pauses: when somebody wanted that; None for never.
         limit: how fast its calls may go; None for as fast as it answers.
         proven: whether it has answered, and is no suspect since.
+        probe: the last one that was taken while it was open, until that has ended.
     """
 
     __slots__ = (
@@ -71,6 +72,7 @@ class Lane:
         "out",
         "paused",
         "pauses",
+        "probe",
         "proven",
         "rank",
         "ready",
@@ -87,6 +89,7 @@ class Lane:
         self.pauses: Pauses | None = None
         self.limit: Limit | None = None
         self.proven = False
+        self.probe: Item | None = None
         # For Lanes alone: what it is counted as, where it stands, when to look again.
         self.rank = Rank.NEW
         self.turn = Turn.NONE
@@ -109,6 +112,12 @@ class Lane:
     def shut(self) -> bool:
         """Whether none of its calls is made, but for a probe."""
         return self.paused or self.breaker.open
+
+    def down(self, now: float) -> bool:
+        """Whether it does not answer, and somebody may care: calls wait for it, or one
+        has failed lately. Without a call nobody asks whether it is back.
+        """
+        return self.breaker.open and not self.idle(now)
 
     def paused_seconds(self, since: float, now: float) -> float:
         """For how many of the seconds between two times, in Unix seconds, it was

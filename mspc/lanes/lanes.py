@@ -141,18 +141,32 @@ class Lanes(Steered):
         if left > 0:
             self.changed.wait(left if left < math.inf else None)
 
+    def not_made(self, item: Item) -> None:
+        """What was taken needs no attempt; ended() follows.
+
+        It has asked nothing: calls that are too old would else use up each probe, and
+        each token.
+        """
+        lane = item.lane
+        if lane.limit is not None and item in lane.out:
+            lane.limit.untaken()
+        if item is lane.probe and lane.breaker.open:
+            lane.breaker.unprobed(self._clock())
+
     def ended(self, item: Item) -> None:
-        """The attempt of what was taken is over, and judged."""
+        """What was taken is over, and its attempt judged if it was made."""
         lane = item.lane
         if item not in lane.out:
             return
         if lane.turn is Turn.HELD:
             self._turns[lane.rank].let_go(lane)
         del lane.out[item]
+        if item is lane.probe:
+            lane.probe = None
         self._slots.ended(lane)
         if lane.rank is Rank.BAD:  # perhaps it was one only for what has ended
             self._rank(lane, self._clock())
-        if lane.limit is not None:
+        if lane.limit is not None or lane.breaker.open:
             self._look_at(lane)
         elif lane.ready and lane.turn is not Turn.RING:
             self._line_up(lane)
@@ -206,11 +220,13 @@ class Lanes(Steered):
 
     def remark(self) -> str | None:
         """Which services do not answer, and what waits for them; None for none."""
-        if not self._open:
+        now = self._clock()
+        down = [lane for lane in self._open.values() if lane.down(now)]
+        if not down:
             return None
-        lanes = nlargest(TOLD_LANES, self._open.values(), key=lambda lane: lane.waiting)
+        lanes = nlargest(TOLD_LANES, down, key=lambda lane: lane.waiting)
         told = [f"{lane.key} ({lane.waiting} calls wait)" for lane in lanes]
-        more = len(self._open) - len(told)
+        more = len(down) - len(told)
         rest = f" and {more} more" if more else ""
         return f"No answer from {', '.join(told)}{rest}."
 
@@ -243,6 +259,7 @@ class Lanes(Steered):
             self._await_turn(lane, now)
         if lane.breaker.open:
             lane.breaker.probed(now)
+            lane.probe = item
             self._await_turn(lane, now)
         if lane.ready:
             self._line_up(lane)

@@ -99,8 +99,9 @@ class Steered(ABC):
 
     def _told(self) -> Iterator[Lane]:
         """Lanes of which there is something to tell."""
+        now = self._clock()
         for lane in self._lanes:
-            if lane.out or lane.shut or lane.limit is not None:
+            if lane.out or lane.paused or lane.limit is not None or lane.down(now):
                 yield lane
 
     def _await_turn(self, lane: Lane, now: float) -> None:

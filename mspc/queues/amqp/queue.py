@@ -122,6 +122,7 @@ class AmqpQueue(Unseen):
             elif item.alive and not (self._cancelled or self._withdrawn.let_go(item)):
                 yield item
             else:
+                self._lanes.not_made(item)
                 self._lanes.ended(item)
 
     def cancel(self) -> None:

@@ -638,6 +638,18 @@ class TestRepeated:
         eventually(lambda: queue.calls == [call.next_attempt("503")])
         assert len(attempts.made) == 1
 
+    def test_a_call_that_has_died_is_not_made_again(
+        self, start: Start, queue: Queue, attempts: Attempts
+    ) -> None:
+        attempts.give = Outcome(503)
+        start()
+        call = Call(b'{"url": "http://service.test", "requeue": false}')
+        queue.put(call)
+        eventually(lambda: queue.store.dead)
+        queue.put(call)  # its ack was lost
+        eventually(lambda: not queue.calls)
+        assert len(attempts.made) == len(queue.store.dead) == 1
+
     def test_the_copy_is_settled_when_the_first_channel_died(
         self, start: Start, queue: Queue, attempts: Attempts
     ) -> None:

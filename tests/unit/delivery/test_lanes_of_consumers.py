@@ -1,6 +1,7 @@
 """What the consumers tell the lanes, and what comes of it."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -94,6 +95,21 @@ def test_it_gets_its_calls_when_it_answers_again(house: House) -> None:
     eventually(lambda: house.services.made[BAD] == 100)
     assert len(house.queue.store.rows) == failed
     assert house.lanes.remark() is None
+
+
+def test_calls_that_are_too_old_do_not_keep_it_from_being_asked(house: House) -> None:
+    for _ in range(5):
+        house.lanes.judge(house.lanes.of(BAD), reachable=False, seconds=0.1)
+    old = json.dumps({"url": f"{BAD}/", "max_age": "1s"}).encode()
+    for _ in range(30):
+        call = Call(old, accepted_at=time.time() - 60, lane=BAD)
+        house.queue.put(call)
+    house.put(BAD, 1)
+    house.clock.now += 100  # and then stands still: there is one probe
+    house.lanes.changed.set()
+    eventually(lambda: house.services.made[BAD] == 1)
+    assert len(house.queue.store.dead) == 30
+    assert not house.lanes.of(BAD).shut
 
 
 @pytest.mark.parametrize("status", [404, 500, 301])

@@ -171,6 +171,57 @@ class TestBreaker:
                 times.append(many.clock.now - 1000)
         assert times == [1.0, 3.0, 7.0, 12.0]
 
+    @pytest.mark.parametrize("ready", [40, 1])
+    def test_calls_that_need_no_attempt_take_the_turn_of_no_probe(
+        self, ready: int
+    ) -> None:
+        """They are too old, say. `ready`: the others come one by one."""
+        many = Many(size=100)
+        many.offer(A, ready)
+        many.shut(A)
+        many.clock.now += 1.0
+        times = []
+        for number in range(40):
+            item = many.take()
+            assert item is not None, f"{number} calls were taken"
+            many.lanes.not_made(item)
+            if ready == 1:
+                many.offer(A)
+            many.lanes.ended(item)
+        many.offer(A)
+        for _ in range(40):
+            times += [many.clock.now - 1000] * many.take_all()[A]
+            many.offer(A)
+            many.clock.now += 0.25
+        assert times == [1.0, 3.0, 7.0]
+
+    def test_nor_does_one_that_was_taken_before_it_shut(self) -> None:
+        many = Many(size=100)
+        many.offer(A, 2)
+        item = many.take()
+        assert item is not None
+        many.shut(A)
+        many.lanes.not_made(item)
+        many.lanes.ended(item)
+        assert many.take() is None
+        many.clock.now += 1.0
+        assert many.take() is not None
+
+    def test_one_that_nobody_calls_any_more_is_told_of_no_more(self) -> None:
+        many = Many(size=100)
+        many.offer(A)
+        many.take_all()
+        many.shut(A)
+        assert A in (many.lanes.remark() or "")
+        many.end_all(A, reachable=False)
+        many.clock.now += 599.0
+        assert [state.key for state in many.lanes.standings()] == [A]
+        many.clock.now += 2.0
+        assert many.lanes.remark() is None
+        assert many.lanes.standings() == []
+        many.offer(A)  # nobody knows whether it is back
+        assert A in (many.lanes.remark() or "")
+
     def test_other_lanes_go_on(self) -> None:
         many = Many(size=20)
         many.offer(A, 100)

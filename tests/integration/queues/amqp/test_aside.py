@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import gevent
 import pytest
@@ -22,7 +22,6 @@ from tests.support.waiting import eventually
 BAD, GOOD, OTHER = "http://bad:80", "http://good:80", "http://other:80"
 
 HOUR = 3600.0
-MIB = 2**20
 
 
 @dataclass
@@ -52,10 +51,9 @@ class Instance:
         self.taker.join(timeout=5)
         assert self.taker.dead, "deliveries() did not end"
 
-    def put(self, lane: str, count: int, size: int = 0) -> list[str]:
-        """Puts calls of a lane, of `size` bytes at least; their ids."""
-        payload = lane.encode().ljust(size)
-        calls = [Call(payload, lane=lane) for _ in range(count)]
+    def put(self, lane: str, count: int) -> list[str]:
+        """Puts calls of a lane; their ids."""
+        calls = [Call(lane.encode(), lane=lane) for _ in range(count)]
         pool = Pool(50)
         for _ in pool.imap_unordered(self.queue.put, calls, maxsize=50):
             pass
@@ -85,17 +83,14 @@ Open = Callable[..., Instance]
 def open_queue(config: AmqpConfig) -> Iterator[Open]:
     opened: list[Instance] = []
 
-    def start(
-        *paused: str, limits: dict[str, int] | None = None, held_bytes: int = 0
-    ) -> Instance:
+    def start(*paused: str, limits: dict[str, int] | None = None) -> Instance:
         lanes = Lanes(100)
         for key in paused:
             lanes.pause(key)
         for key, rate in (limits or {}).items():
             lanes.limit(key, rate, HOUR, None)
             lanes.judge(lanes.of(key), reachable=True, seconds=0.01)
-        held = replace(config, held_bytes=held_bytes or config.held_bytes)
-        opened.append(Instance(AmqpQueue(held, lanes, lane_of), lanes))
+        opened.append(Instance(AmqpQueue(config, lanes, lane_of), lanes))
         return opened[-1]
 
     yield start
@@ -104,7 +99,7 @@ def open_queue(config: AmqpConfig) -> Iterator[Open]:
 
 
 def lane_of(call: Call) -> str:
-    return call.payload.decode().rstrip()
+    return call.payload.decode()
 
 
 def test_calls_of_a_shut_lane_are_in_nobodys_way(open_queue: Open) -> None:
@@ -227,26 +222,6 @@ def test_a_lane_behind_a_shut_one_is_found_after_a_restart(
     assert second.made(bad) == 0
     second.lanes.resume(BAD)
     eventually(lambda: second.made(bad) == 100)
-
-
-def test_calls_too_large_to_be_held_are_in_nobodys_way(
-    open_queue: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(topology, "ASIDES", 2)
-    first = open_queue(BAD, OTHER, held_bytes=MIB)
-    bad = first.put(BAD, 4, MIB // 2)
-    other = first.put(OTHER, 20)
-    first.lanes.resume(OTHER)
-    eventually(lambda: first.made(other) == 20, 30)
-    first.lanes.pause(OTHER)
-    unseen = first.put(OTHER, 20)
-    first.close()
-    second = open_queue(BAD, held_bytes=MIB)  # nobody knows here where they are
-    eventually(lambda: second.made(unseen) == 20, 30)
-    assert second.made(bad) == first.made(bad) == 0
-    second.lanes.resume(BAD)
-    eventually(lambda: second.made(bad) == 4, 30)
-    assert second.attempts == {0}
 
 
 def test_a_retry_under_a_shut_gate_is_not_early(open_queue: Open) -> None:
