@@ -13,7 +13,7 @@ from typing import Any
 import gevent
 
 from mspc.forwarding.answer import AnswerReader, NoAnswer
-from mspc.forwarding.rest import RestOfAnswer, State
+from mspc.forwarding.rest import REST_BYTES, RestOfAnswer, State
 from mspc.process import crash
 
 # A larger body is sent after the head instead of being copied behind it.
@@ -50,6 +50,7 @@ class TargetConnection:
         self._sock = sock
         self._used = False
         self._unsent: list[memoryview] = []
+        self._to_hear = 0  # bytes, while what is left of a request is sent
         self._rest: RestOfAnswer  # there is one after an exchange
         self.opened = opened
         self.state = State.USELESS
@@ -186,7 +187,8 @@ class TargetConnection:
         """Takes what comes meanwhile; whether the target wants no more."""
         if self._rest.state in (State.COMING, State.LEAVING):
             self._rest.feed(received)
-        return not received or self._rest.closing
+        self._to_hear -= len(received)
+        return not received or self._rest.closing or self._to_hear < 0
 
     def _send(self, head: bytes, body: bytes, reader: AnswerReader) -> bool:
         """Sends the request until there is an answer; False when that broke off."""
@@ -199,6 +201,8 @@ class TargetConnection:
                     return True
                 head = head[sent:]
             self._unsent = [memoryview(head), memoryview(body)]
+            # As much as a service says that sends back what it gets.
+            self._to_hear = REST_BYTES + len(head) + len(body)
             self._sock.settimeout(0.0)
             try:
                 while self._unsent and not reader.status:
@@ -207,8 +211,9 @@ class TargetConnection:
             finally:
                 self._sock.settimeout(None)
             return True
-        except OSError as broken:
-            self._read_what_came(reader, broken)
+        except OSError:
+            if not self._read_what_came(reader):
+                raise
             self._unsent = self._unsent or [memoryview(head)]
             return False
 
@@ -245,14 +250,13 @@ class TargetConnection:
         except _WOULD_WAIT:
             return False
 
-    def _read_what_came(self, reader: AnswerReader, broken: OSError) -> None:
-        """A target that has answered and closes breaks the sending, not the answer.
-
-        Raises:
-            OSError: `broken`, when there is no answer.
+    def _read_what_came(self, reader: AnswerReader) -> bool:
+        """Whether there is an answer: a target that has answered and closes breaks the
+        sending, not that.
         """
         try:
             while not reader.status:
                 reader.feed(self._sock.recv(_RECEIVED_AT_ONCE))
         except (OSError, NoAnswer):
-            raise broken from None
+            return False
+        return True

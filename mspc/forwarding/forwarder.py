@@ -109,6 +109,9 @@ class Forwarder:
             failure = _explain(exc)
         finally:
             deadline.close()
+            # The frames that it came through know it, and would keep the body, and the
+            # connection, until garbage is looked for.
+            deadline.__traceback__ = None
         taken = time.monotonic() - started
         error, word, permanent = failure
         retry_after = seconds_from_now(answer.asked) if answer.asked else 0.0

@@ -209,6 +209,26 @@ def test_a_target_that_answers_first_gets_the_whole_body(
     eventually(lambda: got > len(LARGE) - 1_000)
 
 
+def test_a_target_that_answers_without_an_end_is_not_listened_to_for_long(
+    post: Post,
+) -> None:
+    said = 0
+    ended = Event()
+
+    def handle(connection: socket.socket) -> None:
+        nonlocal said
+        connection.sendall(answer(200, b"Transfer-Encoding: chunked\r\n\r\n"))
+        with suppress(OSError):
+            while True:
+                connection.sendall(b"4000\r\n%b\r\n" % bytes(0x4000))
+                said += 0x4000
+        ended.set()
+
+    assert str(post(handle, LARGE)) == "200"
+    assert ended.wait(PROMPT)
+    assert said < 10 * len(LARGE)  # what lies in the sockets, too
+
+
 @pytest.mark.parametrize("status", [413, 401, 500])
 def test_a_target_that_refuses_gets_no_more_of_it(post: Post, status: int) -> None:
     got = 0

@@ -1,6 +1,8 @@
 """One attempt, against every kind of target and network."""
 
+import gc
 import gzip
+import os
 import socket
 import subprocess
 import sys
@@ -957,6 +959,38 @@ def test_nobody_waits_long_for_the_rest_of_a_head(
     outcome = attempt(serve(handler))
     assert (outcome.status, outcome.retry_after) == (503, 0.0)
     assert outcome.seconds < PROMPT
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_attempt_that_ends_at_its_deadline_leaves_nothing_behind(
+    make: Make, scheme: str
+) -> None:
+    """Also when nobody looks for garbage."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()  # the kernel takes connections, and nobody says anything
+    attempt = make(verify_tls=False)
+    policy = Policy(timeout=0.2)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            outcome = attempt(
+                listener.getsockname()[1],
+                scheme=scheme,
+                method="POST",
+                body=bytes(10_000_000),
+                policy=policy,
+            )
+            assert outcome.status is None
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert tracemalloc.get_traced_memory()[0] < 15_000_000
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+        listener.close()
 
 
 def test_a_call_may_have_a_deadline_of_its_own(attempt: Attempts, serve: Serve) -> None:
