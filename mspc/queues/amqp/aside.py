@@ -156,7 +156,7 @@ class Aside:
             if bucket is None:
                 self.park(delivery, partial(self._not_parked, delivery))
             else:
-                self._stock.take_back(bucket, delivery)
+                self._stock.hold(bucket, delivery, first=True)
                 self._stock.look_soon(bucket)
 
     def _not_parked(self, delivery: AmqpDelivery) -> None:

@@ -43,6 +43,8 @@ class Bucket:
         writing: calls that are being written into it.
         written: calls that were written into it, or perhaps were.
         unseen: how many calls are to come of which nobody knows the lane.
+        ahead: how many are to come until all of those have, while there are any.
+        behind: what was put behind them since, by lane.
         came_at: when something came last, or could begin to, in seconds of the clock.
         counted_at: when the broker was asked last, the same.
     """
@@ -54,6 +56,8 @@ class Bucket:
     writing: int = 0
     written: int = 0
     unseen: int = 0
+    ahead: int = 0
+    behind: dict[Lane, int] = field(default_factory=dict)
     came_at: float = 0.0
     counted_at: float = 0.0
 
@@ -72,20 +76,37 @@ class Bucket:
         """A call of `lane` is to come."""
         self.counts[lane] = self.counts.get(lane, 0) + 1
         lane.aside += 1
+        if self.ahead:
+            self.behind[lane] = self.behind.get(lane, 0) + 1
 
-    def came(self, lane: Lane) -> None:
-        """One has come.
+    def came(self, lane: Lane) -> bool:
+        """One has come. Whether it was the last of those that nobody knew.
 
         It may be one that nobody knew of, the delivery of an attempt that was lost with
-        its channel; but what is left is known in number.
+        its channel; but what is left is known in number. What was put behind those that
+        nobody knows comes after them: taken for one of these, it would leave them
+        unknown, and what is in their way be moved, for ever.
         """
-        if lane in self.counts:
-            self.expect_less(lane)
+        if self.counts.get(lane, 0) > self.behind.get(lane, 0):
+            self._take_off(lane)
         elif self.unseen:
             self.unseen -= 1
+        if not self.ahead:
+            return False
+        self.ahead -= 1
+        if self.ahead and self.unseen:
+            return False
+        self.unseen = self.ahead = 0
+        self.behind.clear()
+        return True
 
     def expect_less(self, lane: Lane) -> None:
-        """One that was expected is not to come."""
+        """One that was expected last is not to come."""
+        self._take_off(lane)
+        if self.behind.get(lane):
+            self.behind[lane] -= 1
+
+    def _take_off(self, lane: Lane) -> None:
         left = self.counts.get(lane, 0)
         if not left:
             return
@@ -134,14 +155,17 @@ class Bucket:
         held, self.held = self.held, {}
         for lane, deliveries in held.items():
             self.counts[lane] = self.counts.get(lane, 0) + len(deliveries)
+            if self.ahead:
+                self.ahead += len(deliveries)
         return list(itertools.chain.from_iterable(held.values()))
 
     def contains(self, number: int) -> None:
         """The broker has so many calls in it that are to come."""
+        self.unseen = max(0, number - self.known)
+        self.ahead = number if self.unseen else 0
+        self.behind.clear()
         if number:
-            self.unseen = max(0, number - self.known)
             return
-        self.unseen = 0
         for lane, count in self.counts.items():
             lane.aside -= count
         self.counts.clear()

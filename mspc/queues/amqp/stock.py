@@ -67,7 +67,8 @@ class Stock:
         self._bucket_of = {self._sources[one]: one for one in self.buckets}
         for bucket in self.buckets:
             bucket.let_all_go()
-            bucket.moving = 0
+            bucket.moving = bucket.ahead = 0
+            bucket.behind.clear()
             bucket.came_at, bucket.counted_at = time.monotonic(), 0.0
             self.to_count.add(bucket)
         self.news.set()
@@ -112,17 +113,14 @@ class Stock:
         lane, source = delivery.lane, delivery.source
         bucket = self._bucket_of[source]
         bucket.came_at = time.monotonic()
-        bucket.came(lane)
+        if bucket.came(lane):
+            self.to_count.add(bucket)
         if self._gone(delivery):
             return
         if self.room(lane) > 0:
             self._lanes.offer(delivery)
         else:
-            self._hold(bucket, delivery)
-            if not delivery.waits and (bucket.unseen or self.wanted(bucket)):
-                self.look_soon(bucket)  # it is in the way
-            elif not delivery.waits:
-                self.leave(bucket)
+            self.hold(bucket, delivery)
         if source.full:
             self.look_soon(bucket)
 
@@ -140,23 +138,15 @@ class Stock:
                 if not lingers(lane):
                     self._widen(bucket)
 
-    def take_back(self, bucket: Bucket, delivery: AmqpDelivery) -> None:
-        """It came of this bucket, and cannot be made ready, or be moved, now."""
-        self._hold(bucket, delivery, first=True)
+    def hold(
+        self, bucket: Bucket, delivery: AmqpDelivery, *, first: bool = False
+    ) -> None:
+        """It cannot be made ready now."""
+        consuming = self.consuming
+        bucket.hold(delivery, first=first)
+        delivery.waits = consuming is not None and consuming.may_wait(delivery.size)
         if not delivery.waits:
-            self.leave(bucket)
-
-    def let_large_go(self, bucket: Bucket) -> list[AmqpDelivery]:
-        """Those held for whose bytes there is no room while they wait."""
-        return bucket.let_some_go(lambda one: not one.waits)
-
-    def wanted(self, bucket: Bucket) -> list[Lane]:
-        """The lanes that want what is in it and has not come."""
-        return [
-            lane
-            for lane in [*bucket.counts]
-            if lane not in bucket.held and self._lanes.wants(lane) > 0
-        ]
+            self.leave(bucket)  # there is no room for its bytes
 
     def let_go(self, bucket: Bucket, lane: Lane) -> AmqpDelivery:
         """The first call of `lane` that is held, for whatever comes next."""
@@ -237,13 +227,6 @@ class Stock:
         source = self._sources[bucket]
         quiet = time.monotonic() - bucket.came_at > QUIET_SECONDS
         return quiet and bool(source.consumers) and not source.full
-
-    def _hold(
-        self, bucket: Bucket, delivery: AmqpDelivery, *, first: bool = False
-    ) -> None:
-        consuming = self.consuming
-        bucket.hold(delivery, first=first)
-        delivery.waits = consuming is not None and consuming.may_wait(delivery.size)
 
     def _widen(self, bucket: Bucket) -> None:
         if self.consuming is not None and not bucket.held:

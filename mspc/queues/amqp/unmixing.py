@@ -101,11 +101,7 @@ class Unmixing:
         # Of now: while RabbitMQ was asked for something, the session may have ended.
         consuming = self._stock.consuming
         source = self._stock.source(bucket)
-        if consuming is None:
-            return
-        for delivery in self._stock.let_large_go(bucket):
-            self._begin_moving(bucket, delivery)
-        if not source.full:
+        if consuming is None or not source.full:
             return
         if not bucket.held:
             if not bucket.moving:
@@ -125,8 +121,11 @@ class Unmixing:
 
     def _wanted(self, bucket: Bucket, *, probes: bool) -> bool:
         """Whether a lane wants what has not come, one in trouble for its probe."""
-        wanted = self._stock.wanted(bucket)
-        return any(in_trouble(lane) == probes for lane in wanted)
+        return any(
+            in_trouble(lane) == probes and self._lanes.wants(lane) > 0
+            for lane in [*bucket.counts]
+            if lane not in bucket.held
+        )
 
     def _leave_if_bad(self, bucket: Bucket) -> None:
         if not bucket.moving and all(map(lingers, bucket.held)):
@@ -138,15 +137,13 @@ class Unmixing:
         moved = 0
         for lane in lanes:
             while moved < count and lane in bucket.held:
-                self._begin_moving(bucket, self._stock.let_go(bucket, lane))
+                delivery = self._stock.let_go(bucket, lane)
+                bucket.moving += 1
                 moved += 1
+                self._moving.do(
+                    partial(self._move_one, self._stock.consuming, bucket, delivery)
+                )
         return moved
-
-    def _begin_moving(self, bucket: Bucket, delivery: AmqpDelivery) -> None:
-        bucket.moving += 1
-        self._moving.do(
-            partial(self._move_one, self._stock.consuming, bucket, delivery)
-        )
 
     def _move_one(
         self, consuming: Consuming | None, bucket: Bucket, delivery: AmqpDelivery
@@ -165,7 +162,7 @@ class Unmixing:
         except Exception:
             # It is tried again when somebody looks around, not at once.
             if stock.consuming is consuming:
-                stock.take_back(bucket, delivery)
+                stock.hold(bucket, delivery, first=True)
             raise
         finally:
             if stock.consuming is consuming:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import gevent
 import pytest
@@ -222,6 +223,34 @@ def test_a_lane_behind_a_shut_one_is_found_after_a_restart(
     assert second.made(bad) == 0
     second.lanes.resume(BAD)
     eventually(lambda: second.made(bad) == 100)
+
+
+def test_what_an_earlier_run_has_left_is_looked_through_once(
+    open_queue: Open, config: AmqpConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "ASIDES", 4)  # two of them for lanes in trouble
+    first = open_queue()
+    first.queue.cancel()
+    for number in range(40):
+        bucket = f"{config.name}.aside.{number % 2}"
+        first.queue.publish(bucket, Call(BAD.encode()))
+    first.close()
+    moved_at: list[float] = []
+    publish = AmqpQueue.publish
+
+    def noted(queue: AmqpQueue, *call: Any, **more: Any) -> None:
+        moved_at.append(time.monotonic())
+        publish(queue, *call, **more)
+
+    monkeypatch.setattr(AmqpQueue, "publish", noted)
+    second = open_queue(BAD)
+    # RabbitMQ may count some that it has delivered already.
+    eventually(lambda: second.lanes.of(BAD).aside >= 40, 30)
+    eventually(lambda: moved_at and time.monotonic() - moved_at[-1] > 1, 10)
+    assert len(moved_at) <= 2 * 40
+    second.lanes.resume(BAD)
+    eventually(lambda: len(second.done) == 40, 30)
+    assert set(second.done.values()) == {1}
 
 
 def test_a_retry_under_a_shut_gate_is_not_early(open_queue: Open) -> None:

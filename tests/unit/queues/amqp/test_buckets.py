@@ -81,6 +81,33 @@ def test_what_nobody_has_told_of_is_what_the_broker_has_more() -> None:
     assert bucket.unseen == 0
 
 
+def test_what_is_put_behind_the_unknown_comes_after_it() -> None:
+    """Two buckets whose calls are moved to each other would never be known."""
+    one, bucket, other = lane(), Bucket("b"), Bucket("c")
+    for each in (bucket, other):
+        each.contains(20)
+    for number in range(20):
+        for here, there in ((bucket, other), (other, bucket)):
+            assert here.came(one) is (number == 19)
+            there.expect(one)
+    for each in (bucket, other):
+        assert (each.unseen, each.ahead, each.counts) == (0, 0, {one: 20})
+        each.contains(20)
+        assert each.unseen == 0
+    assert one.aside == 40
+
+
+def test_what_is_given_back_is_ahead_of_the_unknown_again() -> None:
+    bucket, one, two = Bucket("b"), lane(), lane("http://two:80")
+    bucket.contains(3)
+    assert not bucket.came(one)
+    bucket.hold(delivery(one))
+    bucket.let_all_go()
+    bucket.expect(two)
+    assert [bucket.came(one), bucket.came(one), bucket.came(two)] == [0, 0, 1]
+    assert (bucket.unseen, bucket.counts) == (0, {two: 1})
+
+
 def test_an_empty_bucket_ends_what_was_expected() -> None:
     """Another instance may have made the calls that we put there."""
     bucket, one, two = Bucket("b"), lane(), lane("http://two:80")
