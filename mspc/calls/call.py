@@ -71,7 +71,12 @@ class Call(Struct, frozen=True, gc=False, eq=False):
 
     def __eq__(self, other: object) -> bool:
         """The same call, as far as every queue keeps it."""
-        return isinstance(other, Call) and _stored(self) == _stored(other)
+        if not isinstance(other, Call):
+            return NotImplemented
+        return _stored(self) == _stored(other)
+
+    def __ne__(self, other: object) -> bool:  # Struct has one, which goes by identity
+        return not self == other
 
     def __hash__(self) -> int:
         return hash(_stored(self))

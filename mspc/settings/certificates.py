@@ -18,15 +18,16 @@ def trusting(file: Path | None) -> ssl.SSLContext:
     asks of authorities: many a private one has no key identifiers. And it takes an
     intermediate authority for trusted when the file names it, before 3.13 it did not.
     That default also writes the keys of each connection to SSLKEYLOGFILE, and fails
-    where it cannot. And Debian's Python leaves the oldest version to OpenSSL, where
-    Python's own is TLS 1.2.
+    where it cannot. And Debian's Python leaves the oldest version to OpenSSL; a
+    system that wants a newer one than TLS 1.2 gets it.
 
     Raises:
         NoCertificates: there is no certificate in `file`, or one that is damaged.
     """
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if context.minimum_version < ssl.TLSVersion.TLSv1_2:
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
         if file is None:
             context.load_default_certs()
         else:

@@ -43,8 +43,8 @@ SUMMARIES = {
     "MspcSpooling": r"{}: 1 calls are in the spool\.",
     "MspcBrokerAway": r"{} has no connection to RabbitMQ\.",
     "MspcDiskLow": r"{}: \d+(\.\d+)?MiB are left for DATA_DIR\.",
-    "MspcDestinationHeld": r"{}: 1 services have not answered for an hour\.",
-    "MspcDestinationPaused": r"{}: 1 services have been paused for a day\.",
+    "MspcDestinationHeld": r"{}: for an hour some service did not answer, 1 now\.",
+    "MspcDestinationPaused": r"{}: for a day some service was paused, 1 now\.",
     "MspcLoopLag": r"{}: everything waits for [\d.]+m?s at times\.",
 }
 ON_RABBITMQ = {"MspcDown", "MspcNotAccepting", "MspcSpooling", "MspcBrokerAway"}

@@ -19,6 +19,16 @@ def test_the_next_attempt_leaves_the_call_as_it_was() -> None:
     assert (call.attempts, call.last_error) == (0, "")
 
 
+def test_calls_are_compared_by_what_every_queue_keeps() -> None:
+    call = Call(b"payload", "a-call", 1.5, lane="http://one:80")
+    again = Call(b"payload", "a-call", 1.5, lane="", waited=True, revived_at=2.0)
+    assert call == again
+    assert (call != again) is False
+    assert hash(call) == hash(again)
+    assert call != call.next_attempt("no")
+    assert call != "a-call"
+
+
 def test_a_long_error_is_cut() -> None:
     error = "x" * (LAST_ERROR_CHARACTERS + 1)
     assert Call(b"").next_attempt(error).last_error == error[:-1]
