@@ -100,7 +100,7 @@ class BulkRoutes:
             body.action,
             _wanted(body),
             asked.who,
-            limit=body.limit,
+            limit=body.most,
             per_second=body.per_second,
             delay=body.seconds,
             reason=body.reason or "",

@@ -9,6 +9,7 @@ from mspc.admin.queries import (
     ReasonBody,
     ReasonQuery,
 )
+from mspc.admin.reading import lane_named
 from mspc.admin.routes import Asked, Reply, Route
 from mspc.admin.shapes import (
     DestinationList,
@@ -119,7 +120,7 @@ class DestinationRoutes:
         )
 
     def get(self, asked: Asked) -> Reply:
-        name = _name(asked)
+        name = lane_named("key", asked.path["key"])
         tally = self._view.destinations(0, [name]).get(name)
         standings = {one.destination: one for one in self._steering.standings()}
         if tally is None and name not in standings:

@@ -64,12 +64,17 @@ class ExportRoutes:
 
     def _lines(self, wanted: Filter, page: Page) -> Iterator[bytes]:
         """All calls, page by page. What ends it early is its last line."""
+        looks_up = False  # RabbitMQ does not
         try:
             while True:
                 showing = Showing(self._steering, answers=True, clock=self._clock)
                 for seen in page.calls:
-                    call = showing.call(seen)
-                    yield self._line(call, self._steering.payload(seen.id))
+                    payload = self._steering.payload(seen.id)
+                    looks_up = looks_up or payload is not None
+                    if payload is not None or not (
+                        looks_up and self._has_ended(seen.id, wanted)
+                    ):
+                        yield self._line(showing.call(seen), payload)
                 if page.next is None:
                     return
                 page = self._view.calls(wanted, page.next, PAGE)
@@ -78,6 +83,11 @@ class ExportRoutes:
             log.warning("An export ended early: %s", exc)
             refused = {"error": True, "message": problem.message, **problem.more}
             yield msgspec.json.encode(refused) + b"\n"
+
+    def _has_ended(self, call_id: str, wanted: Filter) -> bool:
+        """Since the page was read, of which it was."""
+        seen = self._view.call(call_id)
+        return seen is None or seen.state not in wanted.states
 
     @staticmethod
     def _line(call: ShownCall, payload: bytes | None) -> bytes:

@@ -20,6 +20,7 @@ from mspc.steering.base import Action, Limits
 
 MOST_IDS = 10_000
 MOST_CALLS = 1_000_000
+USUAL_LIMIT = 1000
 State = Literal["queued", "in_flight", "waiting", "succeeded", "dead", "cancelled"]
 Lasting = Literal["queued", "waiting", "succeeded", "dead", "cancelled"]
 Kind = Literal[
@@ -252,14 +253,19 @@ class BulkBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ids: _Ids = None
     all: Annotated[bool, Meta(description="true or false")] = False
     limit: Annotated[
-        int,
-        Meta(ge=1, le=MOST_CALLS, description=f"a whole number from 1 to {MOST_CALLS}"),
-    ] = 1000
+        Annotated[int, Meta(ge=1, le=MOST_CALLS)] | None,
+        Meta(description=f"a whole number from 1 to {MOST_CALLS}, or null"),
+    ] = None
     per_second: Annotated[
         float, Meta(ge=0.01, le=10_000, description="a number from 0.01 to 10000")
     ] = 50.0
     delay: Delay = 0.0
     reason: _Reason = None
+
+    @property
+    def most(self) -> int:
+        """Of so many calls: of all that are named, unless it says otherwise."""
+        return self.limit or len(self.ids or ()) or USUAL_LIMIT
 
     @property
     def seconds(self) -> float:

@@ -222,7 +222,10 @@ def shown_limits(limits: Limits) -> ShownLimits | None:
     """None when there are none."""
     if limits.rate is None and limits.parallelism is None:
         return None
-    return ShownLimits(limits.rate, f"{limits.period:g}s", limits.parallelism)
+    milliseconds = round(limits.period * 1000)
+    whole, rest = divmod(milliseconds, 1000)
+    period = f"{milliseconds}ms" if rest else f"{whole}s"
+    return ShownLimits(limits.rate, period, limits.parallelism)
 
 
 def shown_destination(

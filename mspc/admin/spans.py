@@ -19,7 +19,7 @@ Delay = Annotated[
 ]
 Period = Annotated[
     Annotated[float, Meta(ge=0.001, le=LONGEST_PERIOD_SECONDS)]
-    | Annotated[str, Meta(pattern=f"^[1-9][0-9]{{0,4}}(ms|s|m|h){END}")],
+    | Annotated[str, Meta(pattern=f"^[1-9][0-9]{{0,7}}(ms|s|m|h){END}")],
     Meta(description='seconds up to a day, or a text such as "1s", "500ms", "1m"'),
 ]
 

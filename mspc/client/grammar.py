@@ -115,7 +115,7 @@ def add_job(parser: ArgumentParser, fast: bool = False) -> None:
     group.add_argument("--yes", action="store_true", help="do not ask; for scripts")
     add_reason(parser)
     group.add_argument(
-        "--limit", metavar="N", type=int, default=1000, help="of calls; default: 1000"
+        "--limit", metavar="N", type=int, help="of calls; default: 1000, or all named"
     )
     if fast:
         told = "calls in a second; default: 50"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mspc.client.choosing import chosen, in_path
-from mspc.client.failures import INTERRUPTED, NotFound, WrongUse
+from mspc.client.failures import INTERRUPTED, Failure, NotFound, WrongUse
 from mspc.client.moments import seconds
 from mspc.client.session import Session
 from mspc.client.table import Column, member
@@ -19,6 +19,7 @@ COLUMNS: tuple[Column, ...] = (
     ("started", member("started_at")),
     ("reason", member("reason")),
 )
+USUAL_LIMIT = 1000
 LOOK_SECONDS = 0.5
 SHOWN = 5
 
@@ -54,7 +55,7 @@ def of_matching(
     if not wanted:
         body["all"] = True
     question = f"{action.capitalize()} them?"
-    return _decide(session, question, {**body, **how})
+    return _decide(session, question, {"limit": USUAL_LIMIT, **body, **how})
 
 
 def of_ids(session: Session, action: str, ids: list[str]) -> int:
@@ -90,6 +91,7 @@ def _show(session: Session, action: str, plan: Mapping[str, Any]) -> None:
     for one in plan["sample"][:SHOWN]:
         session.say(f"    {_example(session, one)}")
     limit = session.options.limit
+    limit = USUAL_LIMIT if limit is None else limit
     if plan["matched"] > limit:
         session.say(f"{limit} of them at once, and no more: --limit says how many.")
 
@@ -116,12 +118,14 @@ def _follow(session: Session, job: Mapping[str, Any]) -> int:
             session.progress(f"{job['done']} done, {job['failed']} not reached")
             session.sleep(LOOK_SECONDS)
             job = session.mspc.get(f"/v1/bulk/{job['id']}")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Failure) as exc:
         session.progress("")
         session.say(
             f"The job goes on: `mspc bulk show {job['id']}` looks at it, `mspc bulk"
             f" stop {job['id']}` ends it."
         )
+        if isinstance(exc, Failure):
+            raise
         return INTERRUPTED
     session.progress("")
     session.output.items([job], COLUMNS)

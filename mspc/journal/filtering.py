@@ -43,7 +43,9 @@ def sources(wanted: Filter, number: int | None) -> list[Source]:
         if wanted.flying:  # few
             others = f"state NOT IN ({_marks(wanted.states)})"  # none is in two sources
             condition = f"c.id IN ({_marks(wanted.flying)}) AND {others}"
-            values = (*wanted.flying, *sorted(wanted.states))
+            values = (*wanted.flying, *sorted(wanted.states), *of_it)
+            if number is not None:
+                condition += " AND destination = ?"
             found.append(Source("calls c INDEXED BY calls_id", condition, values))
         return found
     if number is not None:

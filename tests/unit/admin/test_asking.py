@@ -560,7 +560,7 @@ SHOWN: dict[str, Any] = {
     "in_flight": 3,
     "dead": 4,
     "oldest_due_at": SHOWN_AT,
-    "limits": {"rate": 5, "period": "0.5s", "parallelism": 10},
+    "limits": {"rate": 5, "period": "500ms", "parallelism": 10},
     "paused_until": None,
     "next_probe_at": SHOWN_AT,
     "last_attempt": ATTEMPT,
@@ -615,6 +615,22 @@ class TestDestinations:
             "paused",
         )
         assert (paused["dead"], paused["limits"]) == (0, None)
+
+    def test_that_of_calls_which_nobody_can_read(self, door: Door) -> None:
+        door.view.tallies["unreadable calls"] = Tally({"dead": 1}, None, None)
+        shown = door.get("/v1/destinations/unreadable%20calls")
+        assert (shown["destination"], shown["dead"]) == ("unreadable calls", 1)
+
+    @pytest.mark.parametrize("period", ["500ms", "1s", "90s", "12345678ms", 0.25])
+    def test_what_is_shown_of_a_limit_can_be_said(
+        self, door: Door, period: object
+    ) -> None:
+        door.ask("PUT", f"{HOST}/limits", {"rate": 5, "period": period})
+        said = door.steering.done[-1][3]
+        door.steering.states[DESTINATION] = Standing(DESTINATION, limits=said)
+        shown = door.get(HOST)["limits"]
+        assert door.ask("PUT", f"{HOST}/limits", shown).status == 200
+        assert door.steering.done[-1][3] == said
 
     def test_nobody_knows_it(self, door: Door) -> None:
         path = "/v1/destinations/http%3A%2F%2Fc.test%3A80"
@@ -694,6 +710,16 @@ class TestMany:
         assert answer.json == {"matched": 1, "more": False, "sample": [CALL_ID]}
         wanted = Filter(states=frozenset({"dead"}), status="404")
         assert door.steering.done == [("plan", "delete", wanted)]
+
+    @pytest.mark.parametrize(
+        ("more", "limit"), [({}, 1500), ({"limit": 2}, 2), ({"limit": None}, 1500)]
+    )
+    def test_a_job_is_for_all_that_are_named(
+        self, door: Door, more: dict[str, Any], limit: int
+    ) -> None:
+        ids = [f"{number:032x}" for number in range(1500)]
+        door.ask("POST", "/v1/bulk", {"action": "delete", "ids": ids, **more})
+        assert limit in door.steering.done[0]
 
     def test_a_job(self, door: Door) -> None:
         body = {"action": "retry", "ids": [CALL_ID], "limit": 2, "per_second": 5}
@@ -836,6 +862,21 @@ class TestMany:
         assert door.view.asked[0].states == {"queued", "waiting", "dead"}
         door.ask("GET", "/v1/export?state=dead")
         assert door.view.asked[-1].states == {"dead"}
+
+    def test_an_export_has_no_call_that_has_ended_since(self, door: Door) -> None:
+        door.view.known = [seen(number) for number in range(3)]
+        for number in (2, 0):
+            door.steering.payloads[f"{number:032x}"] = b'{"url": "http://a.test/"}'
+        page, payload = list(door.view.known), door.steering.payload
+
+        def ends(call_id: str) -> bytes | None:
+            door.view.known = [one for one in page if one.id != f"{1:032x}"]
+            return payload(call_id)
+
+        door.steering.payload = ends  # type: ignore[method-assign]
+        lines = door.ask("GET", "/v1/export").body.splitlines()
+        ids = [json.loads(line)["call"]["id"] for line in lines]
+        assert ids == [f"{2:032x}", f"{0:032x}"]
 
     def test_an_export_that_ends_early_says_so(self, door: Door) -> None:
         door.view.known = [seen(number) for number in range(250)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mspc.client.failures import NotFound, WrongUse
+from mspc.client.failures import NotFound, NotReachable, WrongUse
 from tests.unit.client.fakes import Desk
 
 RUNNING: dict[str, Any] = {
@@ -167,6 +167,14 @@ def test_an_interruption_leaves_the_job() -> None:
     assert [path for _, path, _, _ in at.mspc.asked] == ["/v1/bulk/plan", "/v1/bulk"]
 
 
+def test_when_nobody_answers_any_more_the_job_is_named() -> None:
+    at = desk()
+    at.mspc.answer("GET", "/v1/bulk/j1", NotReachable("Nobody answers."))
+    with pytest.raises(NotReachable):
+        at.run("dead", "retry", "--all", "--yes")
+    assert "The job goes on: `mspc bulk show j1`" in at.err.getvalue()
+
+
 def test_progress_is_for_a_terminal() -> None:
     at = desk(True, "y\n")
     assert at.run("dead", "retry", "--all") == 0
@@ -179,7 +187,7 @@ def test_progress_is_for_a_terminal() -> None:
 def test_dead_letters_that_are_named_are_deleted() -> None:
     at = desk()
     assert at.run("dead", "delete", "c1", "c2", "--yes") == 0
-    begun = {"action": "delete", "ids": ["c1", "c2"], "limit": 1000}
+    begun = {"action": "delete", "ids": ["c1", "c2"]}
     assert at.mspc.bodies("/v1/bulk") == [begun]
     asking = desk(True, "y\n")
     assert asking.run("dead", "delete", "c1", "c2") == 0

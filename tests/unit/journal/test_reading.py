@@ -66,6 +66,8 @@ def numbers(wanted: Filter) -> str:
         (Filter(states=frozenset({"queued", "succeeded"})), "20"),
         (Filter(states=frozenset({"in_flight"})), ""),
         (Filter(states=frozenset({"in_flight"}), flying=FLYING), "10"),
+        (Filter(frozenset({"in_flight"}), OTHER, flying=FLYING), ""),
+        (Filter(frozenset({"in_flight", "dead"}), OTHER, flying=FLYING), "3"),
         (Filter(states=frozenset({"in_flight", "queued"}), flying=FLYING), "10"),
         (Filter(states=frozenset({"in_flight", "dead"}), flying=FLYING), "310"),
         (Filter(states=frozenset({"in_flight", "succeeded"}), flying=FLYING), "210"),
