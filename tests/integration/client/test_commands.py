@@ -60,7 +60,7 @@ COMMANDS: list[tuple[str, str, str, dict[str, list[str]], Any, Any, str]] = [
      {"calls": [CALL], "next_cursor": None}, "c1\twaiting"),
     ("dead retry c1", "POST", "/v1/calls/c1/retry", {}, {"reason": ""}, DONE, "c1"),
     ("dead delete c1 --yes", "POST", "/v1/bulk", {},
-     {"action": "delete", "ids": ["c1"], "limit": 1000}, JOB, "j1\tretry\tdone"),
+     {"action": "delete", "ids": ["c1"]}, JOB, "j1\tretry\tdone"),
     ("destinations list", "GET", "/v1/destinations", {}, None,
      {"destinations": [{"destination": "https://a:443", "state": "paused",
                         "rates": {"5m": {"attempts": 0, "succeeded": 0},
