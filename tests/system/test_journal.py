@@ -83,6 +83,7 @@ def test_of_a_damaged_call_it_is_told_that_it_is_a_dead_letter(
         db.execute("UPDATE waiting SET payload = CAST('?' AS BLOB), due = 0")
     mspc.restart()
     mspc.wait_for_log(f"ERROR {call_id} is damaged, now a dead letter: its checksum")
+    mspc.wait_for_state(call_id, "dead")
     (group,) = mspc.admin("GET", "/v1/dead/groups").json["groups"]
     assert (group["reason"], group["count"]) == ("damaged", 1)
     assert group["destination"] == before["destination"]
