@@ -71,10 +71,13 @@ class ExportRoutes:
                 for seen in page.calls:
                     payload = self._steering.payload(seen.id)
                     looks_up = looks_up or payload is not None
-                    if payload is not None or not (
-                        looks_up and self._has_ended(seen.id, wanted)
+                    if (
+                        payload is None
+                        and looks_up
+                        and self._has_ended(seen.id, wanted)
                     ):
-                        yield self._line(showing.call(seen), payload)
+                        continue
+                    yield self._line(showing.call(seen), payload)
                 if page.next is None:
                     return
                 page = self._view.calls(wanted, page.next, PAGE)

@@ -162,11 +162,12 @@ def _or_default(check: Check, default: Any) -> Check:
 class _Rules:
     """What the properties of a call may be, each None when it is not there."""
 
-    def __init__(self, url: Check, others: Mapping[str, Check]) -> None:
-        self._checks = {"url": url, **others}
+    def __init__(self, others: Mapping[str, Check]) -> None:
+        """`others`: for each property but the url, which there must be."""
+        self._checks = {"url": read_url, **others}
         # A silent typo in `requeue` would lose calls.
         rules: dict[object, object] = {Extra: _refuse_unknown}
-        rules[Required("url", msg="is missing.")] = url
+        rules[Required("url", msg="is missing.")] = read_url
         rules |= {Optional(name, default=None): others[name] for name in others}
         self._schema = Schema(rules)
 
@@ -197,7 +198,7 @@ def _rules(check_body: Check) -> tuple[_Rules, _Rules]:
     }
     others = {"body_base64": _body_reader("base64", read_base64), **policy_text.READERS}
     more = {name: _or_default(check, None) for name, check in others.items()}
-    return _Rules(read_url, usual | more), _Rules(read_url, usual)
+    return _Rules(usual | more), _Rules(usual)
 
 
 def _contradictions(properties: Mapping[str, object]) -> list[str]:

@@ -40,13 +40,14 @@ def of_matching(
         raise WrongUse("A filter and --all do not go together: leave one of them out.")
     if not (wanted or options.all):
         raise WrongUse(f"Which calls? Without a filter, --all is needed to {action}.")
-    how = _how(session)  # what is wrong with it is told before anything is asked
+    # What is wrong with it is told before anything is asked.
+    how = {"limit": USUAL_LIMIT, **_how(session)}
     wanted = {**wanted, **(always or {})}
     if not (options.yes or options.dry_run):
         _somebody_must_be_there(session)
     body: dict[str, object] = {"action": action, "filter": wanted}
     plan = session.mspc.ask("POST", "/v1/bulk/plan", body=body)
-    _show(session, action, plan)
+    _show(session, action, plan, how["limit"])
     if options.dry_run:
         session.output.item({"action": action, **plan})
         return 0
@@ -55,7 +56,7 @@ def of_matching(
     if not wanted:
         body["all"] = True
     question = f"{action.capitalize()} them?"
-    return _decide(session, question, {"limit": USUAL_LIMIT, **body, **how})
+    return _decide(session, question, {**body, **how})
 
 
 def of_ids(session: Session, action: str, ids: list[str]) -> int:
@@ -72,7 +73,7 @@ def _somebody_must_be_there(session: Session) -> None:
         raise WrongUse("Nobody can be asked here: --yes does it without a question.")
 
 
-def _how(session: Session) -> dict[str, object]:
+def _how(session: Session) -> dict[str, Any]:
     options = session.options
     later = getattr(options, "later", None)
     how = {
@@ -85,13 +86,11 @@ def _how(session: Session) -> dict[str, object]:
     return {name: value for name, value in how.items() if value not in (None, "")}
 
 
-def _show(session: Session, action: str, plan: Mapping[str, Any]) -> None:
+def _show(session: Session, action: str, plan: Mapping[str, Any], limit: int) -> None:
     number = f"{plan['matched']}{' and more' if plan.get('more') else ''}"
     session.say(f"{number} to {action}.")
     for one in plan["sample"][:SHOWN]:
         session.say(f"    {_example(session, one)}")
-    limit = session.options.limit
-    limit = USUAL_LIMIT if limit is None else limit
     if plan["matched"] > limit:
         session.say(f"{limit} of them at once, and no more: --limit says how many.")
 
