@@ -182,7 +182,9 @@ class Service:
         # is told of that.
         deadline = time.monotonic() + self._config.shutdown_timeout
         log.info("mspc is stopping")
-        self._server.stop(self._config.shutdown_timeout)
+        # A client that sends slowly has half of the time: meanwhile attempts begin, and
+        # these have the other half.
+        self._server.stop(self._config.shutdown_timeout / 2)
         if self._door is not None:
             self._door.stop(DOOR_STOP_SECONDS)
         if self._counting is not None:

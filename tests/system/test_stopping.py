@@ -109,3 +109,26 @@ def test_a_request_that_has_begun_is_answered(
     mspc.restart()
     (hit,) = target.wait_for(1, "/begun")
     assert hit.headers["idempotency-key"] == content["id"]
+
+
+@pytest.mark.parametrize("queue_kind", ["sqlite"], scope="module")
+def test_a_slow_client_has_no_attempt_begun_that_is_cut_short(
+    start: StartOnQueue, target: Target
+) -> None:
+    mspc = start(SHUTDOWN_TIMEOUT_SECONDS="8")
+    target.answer("/later", delay=4)
+    mspc.post({"url": target.url("/later"), "delay": "6s"})
+    with connected(mspc) as client:
+        client.sendall(
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n"
+            b"Expect: 100-continue\r\n\r\n"
+        )
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        mspc.terminate()
+        mspc.wait_for_log("Connections not finished in time: 1$")
+        assert mspc.wait() == 0
+    assert "cut short" not in mspc.output
+    assert not target.hits_of("/later")
+
+    mspc.restart()
+    target.wait_for(1, "/later")
