@@ -202,6 +202,8 @@ class Store:
         return result  # type: ignore[no-any-return]
 
     def _alone(self, db: sqlite3.Connection, statements: Statements) -> Any:
+        if self._failure is not None:
+            return self._failure
         try:
             return statements(db)
         except Exception as exc:  # noqa: BLE001 - raised again in the greenlet that waits
@@ -283,6 +285,9 @@ class Store:
     def _transaction(self, jobs: list[Job]) -> list[Any]:
         """One transaction for all. Runs in the thread, so it returns its errors."""
         assert self._db is not None  # noqa: S101 - opened before the first job
+        # What has gathered while a COMMIT failed goes into no file that nobody trusts.
+        if self._failure is not None:
+            return [self._failure] * len(jobs)
         try:
             started, changes = time.monotonic(), self._db.total_changes
             self._db.execute("BEGIN IMMEDIATE")

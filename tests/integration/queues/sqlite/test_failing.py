@@ -1,0 +1,61 @@
+"""A file that has failed: nothing more goes into it."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+import pytest
+from gevent.event import AsyncResult
+
+from mspc.errors import MspcError, QueueFailed
+from mspc.queues.sqlite.commits import Store
+from tests.support.waiting import eventually
+
+TABLE = "CREATE TABLE rows (value)"
+INSERT = "INSERT INTO rows VALUES (1)"
+
+
+class Stage:
+    """A store whose thread is held up until a test lets it go on, and then fails."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.failure: AsyncResult[MspcError] = AsyncResult()
+        self.store = Store(path)
+        self.store.open(self.failure.set)
+        self.store.run(lambda db: db.execute(TABLE))
+        self.begun = self.go_on = False
+
+    def fail(self, db: sqlite3.Connection) -> None:
+        self.begun = True
+        while not self.go_on:  # in the store's thread, which waits for nothing else
+            time.sleep(0.001)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    def rows(self) -> int:
+        db = sqlite3.connect(self.path)
+        (count,) = db.execute("SELECT count(*) FROM rows").fetchone()
+        db.close()
+        return int(count)
+
+
+@pytest.mark.parametrize("run", [Store.run, Store.run_alone])
+def test_what_has_gathered_meanwhile_is_refused(
+    tmp_path: Path, run: Callable[..., object]
+) -> None:
+    stage = Stage(tmp_path / "some.db")
+    failing = gevent.spawn(stage.store.run, stage.fail)
+    eventually(lambda: stage.begun)
+    later = gevent.spawn(run, stage.store, lambda db: db.execute(INSERT))
+    gevent.sleep(0)  # it waits for the thread now
+    stage.go_on = True
+    for one in (failing, later):
+        with pytest.raises(QueueFailed, match="disk I/O error"):
+            one.get(timeout=10)
+    assert isinstance(stage.failure.get(timeout=10), QueueFailed)
+    stage.store.close()
+    assert stage.rows() == 0
