@@ -122,6 +122,10 @@ class Aside:
         """Something has come of a bucket. Never waits."""
         self._stock.arrived(delivery)
 
+    def given_back(self, delivery: AmqpDelivery) -> None:
+        """What was taken comes again. Never waits."""
+        self._stock.given_back(delivery)
+
     def hungry(self, lane: Lane) -> None:
         self._stock.serve(lane)
 

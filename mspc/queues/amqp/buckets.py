@@ -79,6 +79,13 @@ class Bucket:
         if self.ahead:
             self.behind[lane] = self.behind.get(lane, 0) + 1
 
+    def comes_again(self, lane: Lane) -> None:
+        """A call of `lane` that has come is given back, before all that are to come."""
+        self.counts[lane] = self.counts.get(lane, 0) + 1
+        lane.aside += 1
+        if self.ahead:
+            self.ahead += 1
+
     def came(self, lane: Lane) -> bool:
         """One has come. Whether it was the last of those that nobody knew.
 

@@ -209,7 +209,12 @@ class AmqpQueue(Unseen):
 
     def give_back_later(self, delivery: "AmqpDelivery", delay: float) -> None:
         """Holds a delivery whose new copy could not be stored; then it comes again."""
-        self._ladder.hold(delivery.give_back, min(delay, HOLD_SECONDS))
+        give_back = partial(self._give_back, delivery)
+        self._ladder.hold(give_back, min(delay, HOLD_SECONDS))
+
+    def _give_back(self, delivery: "AmqpDelivery") -> None:
+        self._aside.given_back(delivery)
+        delivery.give_back()
 
     def _revive(self, call: Call, delay: float) -> None:
         now = time.time()

@@ -124,6 +124,12 @@ class Stock:
         if source.full:
             self.look_soon(bucket)
 
+    def given_back(self, delivery: AmqpDelivery) -> None:
+        """It was taken, and could not be settled: it is in its bucket again."""
+        bucket = self.origin(delivery)
+        if bucket is not None:
+            bucket.comes_again(delivery.lane)
+
     def serve(self, lane: Lane) -> None:
         """Makes what is held of `lane` ready, and fetches more, if there is room."""
         room = self.room(lane)
@@ -207,13 +213,17 @@ class Stock:
         try:
             told = self.consuming.channel.queue.declare(bucket.name, passive=True)
         except AMQPError:
-            return  # the channel is lost
+            told = None  # the channel is lost, or RabbitMQ is slow
+        # One that comes too late for its question is taken for that of the next one.
+        if not isinstance(told, dict) or told.get("queue") != bucket.name:
+            self.to_count.add(bucket)
+            return
         # The answer comes behind what was delivered before it. What is being written
         # may be counted or not.
         if bucket.writing or bucket.written != written:
             self.to_count.add(bucket)
             return
-        number = int(told["message_count"]) if isinstance(told, dict) else 0
+        number = int(told["message_count"])
         if number or self._silent(bucket):
             bucket.contains(number)
             return

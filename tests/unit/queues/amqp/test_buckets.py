@@ -158,3 +158,15 @@ def test_one_bucket_of_each_kind_is_enough() -> None:
     home = buckets.home(one)
     assert home.name == "others"
     assert buckets.home(one, but=home) is home
+
+
+def test_what_is_given_back_comes_again_before_what_was_put_behind_it() -> None:
+    bucket, one, two = Bucket("b"), lane(), lane("http://two:80")
+    bucket.contains(2)
+    bucket.came(one)  # and is made, for a while
+    bucket.expect(two)
+    bucket.comes_again(one)
+    assert (bucket.counts, one.aside) == ({one: 1, two: 1}, 1)
+    assert not bucket.came(one)
+    assert bucket.came(two)  # another one, which nobody knew
+    assert (bucket.counts, bucket.unseen) == ({two: 1}, 0)
