@@ -38,6 +38,9 @@ class Lookout:
 
     def problem(self) -> str | None:
         """What the latest look has found, or that it has taken too long."""
+        if self._under_way is not None and self._under_way.ready():
+            # It began when somebody asked before, perhaps long ago.
+            self._last, self._under_way = self._under_way.get(), None
         if self._under_way is None:
             if self._thread is None:
                 self._thread = ThreadPool(1)
