@@ -59,6 +59,13 @@ SELECT d.key FROM decisions d INDEXED BY decisions_kind
     JOIN targets t ON t.decision = d.key AND t.target = ?
 WHERE d.kind = 'chunk' AND d.key < ?
 """
+# The first one has the ids of all calls, and what is not `running` says who stopped it.
+PROGRESS = """
+SELECT d.key FROM targets t CROSS JOIN decisions d ON d.key = t.decision
+WHERE t.target = ? AND t.decision < ? AND d.kind = 'bulk'
+    AND json_extract(d.details, '$.status') = 'running'
+    AND json_type(d.details, '$.ids') IS NULL
+"""
 LATEST_DEAD = """
 SELECT id, finished_at, answer FROM (
     SELECT c.id, c.finished_at, c.answer, c.reason, c.status, c.error

@@ -166,11 +166,19 @@ class Writer:
             self._numbers.clear()
 
     def _apply(self, events: Sequence[Event]) -> Batch:
+        # One that the stream gives once more says nothing of what has happened since: a
+        # call that was cancelled may have been retried.
+        decided = [
+            event
+            for event in events
+            if isinstance(event, Decided) and self._note_decision(event)
+        ]
+        new = {id(event) for event in decided}
         batch = Batch(self._find, self._newest)
-        batch.fold(events)
-        for event in events:
-            if isinstance(event, Decided) and self._note_decision(event):
-                batch.changes.decided.append(event)
+        batch.fold(
+            [one for one in events if not isinstance(one, Decided) or id(one) in new]
+        )
+        batch.changes.decided += decided
         self._insert(batch.new)
         self._update(batch.changed)
         self._keep_failed(batch.rows)
@@ -199,20 +207,25 @@ class Writer:
         key = key_of(event.id, event.at)
         targets = msgspec.json.encode(event.targets).decode()
         details = msgspec.json.encode(event.details).decode()
-        values = key, event.id, event.kind, event.at, event.who, targets, event.reason
-        if self._db.execute(sql.DECIDE, (*values, details)).rowcount < 1:
-            return False
+        values = event.id, event.kind, event.at, event.who, targets, event.reason
+        known = "SELECT 1 FROM decisions WHERE id = ?"
+        while self._db.execute(sql.DECIDE, (key, *values, details)).rowcount < 1:
+            if self._db.execute(known, (event.id,)).fetchone() is not None:
+                return False
+            key += 1  # two of a millisecond may have one
         self._db.executemany(
             "INSERT OR IGNORE INTO targets VALUES (?, ?)",
             [(target, key) for target in event.targets],
         )
-        if event.kind == "chunk":
-            self._forget_chunks(event.targets[0], key)
+        if event.kind == "chunk":  # each has the ids of its calls
+            self._forget_earlier(sql.CHUNKS, event.targets[0], key)
+        elif event.kind == "bulk":  # one a second
+            self._forget_earlier(sql.PROGRESS, event.targets[0], key)
         return True
 
-    def _forget_chunks(self, job_id: str, before: int) -> None:
-        """Of one job, those that are done with: each has the ids of its calls."""
-        rows = self._db.execute(sql.CHUNKS, (job_id, before)).fetchall()
+    def _forget_earlier(self, which: str, job_id: str, before: int) -> None:
+        """Of one job, what a later decision has made old."""
+        rows = self._db.execute(which, (job_id, before)).fetchall()
         self._db.executemany("DELETE FROM decisions WHERE key = ?", rows)
         self._db.executemany(
             "DELETE FROM targets WHERE decision = ?1 AND target = ?2",

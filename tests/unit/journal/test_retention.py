@@ -188,3 +188,14 @@ def test_the_last_crash_is_never_forgotten() -> None:
     kept.forget()
     (left,) = reading.decisions(kept.db, "", ("crashed",), 9)
     assert left.at == NOW + 3
+
+
+def test_of_too_many_open_ones_those_that_have_ended_since_go_first() -> None:
+    kept = Kept(max_calls=3)
+    calls = [accepted(number, NOW + number) for number in range(6)]
+    kept.write(*calls[:4])
+    assert kept.forget() == "123"
+    kept.write(succeeded(calls[2]))
+    kept.clock.now += retention.OPEN_GO_SECONDS
+    kept.write(calls[4])
+    assert kept.forget() == "134"

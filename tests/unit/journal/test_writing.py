@@ -9,6 +9,7 @@ from mspc.journal.events import Attempted
 from mspc.journal.keys import key_of
 from mspc.journal.writing import Writer
 from tests.support.happened import (
+    DESTINATION,
     NOW,
     accepted,
     call_id,
@@ -139,6 +140,28 @@ def test_a_decision_is_new_only_once() -> None:
     assert reading.decisions(db, "", (), 9) == [paused]
 
 
+def test_a_decision_that_comes_again_undoes_nothing_that_has_happened_since() -> None:
+    db = in_memory()
+    writer = Writer(db)
+    # It died all the same, and was retried then.
+    cancelled = decided("cancelled", CALL.id, after=2)
+    writer.write([CALL, died(CALL), cancelled, decided("retried", CALL.id, after=3)])
+    writer.write([cancelled])
+    seen = reading.one_call(db, CALL.id)
+    assert seen is not None
+    assert seen.state == "queued"
+
+
+def test_decisions_of_one_moment_whose_keys_are_the_same_are_two() -> None:
+    db = in_memory()
+    paused = decided("paused", DESTINATION)
+    # As above.
+    first, second = (replace(paused, id=call_id(n, paused.at)) for n in (1, 1_056_136))
+    assert key_of(first.id, first.at) == key_of(second.id, second.at)
+    assert Writer(db).write([first, second, second, first]).decided == [first, second]
+    assert reading.decisions(db, DESTINATION, (), 9) == [second, first]
+
+
 def test_decisions_are_found_by_target_and_kind() -> None:
     db = in_memory()
     writer = Writer(db)
@@ -171,3 +194,21 @@ def test_of_the_chunks_of_a_job_the_last_one_is_kept_and_shown_when_asked_for() 
     for target in ("", "one"):
         shown = reading.decisions(db, target, (), 9)
         assert [one.kind for one in shown] == ["bulk"]
+
+
+def test_of_a_job_its_beginning_its_newest_progress_and_its_end_are_kept() -> None:
+    db = in_memory()
+    writer = Writer(db)
+    first, *progress = (decided("bulk", "one", after=number) for number in range(5))
+    first = replace(first, details={"status": "running", "ids": ["a"]})
+    states = ("running", "running", "stopped", "running")
+    progress = [
+        replace(one, details={"status": state})
+        for one, state in zip(progress, states, strict=True)
+    ]
+    for one in (first, decided("bulk", "other", after=9), *progress[:2]):
+        writer.write([one])
+    assert reading.decisions(db, "one", (), 9) == [progress[1], first]
+    writer.write(progress[2:])
+    assert reading.decisions(db, "one", (), 9) == [progress[3], progress[2], first]
+    assert len(reading.decisions(db, "other", (), 9)) == 1
