@@ -68,7 +68,8 @@ def open_missed(
     return Missed(
         *(queue, journal, journal.last_at, journal.cut_off, requests.read),
         Ended(queue, journal, journal, in_flight, steering.busy),
-        *(steering.finish, journal.completed, steering.doubt),
+        journal.to_make_up,
+        *(steering.remind, steering.finish, journal.completed, steering.doubt),
         identity_of(config.journal.path.parent),
     )
 

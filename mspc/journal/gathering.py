@@ -51,6 +51,11 @@ class Gathered:
     def __len__(self) -> int:
         return len(self._events) + len(self._accepted) + len(self._kept_back)
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there is little room left."""
+        return len(self) > MOST_EVENTS // 2 or self._bytes > MOST_BYTES // 2
+
     def add(self, event: Event) -> bool:
         """Whether there is room for it."""
         if len(self) >= MOST_EVENTS or self._bytes >= MOST_BYTES:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from gevent.event import Event as Flag
 from msgspec.structs import replace
 
 from mspc.calls.call import new_call_id
@@ -75,7 +76,14 @@ class Journal:
 
     @property
     def dropped(self) -> int:
-        return self._keeper.dropped
+        return self._keeper.losses.dropped
+
+    @property
+    def to_make_up(self) -> Flag:
+        """Set when events were dropped, or all that was in a damaged file, and there is
+        room for them again.
+        """
+        return self._keeper.losses.to_make_up
 
     @property
     def scope(self) -> str:
@@ -108,8 +116,8 @@ class Journal:
         return self._keeper.last_at
 
     def cut_off(self) -> bool:
-        """Whether something that happened before the start may be missing: whoever had
-        the file then did not close it, or had no room for all.
+        """Whether something may be missing: whoever had the file before the start did
+        not close it, or there was no room for all, then or since.
 
         Raises:
             JournalUnavailable: the file is away.
@@ -121,6 +129,9 @@ class Journal:
         """It was told of what was missing. Until then cut_off() is so after a restart,
         too, and last_at() what it is.
         """
+        losses = self._keeper.losses
+        if losses or losses.to_make_up.is_set():
+            return  # more is missing by now
         if self._keeper.cut_off:
             with suppress(JournalUnavailable):  # then it is looked for once more
                 self._keeper.ask(lambda db: db.execute(sql.NOTE, (CUT_AT, 0)))

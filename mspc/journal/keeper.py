@@ -5,21 +5,21 @@ forgotten. Whoever asks waits for an answer, and only so long; nobody else waits
 """
 
 import logging
-import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import gevent
-from gevent.event import AsyncResult
 from gevent.event import Event as Flag
 from gevent.threadpool import ThreadPool
 
 from mspc.errors import JournalUnavailable
+from mspc.journal.asking import PATIENCE_SECONDS, Ask, Question, Questions
 from mspc.journal.counters import Changes, Counters
 from mspc.journal.events import Decided, Event
 from mspc.journal.file import closes, is_damage
 from mspc.journal.gathering import Gathered, Shared
+from mspc.journal.losses import Losses
+from mspc.journal.room import NoRoom
 from mspc.journal.store import Opened, Store
 from mspc.process.greenlets import Watched
 from mspc.settings.config import JournalConfig
@@ -32,15 +32,11 @@ T = TypeVar("T")
 BATCH_SECONDS = 0.2
 # A file of some hundred MB is checked in less.
 SHORT_CHECK_SECONDS = 0.5
-# Somebody who asks waits for so long at most, and so does whoever stops it.
-PATIENCE_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 # Steps of tidying before the next batch has its turn, and the rest after them.
 TIDY_STEPS = 8
 TIDY_REST_SECONDS = 0.05
-
-_Question = tuple[Callable[[sqlite3.Connection], Any], "AsyncResult[Any]"]
 
 _DAMAGED = "%s was damaged: %s. It is %s now, and a new one is begun"
 
@@ -50,9 +46,11 @@ class Keeper:
 
     Attributes:
         counters: of what is written.
-        last_at: when the last event happened that the file had at the start, or 0.
-        cut_off: whether what happened before the start may be missing in the file.
-        dropped: how many events were dropped since the start.
+        last_at: when the last event happened that the file had before something was
+            missing in it, Unix seconds; 0 for none.
+        cut_off: whether something is, of before the start or of a time in which nothing
+            could be written.
+        losses: events that were dropped since the start.
     """
 
     def __init__(
@@ -72,14 +70,14 @@ class Keeper:
         self.counters = Counters()
         self.last_at = 0.0
         self.cut_off = False
-        self.dropped = 0
+        self.losses = Losses()
         self._path = config.path
         self._shared = shared
         self._timer = timer
         self._store = Store(config, clock, timer)
         self._thread = ThreadPool(1)
         self._gathered = Gathered(timer)
-        self._questions: list[_Question] = []
+        self._questions = Questions(config.path, self._somebody_asks)
         self._listeners: list[Callable[[Decided], None]] = []
         self._work = Flag()
         self._asked = Flag()
@@ -89,6 +87,7 @@ class Keeper:
         self._closed = False
         self._is_open = False
         self._problem: str | None = None
+        self._is_full = False
         self._retry_at = 0.0
         self._tidying = False
         self._reading = False  # what the feed brings
@@ -105,8 +104,7 @@ class Keeper:
     def stop(self) -> None:
         """Writes what has gathered and lets the file go; no dead disk is waited for."""
         self._stopping = True
-        self._work.set()
-        self._asked.set()
+        self._somebody_asks()
         self._room.set()
         if not self._tried.is_set():
             self._store.interrupt()
@@ -123,14 +121,14 @@ class Keeper:
 
     def add(self, event: Event) -> None:
         if self._stopping or not self._gathered.add(event):
-            self.dropped += 1
+            self.losses.add()
         elif not self._work.is_set():
             self._work.set()
 
     def listen(self, callback: Callable[[Decided], None]) -> None:
         self._listeners.append(callback)
 
-    def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+    def ask(self, question: Ask[T]) -> T:
         """The answer, after all that has gathered was written.
 
         Raises:
@@ -138,21 +136,11 @@ class Keeper:
         """
         if self._stopping:
             raise JournalUnavailable("The journal is closed.")
-        answer: AsyncResult[Any] = AsyncResult()
-        self._questions.append((question, answer))
+        return self._questions.ask(question)
+
+    def _somebody_asks(self) -> None:
         self._work.set()
         self._asked.set()
-        try:
-            result = answer.get(timeout=PATIENCE_SECONDS)
-        except gevent.Timeout as exc:
-            raise JournalUnavailable(
-                f"{self._path} has not answered for {PATIENCE_SECONDS:.0f} s."
-            ) from exc
-        if isinstance(result, JournalUnavailable):
-            raise result
-        if isinstance(result, Exception):
-            raise JournalUnavailable(f"{self._path}: {result}.") from result
-        return cast(T, result)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -162,14 +150,14 @@ class Keeper:
             if self._gathered or self._shared:
                 self._asked.wait(BATCH_SECONDS)
         self._turn()
-        self._in_thread(self._store.close, not (self.dropped or self.cut_off))
+        self._in_thread(self._store.close, not (self.losses or self.cut_off))
         self._closed = True
 
     def _turn(self) -> None:
         self._work.clear()
         self._asked.clear()
         # Whoever asks from now on may have recorded something that is not taken here.
-        questions, self._questions = self._questions, []
+        questions = self._questions.take()
         if not self._is_open and self._timer() >= self._retry_at:
             self._open()
         elif self._problem is not None:
@@ -197,8 +185,12 @@ class Keeper:
         if opened.remark:
             log.warning(_DAMAGED, *opened.remark)
         self._is_open = True
-        self.counters, self.last_at = opened.counters, opened.last_at
-        self.cut_off = opened.cut_off
+        self.counters = opened.counters
+        if self._tried.is_set() and not opened.cut_off:
+            self.losses.everything()  # it takes the place of one that was damaged
+        else:
+            self.last_at, self.cut_off = opened.last_at, opened.cut_off
+            self.losses.wrote(self.last_at)
         if self._shared is not None and not self._reading:
             self._reading = True
             arrived = partial(self._arrived, self._shared)
@@ -212,7 +204,7 @@ class Keeper:
         while not self._stopping and not shared.add(batch, offset):
             self._room.clear()
             if not self._room.wait(PATIENCE_SECONDS):
-                self.dropped += 1
+                self.losses.add()
                 self._missed = True
                 return
         self._work.set()
@@ -233,7 +225,7 @@ class Keeper:
             self._room.set()
             events = self._in_thread(self._shared.decoded, batches)
             if isinstance(events, Exception):
-                self.dropped += len(batches)
+                self.losses.add(len(batches))
                 log.warning("%d batches were not read: %s", len(batches), events)
             else:
                 self._write(events, offset)
@@ -249,12 +241,13 @@ class Keeper:
             else:
                 self._back()
         if isinstance(changes, Exception):
-            self.dropped += len(events)
+            self.losses.add(len(events))
             self._missed = True  # of our own, too: it is not read when it comes back
             # A pause holds on all instances, also on one whose disk is full.
             self._tell([event for event in events if isinstance(event, Decided)])
             return
-        self.dropped += changes.unfit
+        self.losses.dropped += changes.unfit
+        self.losses.wrote(changes.last_at)
         self.counters.apply(changes)
         self._tell(changes.decided)
 
@@ -266,7 +259,7 @@ class Keeper:
     def _away(self, exc: Exception) -> None:
         """Something is wrong with the file: later again, or with a new one at once."""
         pause, first = RETRY_SECONDS, self._problem is None
-        self._problem = str(exc)
+        self._problem, self._is_full = str(exc), isinstance(exc, NoRoom)
         if is_damage(exc):
             aside = self._in_thread(self._store.set_aside)
             if first and not isinstance(aside, Exception):
@@ -283,10 +276,17 @@ class Keeper:
 
     def _back(self) -> None:
         if self._problem is not None:
-            log.info("The journal is written again; %d events dropped", self.dropped)
+            dropped = self.losses.dropped
+            log.info("The journal is written again; %d events dropped", dropped)
             self._problem = None
+        if self.losses.since is not None and not self._gathered.is_crowded:
+            since, self.losses.since = self.losses.since, None
+            self.last_at = min(self.last_at, since) if self.cut_off else since
+            self.cut_off = True
+            self._in_thread(self._store.note_cut, self.last_at)
+            self.losses.to_make_up.set()
 
-    def _answer(self, questions: list[_Question]) -> None:
+    def _answer(self, questions: list[Question]) -> None:
         for question, answer in questions:
             result: Any = JournalUnavailable(f"{self._problem}")
             if self._is_open:
@@ -298,7 +298,9 @@ class Keeper:
     def _tidy(self) -> bool:
         """Whether there is more to do."""
         for _ in range(TIDY_STEPS):
-            if not self._is_open or self._problem or self._questions or self._stopping:
+            if not self._is_open or self._questions or self._stopping:
+                return False
+            if self._problem and not self._is_full:  # what is forgotten makes room
                 return False
             changes = self._in_thread(self._store.tidy)
             if isinstance(changes, Exception):

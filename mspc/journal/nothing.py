@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from gevent.event import Event as Flag
+
 from mspc.errors import JournalUnavailable
 from mspc.journal.base import EVERYTHING, Filter
 from mspc.journal.events import Decided, Event
@@ -15,6 +17,9 @@ class NoJournal:
     on = False
     scope = "instance"
     dropped = 0
+
+    def __init__(self) -> None:
+        self.to_make_up = Flag()  # never
 
     def start(self) -> None: ...
 

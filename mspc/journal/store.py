@@ -8,12 +8,13 @@ from typing import TypeVar
 
 from mspc.errors import JournalUnavailable
 from mspc.journal import reading
+from mspc.journal import statements as sql
 from mspc.journal.counters import Changes, Counters
 from mspc.journal.events import Event
 from mspc.journal.file import Damaged, close_file, open_file, set_aside
 from mspc.journal.retention import Retention
 from mspc.journal.room import look_for_room
-from mspc.journal.writing import Writer
+from mspc.journal.writing import CUT_AT, Writer
 from mspc.settings.config import JournalConfig
 
 T = TypeVar("T")
@@ -110,6 +111,14 @@ class Store:
         self._opened()
         look_for_room(self._config.path)
         return self._writer.write(events, offset)
+
+    def note_cut(self, at: float) -> None:
+        """Notes that what happened after that is missing, Unix seconds.
+
+        Raises:
+            sqlite3.Error: that is not noted.
+        """
+        self._opened().execute(sql.NOTE, (CUT_AT, at))
 
     def tidy(self) -> Changes | None:
         """As Retention.step()."""

@@ -84,6 +84,10 @@ class Decisions:
         self._recorder.record(decided)
         return decided
 
+    def again(self, decided: Decided) -> None:
+        """Records one that may be in the journal, where it is once."""
+        self._recorder.record(decided)
+
     def decide(
         self,
         kind: Kind,

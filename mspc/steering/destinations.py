@@ -98,6 +98,13 @@ class Destinations:
             states.setdefault(key, "ok")
         return states | dict.fromkeys(self._paused, "paused")
 
+    def in_force(self) -> list[Decided]:
+        """What says which are paused, and which limited."""
+        return [
+            *(self._last_of_pauses[one] for one in self._paused),
+            *(self._last_of_limits[one] for one in self._limited),
+        ]
+
     def apply(self, decided: Decided) -> None:
         """Has it done, unless a newer decision about the destination is known."""
         pauses = decided.kind in PAUSES

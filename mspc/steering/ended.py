@@ -1,9 +1,9 @@
 """Calls that the journal takes for open, and of which the queue knows more.
 
-What became of a call in the journal's last moments before a crash was not written down.
-The queue is asked for each that is told as open, some at a time: one that it does not
-have was acknowledged, or cancelled if somebody was about to; one that it has may have
-failed once more, or be dead.
+What became of a call in the journal's last moments before a crash, or while its disk
+was full, was not written down. The queue is asked for each that is told as open, some
+at a time: one that it does not have was acknowledged, or cancelled if somebody was
+about to; one that it has may have failed once more, or be dead.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -17,7 +17,10 @@ from mspc.steering.begun import cancelling
 
 PAGE = 200
 OPEN = frozenset({QUEUED, WAITING})
-TEXT = "mspc was killed before it wrote down what this attempt gave."
+TEXT = (
+    "Nobody has written down what this attempt gave: mspc was killed, or its journal"
+    " could not be written."
+)
 
 
 class Ended:

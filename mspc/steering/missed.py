@@ -5,6 +5,9 @@ are told again at the start, some at a time; what the journal knows already chan
 nothing there. Then the queue is asked for those that the journal takes for open.
 RabbitMQ cannot be asked: there it is only told that, and when, the journal was cut off.
 What somebody had begun with a call is finished, on every queue.
+
+The same is done whenever the journal could not be written for a while, or was damaged
+and is a new one. On RabbitMQ the stream has it, and the next start reads it again.
 """
 
 import logging
@@ -51,6 +54,8 @@ class Missed:
         cut_off: Callable[[], bool],
         read: Callable[[Call], Request],
         ended: Ended,
+        to_make_up: Event,
+        remind: Callable[[], None],
         finish: Callable[[float], Iterator[None]],
         completed: Callable[[], None],
         doubt: Callable[[float | None], None],
@@ -69,6 +74,8 @@ class Missed:
                 missing; raises JournalUnavailable.
             read: what a call asks for; raises BadRequest.
             ended: tells of calls that are not open any more.
+            to_make_up: of the journal: set when something since the start is missing.
+            remind: tells the journal what is in force of what was decided.
             finish: goes on with what was begun before the start, given `last_at`.
             completed: tells the journal that nothing is missing any more.
             doubt: told since when an open call may have ended, Unix seconds; then None.
@@ -83,6 +90,8 @@ class Missed:
         self._cut_off = cut_off
         self._read = read
         self._ended = ended
+        self._to_make_up = to_make_up
+        self._remind = remind
         self._finish = finish
         self._completed = completed
         self._doubt = doubt
@@ -92,8 +101,9 @@ class Missed:
         self._timer = timer
         self._started = clock()
         self._told = False
+        self._again = False
         self._stopping = Event()
-        self._watched = Watched("recovery of the journal", self.run)
+        self._watched = Watched("recovery of the journal", self._keep_up)
 
     def start(self) -> None:
         """Before calls are made or accepted."""
@@ -105,6 +115,18 @@ class Missed:
         """What was not told by then is told after the next start."""
         self._stopping.set()
         self._watched.stop(timeout=0)  # it may wait for the check of a large file
+
+    def _keep_up(self) -> None:
+        self.run()
+        while not self._stopping.is_set():
+            self._to_make_up.wait()
+            self.make_up()
+
+    def make_up(self) -> None:
+        """Tells of what is missing since the start; returns as run() does."""
+        self._to_make_up.clear()
+        self._again, self._started = True, self._clock()
+        self.run()
 
     def run(self) -> None:
         """Returns when all was told, or after stop()."""
@@ -127,11 +149,15 @@ class Missed:
 
     def _steps(self) -> Iterator[None]:
         last_at, cut_off = self._last_at(), self._cut_off()
+        if self._again:
+            self._remind()
         if self._queue.looks_up:
             yield from self._look_up(last_at, cut_off=cut_off)
+        elif self._again:
+            return
         elif cut_off:
             self._tell_of_crash()
-        if cut_off:
+        if cut_off and not self._again:
             yield from self._finish(last_at)
         self._completed()
 
@@ -152,7 +178,7 @@ class Missed:
                 self._record(call, dead)
             self._last_at()  # waits until they are written: that takes time, too
             yield
-        if cut_off:
+        if cut_off or not last_at:  # a new journal knows of no attempt
             yield from self._ended.tell(self._started, last_at)
             self._doubt(None)
 

@@ -201,6 +201,11 @@ class Operator:
     def payload(self, call_id: str) -> bytes | None:
         return self._queue.payload(call_id)
 
+    def remind(self) -> None:
+        """Tells the journal which pauses and limits are in force, and since when."""
+        for decided in self._destinations.in_force():
+            self._decisions.again(decided)
+
     def finish(self, last_at: float) -> Iterator[None]:
         """Retries of one call that a crash cut short; see Begun.finish()."""
         return self._begun.finish(last_at)

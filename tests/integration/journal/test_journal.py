@@ -314,6 +314,8 @@ def test_damage_that_is_found_later_costs_the_journal_and_nothing_else(
     journal.record(accepted(1))
     assert journal.tally().states == {"queued": 1}
     assert (journal.problem(), journal.dropped) == (None, 0)
+    assert journal.to_make_up.is_set()
+    assert (journal.cut_off(), journal.last_at()) == (True, 0.0)
     assert path.with_name("journal.db.damaged").exists()
     (line,) = warnings(caplog)
     assert "journal.db was damaged" in line

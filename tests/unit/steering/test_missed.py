@@ -43,6 +43,8 @@ class World:
         failures: what that raises, as long as there are some.
         completed: how often that was, when nothing was missing any more.
         doubted: since when open calls were told to have ended perhaps.
+        to_make_up: set when something of after the start is missing.
+        reminded: how often it was told of what is in force, each time.
     """
 
     def __init__(
@@ -56,19 +58,24 @@ class World:
         self.waited: list[float] = []
         self.after_wait: Callable[[], object] = lambda: None
         self.last_at: Callable[[], float] = lambda: last_at
+        self.cut_off = cut_off
         self.looked: list[tuple[float, float]] = []
         self.finished: list[float] = []
         self.failures: list[QueueUnavailable] = []
         self.completed: list[int] = []
         self.doubted: list[float | None] = []
+        self.to_make_up = Event()
+        self.reminded: list[int] = []
         self.now, self.ticks = 0.0, 0.0
         self.missed = Missed(
             self.queue,
             self.journal,
             lambda: self.last_at(),
-            lambda: cut_off,
+            lambda: self.cut_off,
             Requests(NetworkRules(), Remembered()).read,
             cast(Ended, self),
+            self.to_make_up,
+            lambda: self.reminded.append(len(self.looked)),
             self.finish,
             lambda: self.completed.append(len(self.looked)),
             self.doubted.append,
@@ -152,6 +159,7 @@ def test_a_new_journal_is_told_all() -> None:
     world = World(*calls, last_at=0.0)
     world.missed.run()
     assert set(world.told) == {one.id for one in calls}
+    assert world.looked == [(NOW + 9, 0.0)]  # and how often each was attempted
 
 
 def test_what_begins_anew_later_has_happened_all_the_same() -> None:
@@ -273,3 +281,25 @@ def test_of_a_queue_that_cannot_be_asked_only_the_crash_is_told(cut_off: bool) -
     assert world.looked == []
     assert world.told == []
     assert world.finished == ([NOW] if cut_off else [])
+
+
+def test_what_is_missing_later_is_told_too_and_nothing_is_finished_again() -> None:
+    world = World(call(NOW - 0.5))
+    world.missed.start()
+    eventually(lambda: world.completed)
+    world.cut_off = True
+    for number in (1, 2):
+        world.to_make_up.set()
+        eventually(lambda times=number: len(world.completed) > times)  # type: ignore[misc]
+        assert not world.to_make_up.is_set()
+    world.missed.stop()
+    assert world.looked == [(NOW + 9, NOW)] * 2
+    assert world.reminded == [0, 1]
+    assert not world.finished
+
+
+def test_what_is_missing_where_nothing_is_looked_up_is_read_at_the_next_start() -> None:
+    world = World(cut_off=True)
+    world.queue.looks_up = False
+    world.missed.make_up()
+    assert (world.reminded, world.journal.events, world.completed) == ([0], [], [])

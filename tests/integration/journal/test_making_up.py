@@ -1,0 +1,155 @@
+"""What happened while nothing could be written is told when there is room again."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from mspc.calls.accepted import Accepted as Remembered
+from mspc.calls.call import Call, first_call_id
+from mspc.calls.networks import NetworkRules
+from mspc.calls.requests import Requests
+from mspc.journal.events import accepted
+from mspc.journal.journal import Journal
+from mspc.journal.keeper import RETRY_SECONDS
+from mspc.journal.room import LEAST_MARGIN_BYTES
+from mspc.process.disk import reserve_of
+from mspc.queues.sqlite.queue import SqliteQueue
+from mspc.settings.config import SqliteConfig
+from mspc.steering.ended import Ended
+from mspc.steering.missed import Missed
+from tests.integration.journal.conftest import Journals
+from tests.support.happened import DESTINATION, decided
+from tests.support.opened import Opened
+from tests.support.waiting import eventually
+
+PAYLOAD = b'{"url": "http://a.example/"}'
+PAUSED = decided("paused", DESTINATION)
+# Of the clock: the queue looks for no call of a later time.
+NOW = time.time() - 600
+
+
+def call(number: int) -> Call:
+    at = NOW + number
+    return Call(PAYLOAD, f"{first_call_id(at)[:-1]}1", at)
+
+
+class World:
+    """A journal and an embedded queue."""
+
+    def __init__(self, journals: Journals, journal: Path, queue: Path) -> None:
+        self.journal: Journal = journals(journal)
+        self.opened = Opened(SqliteQueue(SqliteConfig(queue)))
+        self.requests = Requests(NetworkRules(), Remembered())
+        self.missed = Missed(
+            self.opened.queue,
+            *(self.journal, self.journal.last_at, self.journal.cut_off),
+            self.requests.read,
+            Ended(
+                *(self.opened.queue, self.journal, self.journal),
+                lambda call_id: False,
+                tuple,
+            ),
+            self.journal.to_make_up,
+            lambda: self.journal.record(PAUSED),
+            lambda last_at: iter(()),
+            self.journal.completed,
+            lambda since: None,
+            "here",
+            lambda event, seconds: None,
+            journals.clock,
+        )
+
+    def accept(self, one: Call) -> None:
+        self.opened.queue.put(one)
+        request = self.requests.read(one)
+        self.journal.record(accepted(one, request, 0, NOW + 60))
+
+    def state(self, one: Call) -> str:
+        seen = self.journal.call(one.id)
+        return "unknown" if seen is None else seen.state
+
+
+@pytest.fixture
+def world(journals: Journals, tiny_disk: Path, tmp_path: Path) -> World:
+    return World(journals, tiny_disk / "journal.db", tmp_path / "queue.db")
+
+
+def test_after_a_full_disk(world: World, journals: Journals, tiny_disk: Path) -> None:
+    journal, opened = world.journal, world.opened
+    before, after, dead = (call(number) for number in (1, 2, 3))
+    journals.clock.now = NOW + 60
+    world.accept(before)
+    assert world.state(before) == "queued"
+    ballast = tiny_disk / "ballast"
+    with pytest.raises(OSError, match="No space"):
+        ballast.write_bytes(bytes(16 * 2**20))
+    opened.take().ack()  # and nobody can write that down, nor what follows
+    world.accept(dead)
+    one = opened.take()
+    one.bury(one.call, "max_attempts")
+    world.accept(after)
+    assert (world.state(before), world.state(after)) == ("queued", "unknown")
+    assert journal.dropped
+    assert not journal.to_make_up.is_set()
+
+    ballast.unlink()
+    journals.timer.now += RETRY_SECONDS
+    journal.tally()
+    assert journal.to_make_up.is_set()
+    assert journal.cut_off()
+    assert journal.last_at() == call(1).accepted_at
+    world.missed.make_up()
+    assert world.state(before) == "succeeded"
+    assert (world.state(dead), world.state(after)) == ("dead", "queued")
+    assert journal.decisions(DESTINATION) == [PAUSED]
+    assert not journal.cut_off()
+    assert not journal.to_make_up.is_set()
+    opened.close()
+
+
+def test_until_then_a_restart_knows_from_when_on(
+    world: World, journals: Journals, tiny_disk: Path
+) -> None:
+    journal, file = world.journal, tiny_disk / "journal.db"
+    world.accept(call(1))
+    journal.tally()
+    ballast = tiny_disk / "ballast"
+    with pytest.raises(OSError, match="No space"):
+        ballast.write_bytes(bytes(16 * 2**20))
+    world.accept(call(2))
+    journal.tally()
+    ballast.unlink()
+    journals.timer.now += RETRY_SECONDS
+    world.accept(call(3))
+    journal.tally()
+    journal.stop()
+    again = journals(file)
+    assert again.cut_off()
+    assert again.last_at() == call(1).accepted_at
+    world.opened.close()
+
+
+def test_a_full_disk_is_no_reason_to_forget_nothing(
+    journals: Journals, tiny_disk: Path
+) -> None:
+    """What is forgotten may make the room."""
+    journal = journals(tiny_disk / "journal.db", days=1)
+    old = call(0)
+    request = Requests(NetworkRules(), Remembered()).read(old)
+    event = accepted(old, request, 0, NOW)
+    journal.record(event)
+    journal.record(replace(decided("cancelled", old.id), at=NOW + 1))
+    assert journal.call(old.id) is not None
+    least = reserve_of(8 * 2**20) + LEAST_MARGIN_BYTES
+    free = shutil.disk_usage(tiny_disk).free
+    (tiny_disk / "ballast").write_bytes(bytes(free - least + 2**16))
+    journal.record(event)
+    journal.tally()
+    assert "is nearly full" in (journal.problem() or "")
+    journals.clock.now = NOW + 3 * 86_400
+    journals.timer.now += RETRY_SECONDS
+    eventually(lambda: journal.call(old.id) is None)
+    assert "is nearly full" in (journal.problem() or "")
