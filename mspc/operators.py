@@ -69,7 +69,8 @@ def open_missed(
         *(queue, journal, journal.last_at, journal.cut_off, requests.read),
         Ended(queue, journal, journal, in_flight, steering.busy),
         journal.to_make_up,
-        *(steering.remind, steering.finish, journal.completed, steering.doubt),
+        *(steering.remind, steering.finish, journal.knows_nothing),
+        *(journal.completed, steering.doubt),
         identity_of(config.journal.path.parent),
     )
 

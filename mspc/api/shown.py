@@ -133,8 +133,8 @@ class Showing:
         return seen.state
 
     def cut_off_at(self, seen: Seen, state: str) -> float | None:
-        """When mspc was started after a crash in which an open call may have ended, and
-        nothing was heard of it since, Unix seconds; None for any other call.
+        """Since when nothing was heard of an open call that may have ended before, when
+        mspc was killed or could not write its journal, Unix seconds; None for others.
         """
         if state in FINISHED or state == IN_FLIGHT or seen.next_at is None:
             return None

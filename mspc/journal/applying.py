@@ -16,7 +16,7 @@ from mspc.journal.folding import (
 )
 from mspc.journal.keys import key_of, tells_time
 
-_OF_CALLS = frozenset({"cancelled", "retried", "deleted"})
+OF_CALLS = frozenset({"cancelled", "retried", "deleted"})
 
 Find = Callable[[Sequence[str]], Iterable[tuple[Any, ...]]]
 
@@ -72,7 +72,7 @@ class Batch:
         keys = self._keys
         for event in events:
             if isinstance(event, Decided):
-                ids.update(event.targets if event.kind in _OF_CALLS else ())
+                ids.update(event.targets if event.kind in OF_CALLS else ())
                 continue
             call = event if isinstance(event, Accepted) else event.call
             if call.id not in keys:
@@ -86,7 +86,7 @@ class Batch:
             fold_accepted(self._of(event), event)
         elif isinstance(event, Attempted):
             fold_attempted(self._of(event.call), event)
-        elif event.kind in _OF_CALLS:
+        elif event.kind in OF_CALLS:
             for call_id in event.targets:
                 if (row := self._rows.get(call_id)) is not None:
                     fold_decided(row, event)

@@ -25,6 +25,7 @@ from mspc.journal.base import (
 from mspc.journal.events import Attempted, Decided, Event
 from mspc.journal.gathering import Shared
 from mspc.journal.keeper import Keeper
+from mspc.journal.losses import EVER
 from mspc.journal.writing import CUT_AT
 from mspc.settings.config import JournalConfig
 
@@ -113,7 +114,7 @@ class Journal:
             JournalUnavailable: the file is away.
         """
         self._written()
-        return self._keeper.last_at
+        return self._keeper.losses.last_at
 
     def cut_off(self) -> bool:
         """Whether something may be missing: whoever had the file before the start did
@@ -123,23 +124,33 @@ class Journal:
             JournalUnavailable: the file is away.
         """
         self._written()
-        return self._keeper.cut_off
+        return self._keeper.losses.cut_off
 
     def completed(self) -> None:
         """It was told of what was missing. Until then cut_off() is so after a restart,
         too, and last_at() what it is.
         """
-        losses = self._keeper.losses
-        if losses or losses.to_make_up.is_set():
-            return  # more is missing by now
-        if self._keeper.cut_off:
-            with suppress(JournalUnavailable):  # then it is looked for once more
-                self._keeper.ask(lambda db: db.execute(sql.NOTE, (CUT_AT, 0)))
-        self._keeper.cut_off = False
+        with suppress(JournalUnavailable):  # then it is looked for once more
+            self._keeper.ask(self._complete)
+
+    def _complete(self, db: sqlite3.Connection) -> None:
+        """In the journal's thread, while nothing else is done."""
+        if not self._keeper.losses:  # or more is missing by now
+            db.execute(sql.NOTE, (CUT_AT, 0))
+            self._keeper.losses.cut_off = False
+
+    def knows_nothing(self) -> None:
+        """It has nothing of before the start; cut_off() is so until completed().
+
+        Raises:
+            JournalUnavailable: the file is away.
+        """
+        self._keeper.ask(lambda db: db.execute(sql.NOTE, (CUT_AT, EVER)))
+        self._keeper.losses.cut_off = True
 
     def incomplete(self) -> None:
         """It was not told of everything: cut_off() is so after a restart."""
-        self._keeper.cut_off = True
+        self._keeper.losses.cut_off = True
 
     def call(self, call_id: str) -> Seen | None:
         return self._keeper.ask(lambda db: reading.one_call(db, call_id))

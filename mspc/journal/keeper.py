@@ -46,11 +46,7 @@ class Keeper:
 
     Attributes:
         counters: of what is written.
-        last_at: when the last event happened that the file had before something was
-            missing in it, Unix seconds; 0 for none.
-        cut_off: whether something is, of before the start or of a time in which nothing
-            could be written.
-        losses: events that were dropped since the start.
+        losses: what the file lacks.
     """
 
     def __init__(
@@ -68,9 +64,7 @@ class Keeper:
             timer: seconds, that go on evenly.
         """
         self.counters = Counters()
-        self.last_at = 0.0
-        self.cut_off = False
-        self.losses = Losses()
+        self.losses = Losses(in_stream=shared is not None)
         self._path = config.path
         self._shared = shared
         self._timer = timer
@@ -85,7 +79,7 @@ class Keeper:
         self._room = Flag()  # for what the feed brings
         self._stopping = False
         self._closed = False
-        self._is_open = False
+        self._is_open = self._is_replaced = False
         self._problem: str | None = None
         self._is_full = False
         self._retry_at = 0.0
@@ -150,7 +144,7 @@ class Keeper:
             if self._gathered or self._shared:
                 self._asked.wait(BATCH_SECONDS)
         self._turn()
-        self._in_thread(self._store.close, not (self.losses or self.cut_off))
+        self._in_thread(self._store.close, not (self.losses or self.losses.cut_off))
         self._closed = True
 
     def _turn(self) -> None:
@@ -167,6 +161,8 @@ class Keeper:
             self._publish(events)
             self._write(events)
         self._write_arrived()
+        if not self._gathered.is_crowded:
+            self.losses.tell()
         self._answer(questions)
         self._tidying = self._tidy()
 
@@ -186,11 +182,9 @@ class Keeper:
             log.warning(_DAMAGED, *opened.remark)
         self._is_open = True
         self.counters = opened.counters
-        if self._tried.is_set() and not opened.cut_off:
-            self.losses.everything()  # it takes the place of one that was damaged
-        else:
-            self.last_at, self.cut_off = opened.last_at, opened.cut_off
-            self.losses.wrote(self.last_at)
+        replaced = self._is_replaced or bool(opened.remark)
+        self._is_replaced = False
+        self.losses.opened(opened.last_at, cut_off=opened.cut_off, replaced=replaced)
         if self._shared is not None and not self._reading:
             self._reading = True
             arrived = partial(self._arrived, self._shared)
@@ -204,7 +198,7 @@ class Keeper:
         while not self._stopping and not shared.add(batch, offset):
             self._room.clear()
             if not self._room.wait(PATIENCE_SECONDS):
-                self.losses.add()
+                self.losses.add(published=True)
                 self._missed = True
                 return
         self._work.set()
@@ -225,7 +219,7 @@ class Keeper:
             self._room.set()
             events = self._in_thread(self._shared.decoded, batches)
             if isinstance(events, Exception):
-                self.losses.add(len(batches))
+                self.losses.add(len(batches), published=True)
                 log.warning("%d batches were not read: %s", len(batches), events)
             else:
                 self._write(events, offset)
@@ -235,19 +229,20 @@ class Keeper:
             changes: Changes | Exception = JournalUnavailable(f"{self._problem}")
         else:
             offset = None if self._missed else offset
-            changes = self._in_thread(self._store.write, events, offset)
+            cut = self.losses.cut()
+            changes = self._in_thread(self._store.write, events, offset, cut)
             if isinstance(changes, Exception):
                 self._away(changes)
             else:
+                self.losses.wrote(changes.last_at, cut)
                 self._back()
         if isinstance(changes, Exception):
-            self.losses.add(len(events))
+            self.losses.add(len(events), published=True)
             self._missed = True  # of our own, too: it is not read when it comes back
             # A pause holds on all instances, also on one whose disk is full.
             self._tell([event for event in events if isinstance(event, Decided)])
             return
         self.losses.dropped += changes.unfit
-        self.losses.wrote(changes.last_at)
         self.counters.apply(changes)
         self._tell(changes.decided)
 
@@ -262,6 +257,7 @@ class Keeper:
         self._problem, self._is_full = str(exc), isinstance(exc, NoRoom)
         if is_damage(exc):
             aside = self._in_thread(self._store.set_aside)
+            self._is_replaced |= not isinstance(aside, Exception)
             if first and not isinstance(aside, Exception):
                 log.warning(_DAMAGED, self._path, exc, aside)
                 pause, first = 0.0, False
@@ -279,12 +275,6 @@ class Keeper:
             dropped = self.losses.dropped
             log.info("The journal is written again; %d events dropped", dropped)
             self._problem = None
-        if self.losses.since is not None and not self._gathered.is_crowded:
-            since, self.losses.since = self.losses.since, None
-            self.last_at = min(self.last_at, since) if self.cut_off else since
-            self.cut_off = True
-            self._in_thread(self._store.note_cut, self.last_at)
-            self.losses.to_make_up.set()
 
     def _answer(self, questions: list[Question]) -> None:
         for question, answer in questions:

@@ -1,37 +1,82 @@
-"""Events that were not written down since the start, and what is to be made up for."""
+"""What the journal's file lacks: of before the start, and what was dropped since."""
 
 from gevent.event import Event as Flag
+
+# Stands for the beginning of all times, where 0 says that there is no time.
+EVER = 0.001
 
 
 class Losses:
     """
     Attributes:
-        dropped: how many.
-        since: when the last event happened that was written before the first of those
-            that nobody has made up for, Unix seconds; None while nothing is missing.
-        latest: when the last event happened that was written, the same; 0 for none.
+        dropped: how many events were, since the start.
+        cut_off: whether something is missing in the file, and the file says so.
+        last_at: when the last event happened that the file had before that, or at the
+            start, Unix seconds; 0 for none.
         to_make_up: set when something is missing, and there is room for it again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_stream: bool) -> None:
+        """`in_stream`: what was published, which the next start reads again."""
         self.dropped = 0
-        self.since: float | None = None
-        self.latest = 0.0
+        self.cut_off = False
+        self.last_at = 0.0
         self.to_make_up = Flag()
+        self._in_stream = in_stream
+        # Of what is missing, and the file does not say so: when the last event happened
+        # that was written before it.
+        self._since: float | None = None
+        self._latest = 0.0
+        self._noted = False  # in the file, and nobody was told
+        self._was_open = False
 
     def __bool__(self) -> bool:
-        """Whether something is missing of which nobody can be told yet."""
-        return self.since is not None
+        """Whether there are some that nobody makes up for yet."""
+        return self._since is not None or self._noted or self.to_make_up.is_set()
 
-    def add(self, count: int = 1) -> None:
-        if count:
-            self.dropped += count
-            if self.since is None:
-                self.since = self.latest
+    def opened(self, last_at: float, *, cut_off: bool, replaced: bool) -> None:
+        """The file was opened, the first time or once more.
 
-    def wrote(self, last_at: float) -> None:
-        self.latest = max(self.latest, last_at)
+        Args:
+            last_at: when the last event happened that it has, or had before it was cut
+                off, Unix seconds; 0 for none.
+            cut_off: whether it says that something is missing.
+            replaced: whether it is a new one in place of one that was damaged.
+        """
+        first, self._was_open = not self._was_open, True
+        if first:
+            self.last_at, self.cut_off = last_at, cut_off
+        elif self._in_stream:  # but for what was decided long ago
+            self._noted |= replaced
+        if not self._in_stream and (not first or self._since is not None):
+            self._since = last_at
+        self._latest = last_at
 
-    def everything(self) -> None:
-        """A new file has nothing of what was in the one before."""
-        self.since = self.latest = 0.0
+    def add(self, count: int = 1, *, published: bool = False) -> None:
+        """So many events were dropped."""
+        self.dropped += count
+        if count and self._since is None and not (published and self._in_stream):
+            self._since = self._latest
+
+    def cut(self) -> float | None:
+        """What the file is to say: since when something is missing; None for nothing.
+
+        It is to say so before anything else is written.
+        """
+        if self._since is None:
+            return None
+        since = min(self.last_at, self._since) if self.cut_off else self._since
+        return max(since, EVER)
+
+    def wrote(self, last_at: float, cut: float | None = None) -> None:
+        """Events were written, and what cut() gave before."""
+        self._latest = max(self._latest, last_at)
+        if cut is not None:
+            self.last_at, self.cut_off = cut, True
+            self._since, self._noted = None, True
+
+    def tell(self) -> None:
+        """There is room for what is missing."""
+        if self._noted:
+            self._noted = False
+            self.to_make_up.set()

@@ -25,7 +25,7 @@ MOST_DECISIONS = 100_000
 # Calls that were open when they were passed are looked at again, and so are decisions.
 ROUND_SECONDS = 3600.0
 # Where there are too many calls and all that were passed are open, the oldest of these
-# go, for so long: then it is looked whether some of them have ended.
+# go, for so long after it was looked whether some of them have ended.
 OPEN_GO_SECONDS = 600.0
 # Free pages that are kept for the next calls: 4 MiB.
 _KEPT_PAGES = 1024
@@ -85,6 +85,7 @@ class Retention:
         self._call = self._destination = self._decision = -1
         # Before this key there are too many decisions. Counted once a round.
         self._kept: int | None = None
+        self._looks_again = False
         self._open_go_until = 0.0
 
     def step(self) -> Changes | None:
@@ -95,7 +96,7 @@ class Retention:
         """
         now = self._clock()
         if not 0 <= now - self._began < ROUND_SECONDS:
-            self._began, self._open_go_until = now, 0.0
+            self._began, self._looks_again = now, True
             self._call = self._destination = self._decision = -1
             self._kept = None
         changes = self._forget_calls(now)
@@ -124,12 +125,14 @@ class Retention:
                 gone.append(row)
         if over <= 0 or rows:
             return self._forgotten(gone) if rows else None
+        if self._looks_again:
+            self._looks_again, self._open_go_until = False, now + OPEN_GO_SECONDS
         if now < self._open_go_until:
             # All that were passed are open, and somebody must go.
             oldest = self._db.execute(_SELECT, (-1, end)).fetchall()
             return self._forgotten(oldest[:over])
         # Those that were open when they were passed may have ended since.
-        self._call, self._open_go_until = -1, now + OPEN_GO_SECONDS
+        self._call, self._looks_again = -1, True
         return Changes()
 
     def _forgotten(self, rows: list[tuple[Any, ...]]) -> Changes:

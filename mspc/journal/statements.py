@@ -66,6 +66,11 @@ WHERE t.target = ? AND t.decision < ? AND d.kind = 'bulk'
     AND json_extract(d.details, '$.status') = 'running'
     AND json_type(d.details, '$.ids') IS NULL
 """
+LAST_WORD = """
+SELECT d.id FROM targets t CROSS JOIN decisions d ON d.key = t.decision
+WHERE t.target = ? AND d.kind IN ('cancelled', 'retried', 'deleted')
+ORDER BY t.decision DESC LIMIT 1
+"""
 LATEST_DEAD = """
 SELECT id, finished_at, answer FROM (
     SELECT c.id, c.finished_at, c.answer, c.reason, c.status, c.error

@@ -102,23 +102,27 @@ class Store:
         self.drop()
         return set_aside(self._config.path)
 
-    def write(self, events: Sequence[Event], offset: int | None = None) -> Changes:
-        """As Writer.write().
+    def write(
+        self,
+        events: Sequence[Event],
+        offset: int | None = None,
+        cut: float | None = None,
+    ) -> Changes:
+        """As Writer.write(); before that it notes that something is missing.
+
+        Args:
+            events: the same.
+            offset: the same.
+            cut: since when, Unix seconds; None for nothing.
 
         Raises:
             NoRoom: nothing was written, what is left of the disk is the queue's.
         """
-        self._opened()
+        db = self._opened()
         look_for_room(self._config.path)
+        if cut is not None:
+            db.execute(sql.NOTE, (CUT_AT, cut))
         return self._writer.write(events, offset)
-
-    def note_cut(self, at: float) -> None:
-        """Notes that what happened after that is missing, Unix seconds.
-
-        Raises:
-            sqlite3.Error: that is not noted.
-        """
-        self._opened().execute(sql.NOTE, (CUT_AT, at))
 
     def tidy(self) -> Changes | None:
         """As Retention.step()."""

@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from mspc.calls.words import STATES
 from mspc.journal import statements as sql
-from mspc.journal.applying import Batch
+from mspc.journal.applying import OF_CALLS, Batch
 from mspc.journal.counters import Changes
 from mspc.journal.events import Decided, Event
 from mspc.journal.folding import Row
@@ -166,19 +167,17 @@ class Writer:
             self._numbers.clear()
 
     def _apply(self, events: Sequence[Event]) -> Batch:
-        # One that the stream gives once more says nothing of what has happened since: a
-        # call that was cancelled may have been retried.
-        decided = [
-            event
-            for event in events
-            if isinstance(event, Decided) and self._note_decision(event)
-        ]
-        new = {id(event) for event in decided}
         batch = Batch(self._find, self._newest)
-        batch.fold(
-            [one for one in events if not isinstance(one, Decided) or id(one) in new]
-        )
-        batch.changes.decided += decided
+        to_fold: list[Event] = []
+        for event in events:
+            if not isinstance(event, Decided):
+                to_fold.append(event)
+            elif self._note_decision(event):
+                to_fold.append(event)
+                batch.changes.decided.append(event)
+            elif event.kind in OF_CALLS:
+                to_fold.append(self._still_true(event))
+        batch.fold(to_fold)
         self._insert(batch.new)
         self._update(batch.changed)
         self._keep_failed(batch.rows)
@@ -222,6 +221,20 @@ class Writer:
         elif event.kind == "bulk":  # one a second
             self._forget_earlier(sql.PROGRESS, event.targets[0], key)
         return True
+
+    def _still_true(self, event: Decided) -> Decided:
+        """One that the stream gives once more, for calls of which it is the last word.
+
+        One that was cancelled may have been retried since; of another one nobody knew
+        when it came first.
+        """
+        last = (self._db.execute(sql.LAST_WORD, (one,)) for one in event.targets)
+        targets = [
+            one
+            for one, found in zip(event.targets, last, strict=True)
+            if found.fetchone() == (event.id,)
+        ]
+        return replace(event, targets=tuple(targets))
 
     def _forget_earlier(self, which: str, job_id: str, before: int) -> None:
         """Of one job, what a later decision has made old."""

@@ -192,8 +192,8 @@ def why(call: ShownCall) -> str:
     """Why the next attempt comes when it does; empty when there is none to come."""
     if call.cut_off_at is not None:
         return (
-            "mspc was killed, and nothing was heard of the call since it was started"
-            f" again at {utc(call.cut_off_at)}: it may have ended before."
+            "mspc was killed, or could not write its journal, and nothing was heard of"
+            f" the call since {utc(call.cut_off_at)}: it may have ended before."
         )
     if call.held == "paused":
         return "Its destination is paused: it goes on when somebody resumes it."

@@ -98,12 +98,9 @@ class Destinations:
             states.setdefault(key, "ok")
         return states | dict.fromkeys(self._paused, "paused")
 
-    def in_force(self) -> list[Decided]:
-        """What says which are paused, and which limited."""
-        return [
-            *(self._last_of_pauses[one] for one in self._paused),
-            *(self._last_of_limits[one] for one in self._limited),
-        ]
+    def last(self) -> list[Decided]:
+        """What was decided last of each, also when that was the end of something."""
+        return [*self._last_of_pauses.values(), *self._last_of_limits.values()]
 
     def apply(self, decided: Decided) -> None:
         """Has it done, unless a newer decision about the destination is known."""

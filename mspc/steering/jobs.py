@@ -189,6 +189,16 @@ class Jobs:
             if not self._stopping:
                 self._todo.popleft()
 
+    def remind(self) -> None:
+        """Tells the journal of those that are to be done, and all it takes for that."""
+        for job_id in self._todo:
+            work, (after, _) = self._works[job_id], self._orders[job_id]
+            details, job = work.details(with_ids=True), work.job
+            decided = self._decisions.record(
+                "bulk", job.who, (job_id,), job.reason, details, after=after
+            )
+            self._orders[job_id] = order(decided)
+
     def stop(self) -> None:
         """What runs ends after its chunk, and goes on after the next start."""
         self._stopping = True
@@ -254,12 +264,23 @@ class Jobs:
         job = work.job
         if ids:
             about = {"job": job.id, **details_of_retry(work.delay)}
-            self._decisions.record(
+            decided = self._decisions.record(
                 KINDS[job.action], job.who, ids, job.reason, about, at=began
             )
+            while not (self._is_written(decided) or self._stopping):
+                self._halt.clear()
+                self._wait(self._halt, AGAIN_SECONDS)
+                self._decisions.again(decided)
         known = self._works[job.id].job  # it may have been stopped meanwhile
         job = replace(job, status=known.status, finished_at=known.finished_at)
         self._save(replace(work, job=job))
+
+    def _is_written(self, decided: Decided) -> bool:
+        try:
+            found = self._view.decisions(decided.targets[0], (decided.kind,), 10)
+        except JournalUnavailable:
+            return False
+        return any(one.id == decided.id for one in found)
 
     def _end(self, job_id: str, status: str) -> None:
         work = self._works[job_id]

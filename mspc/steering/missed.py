@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 # A call is stored some time after it was accepted, and written down after that.
 BEFORE_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
+MAKE_UP_AGAIN_SECONDS = 10.0
 # After some calls others have their turn. The first ones are those of the last moments:
 # within a second nothing false is said of them, on a busy machine, too. What takes
 # longer takes a fifth of the time at most.
@@ -57,6 +58,7 @@ class Missed:
         to_make_up: Event,
         remind: Callable[[], None],
         finish: Callable[[float], Iterator[None]],
+        knows_nothing: Callable[[], None],
         completed: Callable[[], None],
         doubt: Callable[[float | None], None],
         instance: str,
@@ -77,6 +79,7 @@ class Missed:
             to_make_up: of the journal: set when something since the start is missing.
             remind: tells the journal what is in force of what was decided.
             finish: goes on with what was begun before the start, given `last_at`.
+            knows_nothing: notes that the journal is a new one, until it is completed.
             completed: tells the journal that nothing is missing any more.
             doubt: told since when an open call may have ended, Unix seconds; then None.
             instance: tells this one from others, also after a restart.
@@ -93,6 +96,7 @@ class Missed:
         self._to_make_up = to_make_up
         self._remind = remind
         self._finish = finish
+        self._knows_nothing = knows_nothing
         self._completed = completed
         self._doubt = doubt
         self._instance = instance
@@ -100,8 +104,7 @@ class Missed:
         self._clock = clock
         self._timer = timer
         self._started = clock()
-        self._told = False
-        self._again = False
+        self._told = self._again = False
         self._stopping = Event()
         self._watched = Watched("recovery of the journal", self._keep_up)
 
@@ -121,10 +124,11 @@ class Missed:
         while not self._stopping.is_set():
             self._to_make_up.wait()
             self.make_up()
+            # Others have their turn, also when there is too much all the time.
+            self._wait(self._stopping, MAKE_UP_AGAIN_SECONDS)
 
     def make_up(self) -> None:
         """Tells of what is missing since the start; returns as run() does."""
-        self._to_make_up.clear()
         self._again, self._started = True, self._clock()
         self.run()
 
@@ -149,6 +153,9 @@ class Missed:
 
     def _steps(self) -> Iterator[None]:
         last_at, cut_off = self._last_at(), self._cut_off()
+        self._to_make_up.clear()
+        if not last_at and self._queue.looks_up:
+            self._knows_nothing()
         if self._again:
             self._remind()
         if self._queue.looks_up:

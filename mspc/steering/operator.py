@@ -202,9 +202,10 @@ class Operator:
         return self._queue.payload(call_id)
 
     def remind(self) -> None:
-        """Tells the journal which pauses and limits are in force, and since when."""
-        for decided in self._destinations.in_force():
+        """Tells the journal what was decided last of each destination, and of jobs."""
+        for decided in self._destinations.last():
             self._decisions.again(decided)
+        self._jobs.remind()
 
     def finish(self, last_at: float) -> Iterator[None]:
         """Retries of one call that a crash cut short; see Begun.finish()."""

@@ -3,6 +3,7 @@
 import shutil
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -11,10 +12,15 @@ from mspc.calls.accepted import Accepted as Remembered
 from mspc.calls.call import Call, first_call_id
 from mspc.calls.networks import NetworkRules
 from mspc.calls.requests import Requests
+from mspc.errors import JournalUnavailable
+from mspc.journal import gathering
+from mspc.journal.base import Feed
 from mspc.journal.events import accepted
+from mspc.journal.gathering import Shared
 from mspc.journal.journal import Journal
 from mspc.journal.keeper import RETRY_SECONDS
 from mspc.journal.room import LEAST_MARGIN_BYTES
+from mspc.journal.wire import decode, encode
 from mspc.process.disk import reserve_of
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.settings.config import SqliteConfig
@@ -22,6 +28,7 @@ from mspc.steering.ended import Ended
 from mspc.steering.missed import Missed
 from tests.integration.journal.conftest import Journals
 from tests.support.happened import DESTINATION, decided
+from tests.support.happened import NOW as HAPPENED
 from tests.support.opened import Opened
 from tests.support.waiting import eventually
 
@@ -34,6 +41,18 @@ NOW = time.time() - 600
 def call(number: int) -> Call:
     at = NOW + number
     return Call(PAYLOAD, f"{first_call_id(at)[:-1]}1", at)
+
+
+class Nobody:
+    """A stream that nobody else reads."""
+
+    shared = True
+
+    def start(self, arrived: object, offset: object) -> None: ...
+
+    def publish(self, batch: bytes) -> None: ...
+
+    def stop(self) -> None: ...
 
 
 class World:
@@ -55,6 +74,7 @@ class World:
             self.journal.to_make_up,
             lambda: self.journal.record(PAUSED),
             lambda last_at: iter(()),
+            self.journal.knows_nothing,
             self.journal.completed,
             lambda since: None,
             "here",
@@ -153,3 +173,83 @@ def test_a_full_disk_is_no_reason_to_forget_nothing(
     journals.timer.now += RETRY_SECONDS
     eventually(lambda: journal.call(old.id) is None)
     assert "is nearly full" in (journal.problem() or "")
+
+
+def test_a_file_that_was_opened_late_is_no_new_one(
+    journals: Journals, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.db"
+    first = journals(path)
+    first.record(decided("paused", DESTINATION, after=NOW - HAPPENED))
+    first.tally()
+    second = journals(path)  # in vain: it is in use
+    second.record(PAUSED)
+    with pytest.raises(JournalUnavailable):
+        second.tally()
+    first.stop()
+    assert (second.dropped, second.to_make_up.is_set()) == (1, False)
+    journals.timer.now += RETRY_SECONDS
+    second.tally()
+    assert second.to_make_up.is_set()
+    assert (second.cut_off(), second.last_at()) == (True, NOW)
+    second.completed()  # not yet: nobody has looked for it
+    assert second.cut_off()
+    second.to_make_up.clear()
+    second.completed()
+    assert not second.cut_off()
+
+
+def test_a_new_file_knows_that_it_knows_nothing_until_it_is_completed(
+    journals: Journals, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.db"
+    journal = journals(path)
+    assert (journal.last_at(), journal.cut_off()) == (0.0, False)
+    journal.knows_nothing()
+    for _ in range(2):
+        journal.record(PAUSED)
+        journal.stop()
+        journal = journals(path)
+        assert journal.cut_off()
+        assert 0 < journal.last_at() < 1
+    journal.completed()
+    journal.stop()
+    assert not journals(path).cut_off()
+
+
+def test_what_comes_after_an_overflow_is_a_loss_that_is_known_before_it(
+    journals: Journals, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.db"
+    journal = journals(path)
+    before = replace(PAUSED, at=NOW)
+    journal.record(before)
+    journal.tally()
+    for _ in range(gathering.MOST_EVENTS + 1):
+        journal.record(replace(PAUSED, at=NOW + 9))
+    assert journal.dropped == 1
+    journal.tally()
+    assert journal.to_make_up.is_set()
+    assert (journal.cut_off(), journal.last_at()) == (True, NOW)
+
+
+def test_what_the_stream_has_is_not_missing(
+    journals: Journals, tiny_disk: Path
+) -> None:
+    """The next start reads it again; nobody says then that mspc was killed."""
+    file = tiny_disk / "journal.db"
+    shared = Shared(cast(Feed, Nobody()), encode, decode)
+    journal = journals(file, shared)
+    journal.tally()
+    ballast = tiny_disk / "ballast"
+    with pytest.raises(OSError, match="No space"):
+        ballast.write_bytes(bytes(16 * 2**20))
+    journal.record(PAUSED)
+    journal.tally()
+    assert journal.dropped == 1
+    ballast.unlink()
+    journals.timer.now += RETRY_SECONDS
+    journal.tally()
+    assert not journal.to_make_up.is_set()
+    journal.stop()
+    assert not journals(file, shared).cut_off()

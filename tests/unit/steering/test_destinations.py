@@ -288,3 +288,19 @@ def test_a_journal_that_comes_late_is_obeyed_then(world: World) -> None:
         assert world.lanes.paused == {URL}
         assert world.waits == [1.0, 1.0, 1.0]
         assert operator.standing(URL).state == "paused"
+
+
+def test_the_journal_is_reminded_of_what_was_decided_last(world: World) -> None:
+    operator = world.operator()
+    operator.pause(URL, "admin", None)
+    operator.limit(OTHER, "admin", Limits(5))
+    world.journal.full = True
+    with pytest.raises(JournalUnavailable):
+        operator.resume(URL, "admin")
+    world.journal.full = False
+    # As a journal does with what it has no room for.
+    operator._arrived(decided("resumed", NOW + 1, "later"))
+    operator.remind()
+    world.journal.flush()
+    kinds = [one.kind for one in world.journal.decided]
+    assert kinds == ["paused", "limited", "resumed"]

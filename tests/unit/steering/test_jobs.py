@@ -18,6 +18,7 @@ from mspc.queues.base import Queue
 from mspc.steering.base import Action, Job, Plan
 from mspc.steering.chunks import CHUNK, PASS_CHUNK, PASS_SECONDS
 from mspc.steering.earlier import KEPT_JOBS
+from mspc.steering.jobs import AGAIN_SECONDS
 from mspc.steering.operator import Operator
 from mspc.steering.reach import Reach, Reached
 from tests.support.waiting import eventually
@@ -830,3 +831,37 @@ def test_what_another_version_has_written_is_no_job(world: World) -> None:
             structs.replace(decided, details={"filter": 3}, targets=("3",))
         )
         assert len(operator.jobs()) == 1
+
+
+def test_a_chunk_is_done_when_the_journal_has_what_became_of_it(world: World) -> None:
+    """Else a call that was deleted would stay a dead letter there."""
+    world.add(*ids(3), state=DEAD)
+    operator = world.restored()
+    job = operator.begin("delete", EVERYTHING, "admin")
+
+    def fill() -> None:
+        world.journal.full = True
+
+    def make_room() -> None:
+        assert operator.busy() == set(ids(3))
+        world.journal.full = False
+
+    world.queue.after_verb, world.while_waiting = fill, make_room
+    operator._jobs.work_off()
+    assert world.waits == [AGAIN_SECONDS]
+    assert sorted(targets(world, "deleted")) == ids(3)
+    assert counts(ended(operator, job)) == ("done", 3, 3, 0)
+    assert not operator.busy()
+
+
+@pytest.mark.parametrize("by_ids", [False, True])
+def test_a_new_journal_is_told_what_is_to_be_done(world: World, by_ids: bool) -> None:
+    world.add(*ids(3), state=DEAD)
+    operator = world.restored()
+    operator.begin("delete", ids(3) if by_ids else EVERYTHING, "admin")
+    world.journal.flush()
+    world.journal.decided.clear()
+    operator.remind()
+    again = world.restored()
+    again._jobs.work_off()
+    assert sorted(targets(world, "deleted")) == ids(3)

@@ -17,6 +17,7 @@ from mspc.steering.ended import Ended
 from mspc.steering.missed import (
     AGAIN_SECONDS,
     FIRST_STEPS,
+    MAKE_UP_AGAIN_SECONDS,
     REST_SECONDS,
     RESTS,
     Missed,
@@ -44,6 +45,7 @@ class World:
         completed: how often that was, when nothing was missing any more.
         doubted: since when open calls were told to have ended perhaps.
         to_make_up: set when something of after the start is missing.
+        began_anew: how often it was noted that the journal is a new one, before what.
         reminded: how often it was told of what is in force, each time.
     """
 
@@ -66,6 +68,7 @@ class World:
         self.doubted: list[float | None] = []
         self.to_make_up = Event()
         self.reminded: list[int] = []
+        self.began_anew: list[int] = []
         self.now, self.ticks = 0.0, 0.0
         self.missed = Missed(
             self.queue,
@@ -77,6 +80,7 @@ class World:
             self.to_make_up,
             lambda: self.reminded.append(len(self.looked)),
             self.finish,
+            lambda: self.began_anew.append(len(self.completed)),
             lambda: self.completed.append(len(self.looked)),
             self.doubted.append,
             "here",
@@ -160,6 +164,7 @@ def test_a_new_journal_is_told_all() -> None:
     world.missed.run()
     assert set(world.told) == {one.id for one in calls}
     assert world.looked == [(NOW + 9, 0.0)]  # and how often each was attempted
+    assert (world.began_anew, world.completed) == ([0], [1])
 
 
 def test_what_begins_anew_later_has_happened_all_the_same() -> None:
@@ -292,6 +297,7 @@ def test_what_is_missing_later_is_told_too_and_nothing_is_finished_again() -> No
         world.to_make_up.set()
         eventually(lambda times=number: len(world.completed) > times)  # type: ignore[misc]
         assert not world.to_make_up.is_set()
+        eventually(lambda: world.waited[-1] == MAKE_UP_AGAIN_SECONDS)
     world.missed.stop()
     assert world.looked == [(NOW + 9, NOW)] * 2
     assert world.reminded == [0, 1]

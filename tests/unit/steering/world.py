@@ -86,7 +86,9 @@ class Journal:
             self.take(structs.replace(decided, details=json.loads(text)))
 
     def take(self, decided: Decided) -> None:
-        """As it comes from this instance or another one."""
+        """As it comes from this instance or another one, once."""
+        if decided in self.decided:
+            return
         self.decided.append(decided)
         for one in decided.targets:
             self._apply(decided, one)
