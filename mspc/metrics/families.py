@@ -24,6 +24,7 @@ class Tallies:
 
     def collect(self) -> Iterator[Metric]:
         for part in self._parts:
+            part.settle()
             yield _counter(part) if isinstance(part, Counts) else _histogram(part)
 
 

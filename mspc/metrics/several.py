@@ -8,10 +8,11 @@ class Several:
     """Recorders that hear of everything together."""
 
     def __init__(self, *recorders: Recorder) -> None:
-        self._recorders = [one for one in recorders if one.on]
-        self.on = bool(self._recorders)
-        self.body_bytes = max((one.body_bytes for one in self._recorders), default=0)
+        listening = [one for one in recorders if one.on]
+        self._records = [one.record for one in listening]
+        self.on = bool(listening)
+        self.body_bytes = max((one.body_bytes for one in listening), default=0)
 
     def record(self, event: Event) -> None:
-        for one in self._recorders:
-            one.record(event)
+        for record in self._records:
+            record(event)
