@@ -45,6 +45,8 @@ class Bucket:
         unseen: how many calls are to come of which nobody knows the lane.
         ahead: how many are to come until all of those have, while there are any.
         behind: what was put behind them since, by lane.
+        to_pass: how many are to be moved out of the way until what is wanted must have
+            come; 0 when something wanted has just come, or nothing is wanted.
         came_at: when something came last, or could begin to, in seconds of the clock.
         counted_at: when the broker was asked last, the same.
     """
@@ -58,6 +60,7 @@ class Bucket:
     unseen: int = 0
     ahead: int = 0
     behind: dict[Lane, int] = field(default_factory=dict)
+    to_pass: int = 0
     came_at: float = 0.0
     counted_at: float = 0.0
 
@@ -65,6 +68,11 @@ class Bucket:
     def known(self) -> int:
         """How many calls are to come, as far as we know."""
         return sum(self.counts.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many calls have come and are held."""
+        return sum(map(len, self.held.values()))
 
     @property
     def idle(self) -> bool:
@@ -112,6 +120,11 @@ class Bucket:
         self._take_off(lane)
         if self.behind.get(lane):
             self.behind[lane] -= 1
+
+    def not_there(self, lane: Lane) -> None:
+        """None of its calls is to come: another instance has taken them."""
+        lane.aside -= self.counts.pop(lane, 0)
+        self.behind.pop(lane, None)
 
     def _take_off(self, lane: Lane) -> None:
         left = self.counts.get(lane, 0)

@@ -67,7 +67,7 @@ class Stock:
         self._bucket_of = {self._sources[one]: one for one in self.buckets}
         for bucket in self.buckets:
             bucket.let_all_go()
-            bucket.moving = bucket.ahead = 0
+            bucket.moving = bucket.ahead = bucket.to_pass = 0
             bucket.behind.clear()
             bucket.came_at, bucket.counted_at = time.monotonic(), 0.0
             self.to_count.add(bucket)
@@ -118,6 +118,7 @@ class Stock:
         if self._gone(delivery):
             return
         if self.room(lane) > 0:
+            bucket.to_pass = 0
             self._lanes.offer(delivery)
         else:
             self.hold(bucket, delivery)

@@ -111,7 +111,11 @@ class Unmixing:
             if source.window < MOVED_AT_ONCE:
                 consuming.grow(source)
             in_the_way = [one for one in bucket.held if self._stock.room(one) <= 0]
-            self._move(bucket, in_the_way, MOVED_AT_ONCE)
+            if not bucket.to_pass:
+                bucket.to_pass = bucket.known + bucket.unseen + bucket.waiting
+            bucket.to_pass -= self._move(bucket, in_the_way, MOVED_AT_ONCE)
+            if bucket.to_pass <= 0:
+                self._stop_wanting(bucket)
         elif bucket.unseen or self._wanted(bucket, probes=True):
             in_the_way = [lane for lane in bucket.held if lingers(lane)]
             moved = self._move(bucket, in_the_way, int(self._may_look_through))
@@ -119,13 +123,24 @@ class Unmixing:
         else:
             self._leave_if_bad(bucket)
 
-    def _wanted(self, bucket: Bucket, *, probes: bool) -> bool:
-        """Whether a lane wants what has not come, one in trouble for its probe."""
-        return any(
-            in_trouble(lane) == probes and self._lanes.wants(lane) > 0
+    def _wanted(self, bucket: Bucket, *, probes: bool) -> list[Lane]:
+        """Lanes that want what has not come, those in trouble for their probes."""
+        return [
+            lane
             for lane in [*bucket.counts]
             if lane not in bucket.held
-        )
+            and in_trouble(lane) == probes
+            and self._lanes.wants(lane) > 0
+        ]
+
+    def _stop_wanting(self, bucket: Bucket) -> None:
+        """All that was in it has come: what is wanted is not there any more. Where that
+        is wrong, it is counted, and looked through slowly.
+        """
+        bucket.to_pass = 0
+        for lane in self._wanted(bucket, probes=False):
+            bucket.not_there(lane)
+        self._stock.to_count.add(bucket)
 
     def _leave_if_bad(self, bucket: Bucket) -> None:
         if not bucket.moving and all(map(lingers, bucket.held)):

@@ -253,6 +253,36 @@ def test_what_an_earlier_run_has_left_is_looked_through_once(
     assert set(second.done.values()) == {1}
 
 
+def test_what_another_instance_has_taken_is_not_looked_for_for_ever(
+    open_queue: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls of a lane that is paused were moved to and fro between two buckets."""
+    monkeypatch.setattr(topology, "ASIDES", 4)  # two of them for lanes in trouble
+    one = open_queue(BAD, OTHER)
+    stock = one.queue._aside._stock
+    bad, other = one.lanes.of(BAD), one.lanes.of(OTHER)
+    calls = [Call(BAD.encode(), lane=BAD) for _ in range(40)]
+    for number, call in enumerate(calls):
+        stock.write(list(stock.buckets)[number % 2], bad, call)
+    for bucket in list(stock.buckets)[:2]:
+        bucket.expect(other)
+    moved_at: list[float] = []
+    publish = AmqpQueue.publish
+
+    def noted(queue: AmqpQueue, *call: Any, **more: Any) -> None:
+        moved_at.append(time.monotonic())
+        publish(queue, *call, **more)
+
+    monkeypatch.setattr(AmqpQueue, "publish", noted)
+    one.lanes.resume(OTHER)
+    eventually(lambda: not other.aside, 30)
+    eventually(lambda: not moved_at or time.monotonic() - moved_at[-1] > 1, 30)
+    assert len(moved_at) <= 4 * 40
+    one.lanes.resume(BAD)
+    eventually(lambda: one.made([call.id for call in calls]) == 40, 30)
+    assert set(one.done.values()) == {1}
+
+
 def test_a_retry_under_a_shut_gate_is_not_early(open_queue: Open) -> None:
     instance = open_queue()
     instance.settles = False
