@@ -4,7 +4,9 @@ Events come in any order and more than once: through the stream, from several
 instances, from a queue that hands a call out twice. Each is held against what is known.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mspc.calls.words import DEAD, FINISHED, GONE, QUEUED, SUCCEEDED, WAITING
 from mspc.journal.events import Accepted, Attempted, Decided
@@ -23,8 +25,7 @@ class Cause:
     error: str
 
 
-@dataclass(slots=True)
-class Row:
+class Row(Struct, eq=False, gc=False):
     """What is known of a call, and what is new of it since it was read.
 
     Attributes:
@@ -56,7 +57,7 @@ class Row:
     bare: bool = False
     call: Accepted | None = None
     last: Attempted | None = None
-    failed: list[Attempted] = field(default_factory=list)
+    failed: list[Attempted] = []  # msgspec makes one for each
     attempted: int = 0
     changed: bool = False
 

@@ -25,11 +25,9 @@ Decode = Callable[[bytes], list[Event]]
 
 def size_of(event: Event) -> int:
     """Bytes in memory, roughly."""
-    if isinstance(event, Accepted):
-        return _EVENT_BYTES + len(event.body)
-    if isinstance(event, Attempted):
+    if type(event) is Attempted:
         return _EVENT_BYTES + len(event.call.body)
-    return _EVENT_BYTES
+    return _EVENT_BYTES + (len(event.body) if type(event) is Accepted else 0)
 
 
 class Gathered:
