@@ -216,9 +216,9 @@ def test_without_a_broker_nothing_is_promised(mspc_process: StartMspc) -> None:
 
 
 def test_an_answer_waits_for_no_timer(mspc: MspcProcess, target: Target) -> None:
-    """The fastest tenth of 300 accepts on one connection takes less than 10 ms each.
+    """The fastest of 300 accepts on one connection takes less than 10 ms.
 
-    That is much more than they need. An answer that waits for the client's delayed
+    That is much more than it needs. An answer that waits for the client's delayed
     acknowledgement (Nagle's algorithm, 40 ms, but for the first few) or a confirm that
     is polled for (10 ms and more) takes longer, each time; a busy machine does not.
     """
@@ -235,7 +235,7 @@ def test_an_answer_waits_for_no_timer(mspc: MspcProcess, target: Target) -> None
             took.append(time.monotonic() - started)
     finally:
         client.close()
-    assert sorted(took)[30] < 0.01
+    assert min(took[50:]) < 0.01
     target.wait_for(300, "/one-of-many", timeout=30)
 
 
