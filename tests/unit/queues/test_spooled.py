@@ -99,6 +99,7 @@ def open_again(broker: Broker, spools: list[Spool], tmp_path: Path) -> Iterator[
         spools.append(Spool(SqliteConfig(tmp_path / "spool.db")))
         opened.append(SpooledQueue(broker, spools[-1]))
         opened[-1].start(lambda error: None)
+        eventually(lambda: spools[-1].problem() is None)  # its file was checked
         return opened[-1]
 
     yield again
