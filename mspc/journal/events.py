@@ -12,7 +12,6 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from mspc.calls.call import Call, Outcome, Request
-from mspc.calls.policy import USUAL
 
 Decision = Literal["done", "retry", "dead"]
 Kind = Literal[
@@ -133,19 +132,19 @@ def accepted(
         latest: Unix seconds. A dead letter that begins anew later has a time to come;
             it has happened all the same, and what happens to it next is not older.
     """
-    policy, at, body = request.policy, call.accepted_at, request.body
+    policy = request.policy
     return Accepted(
         call.id,
-        at if at < latest else latest,
+        min(call.accepted_at, latest),
         request.method,
         request.url,
         request.lane,
         policy.labels,
-        at if policy is USUAL else policy.first_due(at),
+        policy.first_due(call.accepted_at),
         (policy.max_attempts or 0) if request.requeue else 1,
         request.headers,
-        len(body),
-        body[:body_bytes],
+        len(request.body),
+        request.body[:body_bytes],
     )
 
 

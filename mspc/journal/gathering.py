@@ -25,9 +25,11 @@ Decode = Callable[[bytes], list[Event]]
 
 def size_of(event: Event) -> int:
     """Bytes in memory, roughly."""
-    if type(event) is Attempted:
+    if isinstance(event, Accepted):
+        return _EVENT_BYTES + len(event.body)
+    if isinstance(event, Attempted):
         return _EVENT_BYTES + len(event.call.body)
-    return _EVENT_BYTES + (len(event.body) if type(event) is Accepted else 0)
+    return _EVENT_BYTES
 
 
 class Gathered:

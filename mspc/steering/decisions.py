@@ -105,14 +105,22 @@ class Decisions:
             JournalUnavailable: also when it may be lost.
         """
         decided = self.record(kind, who, (target,), reason, details, at=at, after=after)
-        # An answer includes what was recorded before the question.
-        found = self._view.decisions(target, (kind,), limit=10)
-        if all(one.id != decided.id for one in found):
+        if not self.is_written(decided):
             raise JournalUnavailable(
                 "The journal did not take the decision: it has too much to do. "
                 "Try again."
             )
         return decided
+
+    def is_written(self, decided: Decided) -> bool:
+        """Whether the journal took what was recorded.
+
+        Raises:
+            JournalUnavailable: nobody knows.
+        """
+        # An answer includes what was recorded before the question.
+        found = self._view.decisions(decided.targets[0], (decided.kind,), limit=10)
+        return any(one.id == decided.id for one in found)
 
     def newest(
         self, kinds: Sequence[Kind], enough: Callable[[Sequence[Decided]], bool]

@@ -192,12 +192,7 @@ class Jobs:
     def remind(self) -> None:
         """Tells the journal of those that are to be done, and all it takes for that."""
         for job_id in self._todo:
-            work, (after, _) = self._works[job_id], self._orders[job_id]
-            details, job = work.details(with_ids=True), work.job
-            decided = self._decisions.record(
-                "bulk", job.who, (job_id,), job.reason, details, after=after
-            )
-            self._orders[job_id] = order(decided)
+            self._save(self._works[job_id], with_ids=True)
 
     def stop(self) -> None:
         """What runs ends after its chunk, and goes on after the next start."""
@@ -277,10 +272,9 @@ class Jobs:
 
     def _is_written(self, decided: Decided) -> bool:
         try:
-            found = self._view.decisions(decided.targets[0], (decided.kind,), 10)
+            return self._decisions.is_written(decided)
         except JournalUnavailable:
             return False
-        return any(one.id == decided.id for one in found)
 
     def _end(self, job_id: str, status: str) -> None:
         work = self._works[job_id]
@@ -292,9 +286,9 @@ class Jobs:
         told = "job %s is %s: %d of %d calls reached"
         log.info(told, job_id, job.status, job.done, job.matched)
 
-    def _save(self, work: Work) -> None:
+    def _save(self, work: Work, *, with_ids: bool = False) -> None:
         job = work.job
-        details, after = work.details(with_ids=False), self._orders[job.id][0]
+        details, after = work.details(with_ids=with_ids), self._orders[job.id][0]
         decided = self._decisions.record(
             "bulk", job.who, (job.id,), job.reason, details, after=after
         )

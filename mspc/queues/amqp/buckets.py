@@ -82,15 +82,13 @@ class Bucket:
 
     def expect(self, lane: Lane) -> None:
         """A call of `lane` is to come."""
-        self.counts[lane] = self.counts.get(lane, 0) + 1
-        lane.aside += 1
+        self._put_on(lane)
         if self.ahead:
             self.behind[lane] = self.behind.get(lane, 0) + 1
 
     def comes_again(self, lane: Lane) -> None:
         """A call of `lane` that has come is given back, before all that are to come."""
-        self.counts[lane] = self.counts.get(lane, 0) + 1
-        lane.aside += 1
+        self._put_on(lane)
         if self.ahead:
             self.ahead += 1
 
@@ -125,6 +123,10 @@ class Bucket:
         """None of its calls is to come: another instance has taken them."""
         lane.aside -= self.counts.pop(lane, 0)
         self.behind.pop(lane, None)
+
+    def _put_on(self, lane: Lane) -> None:
+        self.counts[lane] = self.counts.get(lane, 0) + 1
+        lane.aside += 1
 
     def _take_off(self, lane: Lane) -> None:
         left = self.counts.get(lane, 0)

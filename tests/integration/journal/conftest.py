@@ -63,3 +63,11 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     yield directory
     # Lazily: a test that failed may have left its file open.
     subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leaves nothing of the tiny disk; the file to delete for room again."""
+    ballast = disk / "ballast"
+    with pytest.raises(OSError, match="No space"):
+        ballast.write_bytes(bytes(16 * 2**20))
+    return ballast

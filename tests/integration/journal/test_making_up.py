@@ -26,7 +26,7 @@ from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.settings.config import SqliteConfig
 from mspc.steering.ended import Ended
 from mspc.steering.missed import Missed
-from tests.integration.journal.conftest import Journals
+from tests.integration.journal.conftest import Journals, fill
 from tests.support.happened import DESTINATION, decided
 from tests.support.happened import NOW as HAPPENED
 from tests.support.opened import Opened
@@ -103,9 +103,7 @@ def test_after_a_full_disk(world: World, journals: Journals, tiny_disk: Path) ->
     journals.clock.now = NOW + 60
     world.accept(before)
     assert world.state(before) == "queued"
-    ballast = tiny_disk / "ballast"
-    with pytest.raises(OSError, match="No space"):
-        ballast.write_bytes(bytes(16 * 2**20))
+    ballast = fill(tiny_disk)
     opened.take().ack()  # and nobody can write that down, nor what follows
     world.accept(dead)
     one = opened.take()
@@ -136,9 +134,7 @@ def test_until_then_a_restart_knows_from_when_on(
     journal, file = world.journal, tiny_disk / "journal.db"
     world.accept(call(1))
     journal.tally()
-    ballast = tiny_disk / "ballast"
-    with pytest.raises(OSError, match="No space"):
-        ballast.write_bytes(bytes(16 * 2**20))
+    ballast = fill(tiny_disk)
     world.accept(call(2))
     journal.tally()
     ballast.unlink()
@@ -241,9 +237,7 @@ def test_what_the_stream_has_is_not_missing(
     shared = Shared(cast(Feed, Nobody()), encode, decode)
     journal = journals(file, shared)
     journal.tally()
-    ballast = tiny_disk / "ballast"
-    with pytest.raises(OSError, match="No space"):
-        ballast.write_bytes(bytes(16 * 2**20))
+    ballast = fill(tiny_disk)
     journal.record(PAUSED)
     journal.tally()
     assert journal.dropped == 1

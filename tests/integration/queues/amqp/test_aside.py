@@ -103,6 +103,19 @@ def lane_of(call: Call) -> str:
     return call.payload.decode()
 
 
+def published_at(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When calls are published from now on, in seconds of the clock."""
+    times: list[float] = []
+    publish = AmqpQueue.publish
+
+    def noted(queue: AmqpQueue, *call: Any, **more: Any) -> None:
+        times.append(time.monotonic())
+        publish(queue, *call, **more)
+
+    monkeypatch.setattr(AmqpQueue, "publish", noted)
+    return times
+
+
 def test_calls_of_a_shut_lane_are_in_nobodys_way(open_queue: Open) -> None:
     instance = open_queue(BAD)
     bad = instance.put(BAD, 1000)
@@ -235,14 +248,7 @@ def test_what_an_earlier_run_has_left_is_looked_through_once(
         bucket = f"{config.name}.aside.{number % 2}"
         first.queue.publish(bucket, Call(BAD.encode()))
     first.close()
-    moved_at: list[float] = []
-    publish = AmqpQueue.publish
-
-    def noted(queue: AmqpQueue, *call: Any, **more: Any) -> None:
-        moved_at.append(time.monotonic())
-        publish(queue, *call, **more)
-
-    monkeypatch.setattr(AmqpQueue, "publish", noted)
+    moved_at = published_at(monkeypatch)
     second = open_queue(BAD)
     # RabbitMQ may count some that it has delivered already.
     eventually(lambda: second.lanes.of(BAD).aside >= 40, 30)
@@ -266,14 +272,7 @@ def test_what_another_instance_has_taken_is_not_looked_for_for_ever(
         stock.write(list(stock.buckets)[number % 2], bad, call)
     for bucket in list(stock.buckets)[:2]:
         bucket.expect(other)
-    moved_at: list[float] = []
-    publish = AmqpQueue.publish
-
-    def noted(queue: AmqpQueue, *call: Any, **more: Any) -> None:
-        moved_at.append(time.monotonic())
-        publish(queue, *call, **more)
-
-    monkeypatch.setattr(AmqpQueue, "publish", noted)
+    moved_at = published_at(monkeypatch)
     one.lanes.resume(OTHER)
     eventually(lambda: not other.aside, 30)
     eventually(lambda: not moved_at or time.monotonic() - moved_at[-1] > 1, 30)
