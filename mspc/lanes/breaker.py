@@ -62,8 +62,12 @@ class Breaker:
 
     def untouched(self, now: float) -> bool:
         """Whether it has nothing to remember, or nothing of late."""
-        lately = now - self._failed_at <= REMEMBERED_SECONDS
-        return not (self._ramps(now) or (lately and (self.open or self._failed)))
+        remembers = (self.open or self._failed) and self.failed_lately(now)
+        return not (self._ramps(now) or remembers)
+
+    def failed_lately(self, now: float) -> bool:
+        """Whether it has failed so late that it is remembered."""
+        return now - self._failed_at <= REMEMBERED_SECONDS
 
     def word(self, now: float) -> str:
         """`closed`, `open`, or `half_open` while calls come slowly."""

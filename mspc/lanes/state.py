@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from mspc.lanes.lane import Lane
 
+# Whether calls of a lane are made, in a word.
+OK, HELD = "ok", "held"
+
 
 @dataclass(frozen=True, slots=True)
 class State:

@@ -1,7 +1,7 @@
 """What somebody wants of a lane, whatever its service can do: pauses and limits."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from gevent.event import Event
 
@@ -11,7 +11,7 @@ from mspc.lanes.keeper import Keeper, Nobody
 from mspc.lanes.known import Known
 from mspc.lanes.lane import Lane
 from mspc.lanes.pauses import Pauses
-from mspc.lanes.state import State, state_of
+from mspc.lanes.state import HELD, OK, State, state_of
 
 
 class Steered(ABC):
@@ -89,20 +89,21 @@ class Steered(ABC):
     def standings(self) -> list[State]:
         """Of lanes that are paused, limited, shut, or have calls in flight."""
         now = self._clock()
-        return [state_of(lane, now) for lane in self._told()]
+        lanes = map(self._lanes.get, self.glance())
+        return [state_of(lane, now) for lane in lanes if lane is not None]
 
-    def glance(self) -> dict[str, bool]:
-        """The keys of standings(), and whether the breaker of each is open: of ten
-        thousand that takes a few milliseconds, and all of them a tenth of a second.
+    def glance(self) -> dict[str, str]:
+        """HELD or OK, by the keys of standings(): of ten thousand that takes a few
+        milliseconds, and all of them a tenth of a second.
         """
-        return {lane.key: lane.breaker.open for lane in self._told()}
-
-    def _told(self) -> Iterator[Lane]:
-        """Lanes of which there is something to tell."""
         now = self._clock()
+        told: dict[str, str] = {}
         for lane in self._lanes:
-            if lane.out or lane.paused or lane.limit is not None or lane.down(now):
-                yield lane
+            if lane.down(now):
+                told[lane.key] = HELD
+            elif lane.out or lane.paused or lane.limit is not None:
+                told[lane.key] = OK
+        return told
 
     def _await_turn(self, lane: Lane, now: float) -> None:
         """Has it looked at when its next token or probe is due, whichever is earlier:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from mspc.calls.destination import read_destination
 from mspc.errors import NotPossible
 from mspc.journal.events import Decided, Kind
-from mspc.lanes.state import State
+from mspc.lanes.state import HELD, OK, State
 from mspc.lanes.steered import Steered
 from mspc.queues.clock import Alarm
 from mspc.steering.base import Limits, Standing
@@ -92,11 +92,11 @@ class Destinations:
 
     def glance(self) -> dict[str, str]:
         """The state alone of those in standings()."""
-        lanes = self._lanes.glance().items()
-        states = {key: "held" if is_open else "ok" for key, is_open in lanes}
+        states = self._lanes.glance()
         for key in self._limited:
-            states.setdefault(key, "ok")
-        return states | dict.fromkeys(self._paused, "paused")
+            states.setdefault(key, OK)
+        states.update(dict.fromkeys(self._paused, "paused"))
+        return states
 
     def last(self) -> list[Decided]:
         """What was decided last of each, also when that was the end of something."""
@@ -182,7 +182,7 @@ class Destinations:
     def _standing(self, lane: State) -> Standing:
         held = lane.breaker == "open"
         probe_in = lane.next_probe_in if held else None
-        state = "held" if held else "ok"
+        state = HELD if held else OK
         return Standing(
             lane.key,
             "paused" if lane.key in self._paused else state,

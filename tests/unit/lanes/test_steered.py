@@ -408,7 +408,7 @@ class TestStanding:
             State(A, False, "closed", 3, 7, None, 5, 2.0, 3),
             State(B, paused=True, waiting=2),
         ]
-        assert many.lanes.glance() == {A: False, B: False}
+        assert many.lanes.glance() == {A: "ok", B: "ok"}
         assert many.lanes.standing(B) == State(B, paused=True, waiting=2)
 
     def test_of_a_breaker(self) -> None:
@@ -419,7 +419,7 @@ class TestStanding:
         assert many.lanes.standings() == [
             State(A, breaker="open", waiting=3, next_probe_in=0.75)
         ]
-        assert many.lanes.glance() == {A: True}
+        assert many.lanes.glance() == {A: "held"}
         many.clock.now += 10
         assert many.lanes.standing(A).next_probe_in == 0.0
         (probe,) = [many.take()]

@@ -16,7 +16,7 @@ from mspc.errors import JournalUnavailable, QueueUnavailable
 from mspc.journal.base import EVERYTHING, Count, Filter, Page, Seen
 from mspc.journal.events import Decided
 from mspc.journal.events import Event as JournalEvent
-from mspc.lanes.state import State
+from mspc.lanes.state import HELD, OK, State
 from mspc.lanes.steered import Steered
 from mspc.queues.base import Kept, Queue
 from mspc.queues.clock import Alarm
@@ -270,8 +270,11 @@ class FakeLanes:
     def standings(self) -> list[State]:
         return list(self.states.values())
 
-    def glance(self) -> dict[str, bool]:
-        return {key: state.breaker == "open" for key, state in self.states.items()}
+    def glance(self) -> dict[str, str]:
+        return {
+            key: HELD if state.breaker == "open" else OK
+            for key, state in self.states.items()
+        }
 
 
 class Timers:
