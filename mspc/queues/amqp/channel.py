@@ -70,7 +70,7 @@ class PipelinedChannel(Channel):
         self.confirms = Confirms()
         self._on_message = on_message
         self._chunk = connection.max_frame_size - FRAME_OVERHEAD_BYTES
-        self._returning = False
+        self._returned_from: str | None = None
         self._delivered = False
         self._deliver: commands.Basic.Deliver | None = None
         self._header: header.ContentHeader | None = None
@@ -235,23 +235,23 @@ class PipelinedChannel(Channel):
     def _on_nack(self, nack: commands.Basic.Nack) -> None:
         self.confirms.settle(nack.delivery_tag, nack.multiple, refused=True)
 
-    def _on_return(self, _: commands.Basic.Return) -> None:
-        self._returning = True  # its header and body follow, then its confirm
+    def _on_return(self, frame: commands.Basic.Return) -> None:
+        self._returned_from = frame.routing_key or ""  # more follows
 
     def _on_deliver(self, deliver: commands.Basic.Deliver) -> None:
-        self._returning = False
+        self._returned_from = None
         self._deliver = deliver
 
     def _on_header(self, head: header.ContentHeader) -> None:
-        if self._returning:
-            self.confirms.returned(head.properties.message_id or "")
+        if (queue := self._returned_from) is not None:
+            self.confirms.returned(queue, head.properties.message_id or "")
             return
         self._header = head
         self._body = []
         self._complete()
 
     def _on_body(self, chunk: content.ContentBody) -> None:
-        if not self._returning:
+        if self._returned_from is None:
             self._body.append(chunk.value or b"")
             self._complete()
 

@@ -54,22 +54,25 @@ class Confirms:
         self.took: Callable[[float], None] = lambda _seconds: None
         self._published = 0  # the last delivery tag: the broker counts as we do
         self._waiting: dict[int, Publish] = {}
-        self._returned: set[str] = set()
+        # By queue and id: the last tag that was out when one of them was returned.
+        self._returned: dict[tuple[str, str], int] = {}
         # By queue: when the first and the last of an unbroken row was refused.
         self._refused: dict[str, tuple[float, float]] = {}
 
     def sent(self, queue: str, message_id: str) -> Publish:
         """Call it once for each message, in the order in which they are written."""
         self._published += 1
-        # Of one that was given up, whose confirm said nothing to anybody.
-        self._returned.discard(message_id)
         publish = Publish(queue, message_id, time.monotonic())
         self._waiting[self._published] = publish
         return publish
 
-    def returned(self, message_id: str) -> None:
-        """The broker has no queue for it; its confirm follows."""
-        self._returned.add(message_id)
+    def returned(self, queue: str, message_id: str) -> None:
+        """The broker has no queue for it; its confirm follows.
+
+        Other producers give one id to several calls, and a return has no tag: each that
+        is out may be the one.
+        """
+        self._returned[queue, message_id] = self._published
 
     def settle(self, tag: int, multiple: bool, refused: bool) -> None:
         """The broker has confirmed or refused `tag`, or all up to it; 0 is all."""
@@ -83,8 +86,12 @@ class Confirms:
             publish = self._waiting.pop(one, None)
             if publish is None:
                 continue  # nobody waits for it any more
-            error = self._refuse(publish) if refused else self._confirm(publish)
+            error = self._refuse(publish) if refused else self._confirm(one, publish)
             publish.confirmed.set(error)
+        if self._returned:
+            first = next(iter(self._waiting), self._published + 1)
+            last = self._returned.items()
+            self._returned = {key: tag for key, tag in last if tag >= first}
 
     def give_up(self, reason: str) -> None:
         """Tells whoever waits for a confirm that nobody knows."""
@@ -108,10 +115,9 @@ class Confirms:
         self._refused[publish.queue] = first, now
         return QueueUnavailable("RabbitMQ refused to store the call.")
 
-    def _confirm(self, publish: Publish) -> QueueUnavailable | None:
+    def _confirm(self, tag: int, publish: Publish) -> QueueUnavailable | None:
         self._refused.pop(publish.queue, None)
-        if publish.message_id in self._returned:
-            self._returned.discard(publish.message_id)
+        if tag <= self._returned.get((publish.queue, publish.message_id), 0):
             return Unroutable("The queue does not exist.")
         self.any = True
         return None

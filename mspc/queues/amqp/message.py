@@ -25,6 +25,8 @@ REVIVED = "x-mspc-revived-ms"
 
 PERSISTENT = 2
 
+# Attempts, or milliseconds since 1970.
+_FAR_TOO_MANY = 1 << 53
 # The id goes into the log and into a header of the call.
 _SAFE_ID = re.compile(r"[!-~]{1,200}")
 
@@ -101,8 +103,11 @@ def lane_of(properties: commands.Basic.Properties) -> str:
 
 
 def _count(headers: dict[str, Any], name: str) -> int:
+    """0 for what another producer has written there that is no count of ours: one more
+    than the largest of AMQP's integers could not be written down.
+    """
     value = headers.get(name)
-    return value if type(value) is int and value >= 0 else 0
+    return value if type(value) is int and 0 <= value < _FAR_TOO_MANY else 0
 
 
 def _milliseconds(headers: dict[str, Any], name: str) -> float:

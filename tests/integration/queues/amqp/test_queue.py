@@ -452,6 +452,24 @@ def test_other_producers_may_publish_anything(
     assert calls[b"hostile"].id.isalnum()
 
 
+@pytest.mark.parametrize("name", ["attempts", "accepted-ms", "revived-ms", "due-ms"])
+def test_a_number_that_could_not_be_written_down_again_is_none(
+    rabbitmq: Broker, opened: Opened, config: AmqpConfig, name: str
+) -> None:
+    """One more is beyond the largest integer of AMQP: it would fail for ever."""
+    with rabbitmq.connect() as connection, connection.channel() as channel:
+        headers = {f"x-mspc-{name}": (1 << 63) - 1}
+        channel.basic.publish(b"x", config.name, properties={"headers": headers})
+    delivery = opened.take()
+    delivery.retry(delivery.call.next_attempt("no"), 0)
+    delivery = opened.take()
+    assert delivery.call.attempts == 1
+    delivery.bury(delivery.call.next_attempt("no"), "no")
+    message = rabbitmq.take(f"{config.name}.dead")
+    assert message is not None
+    assert message.body == "x"
+
+
 def test_a_late_head_of_a_retry_queue_is_given_back(
     rabbitmq: Broker, opened: Opened, config: AmqpConfig
 ) -> None:

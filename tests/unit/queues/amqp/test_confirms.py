@@ -60,11 +60,29 @@ def test_a_returned_message_is_not_stored_though_it_is_confirmed(
     confirms: Confirms,
 ) -> None:
     returned, stored = sent(confirms, "a", "b")
-    confirms.returned("a")
+    confirms.returned("calls", "a")
     confirms.settle(2, multiple=True, refused=False)
     with pytest.raises(Unroutable):
         returned.wait()
     stored.wait()
+
+
+@pytest.mark.parametrize("returns", [1, 2])
+def test_of_two_calls_of_one_id_none_is_stored_that_may_have_been_returned(
+    confirms: Confirms, returns: int
+) -> None:
+    """Another producer's, that have failed at once, to a queue that was deleted."""
+    both = sent(confirms, "job", "job")
+    (elsewhere,) = sent(confirms, "job", queue="other")
+    for _ in range(returns):
+        confirms.returned("calls", "job")
+    (later,) = sent(confirms, "job")
+    confirms.settle(4, multiple=True, refused=False)
+    for publish in both:
+        with pytest.raises(Unroutable):
+            publish.wait()
+    elsewhere.wait()
+    later.wait()
 
 
 def test_what_was_returned_after_it_was_given_up_is_no_other_one(
@@ -72,7 +90,7 @@ def test_what_was_returned_after_it_was_given_up_is_no_other_one(
 ) -> None:
     sent(confirms, "a")
     confirms.give_up("the alarm is on")
-    confirms.returned("a")
+    confirms.returned("calls", "a")
     confirms.settle(1, multiple=False, refused=False)
     (again,) = sent(confirms, "a")
     confirms.settle(2, multiple=False, refused=False)
