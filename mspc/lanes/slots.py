@@ -9,7 +9,7 @@ next. Of those that have not answered, all together get a part of it only.
 from mspc.lanes.lane import Lane, Rank
 
 # What lanes that have not answered may hold of the pool: those that seem to be down or
-# to hang, each of which may have one call beyond it, and these with the new ones.
+# to hang, each of which may have one call beyond it; and the new ones of what is left.
 BAD_SHARE = 1 / 4
 BAD_SHARE_OF_FIRST = 1 / 2
 UNPROVEN_SHARE = 3 / 4
@@ -63,7 +63,9 @@ class Slots:
         bad = self._in_flight[Rank.BAD]
         if rank is Rank.BAD:
             return BAD_SHARE * self._size - bad
-        return UNPROVEN_SHARE * self._size - bad - self._in_flight[rank]
+        # Of what the bad ones leave: those that hang may have had more when they were
+        # proven, and would leave nothing to whom nobody has called yet.
+        return UNPROVEN_SHARE * (self._size - bad) - self._in_flight[rank]
 
     def admits(self, lane: Lane, now: float) -> bool:
         """Whether a lane that was just ranked may have one more in flight."""

@@ -46,7 +46,8 @@ def test_large_calls_that_wait_for_a_hanging_service(
     assert mspc.wait() == 0
     hanging = target.connections
     mspc.restart()
-    eventually(lambda: target.connections >= hanging + 20)
+    # One service has half of the room for large calls.
+    eventually(lambda: target.connections >= hanging + 10)
     assert mspc.peak_memory < LARGEST_RESIDENT_BYTES
 
 

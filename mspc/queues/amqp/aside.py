@@ -75,7 +75,9 @@ class Aside:
         self._unmixing.forget()
         self._stock.use(consuming)
 
-    def fits(self, lane: Lane, source: Source, others: int = 0) -> bool:
+    def fits(
+        self, lane: Lane, source: Source, others: int, size: int, *, here: bool
+    ) -> bool:
         """Whether one more call of `lane` may come of a queue, to be ready soon.
 
         As in the pool: a lane may have so many as are free, so that others have room,
@@ -85,9 +87,13 @@ class Aside:
             lane: whose call it is.
             source: the queue.
             others: calls that are on their way through it.
+            size: of the call, bytes.
+            here: whether it is held already.
         """
         if not self._lanes.limited:
             return True
+        if not self._stock.in_share(lane, size, here=here):
+            return False
         if lane.shut:
             return self._stock.may_be_the_probe(lane)
         free = source.free - others
@@ -95,6 +101,11 @@ class Aside:
             free -= source.most // 4
         mine = len(lane.ready) + len(lane.out)
         return free > 0 and (mine < free or not mine) and self._lanes.prompt(lane)
+
+    def fits_here(self, delivery: AmqpDelivery) -> bool:
+        """The same of one that has come: one place is its own already."""
+        lane, source = delivery.lane, delivery.source
+        return self.fits(lane, source, -1, delivery.size, here=True)
 
     def put(self, lane: Lane, call: Call) -> None:
         """Stores a call aside.
@@ -146,6 +157,7 @@ class Aside:
             while self._shut and not self._stopped:
                 self._withdraw(self._shut.pop())
             if not self._stopped:
+                self._stock.serve_starved()
                 self._unmixing.look()
 
     def _withdraw(self, lane: Lane) -> None:
@@ -181,7 +193,7 @@ class Aside:
     def _park(self, delivery: AmqpDelivery, failed: Callable[[], None]) -> None:
         if not delivery.alive:
             return
-        if self.fits(delivery.lane, delivery.source, -1):
+        if self.fits_here(delivery):
             self._lanes.offer(delivery)  # its lane has come back
             return
         try:

@@ -19,7 +19,12 @@ SPARE = 5
 
 
 class Consuming:
-    """The consumers of one channel, for as long as it lives."""
+    """The consumers of one channel, for as long as it lives.
+
+    Attributes:
+        freed: called when a large call was acknowledged.
+        small: bytes of a call up to which nobody counts them.
+    """
 
     def __init__(
         self,
@@ -39,11 +44,12 @@ class Consuming:
             asides: the names of those for calls that were set aside.
         """
         self.channel = channel
+        self.freed: Callable[[], None] = lambda: None
         self._limits = limits
         self._lend = lend
         # So small that as many as may be held never take more than a quarter: nobody
         # has to count them.
-        self._small = limits.bytes // 4 // limits.calls
+        self.small = limits.bytes // 4 // limits.calls
         self._room_for_large = limits.bytes - limits.bytes // 4
         self._large = 0  # bytes held by calls that are not small
         self._waiting = 0  # those of calls that are not due yet
@@ -72,7 +78,7 @@ class Consuming:
             self.channel.give_back(message.tag)
             return
         size = len(message.body)
-        if size > self._small:
+        if size > self.small:
             if not self._has_room(size):
                 self._refuse(consumer.source, size)
                 self.channel.give_back(message.tag)
@@ -92,10 +98,33 @@ class Consuming:
         consumer.source.held -= 1
         if not consumer.live and not consumer.held:
             self._consumers.pop(consumer.tag, None)
-        if size > self._small:
+        if size > self.small:
             self._large -= size
         if self._refused:
             self._admit_again()
+
+    def acknowledged(self, size: int) -> None:
+        """What settled() was told of will not come again."""
+        if size > self.small:
+            self.freed()
+
+    def in_share(
+        self, size: int, held: Callable[[], Iterable[int]], *, here: bool
+    ) -> bool:
+        """Whether a call may be made ready: a lane may hold as much as it leaves to the
+        others, and one call in any case. One that hangs would else hold all there is.
+
+        Args:
+            size: of the call, bytes, if it is not small; 0 when nobody knows.
+            held: sizes of the calls of its lane that are ready or in flight. Asked only
+                when there is little room.
+            here: whether the call is held already.
+        """
+        others = self._large - size if here else self._large
+        if (others + size) * 2 <= self._room_for_large:
+            return True
+        mine = sum(one for one in held() if one > self.small)
+        return not mine or mine + size <= self._room_for_large - others
 
     def may_wait(self, size: int) -> bool:
         """Whether a call may be held that is not due yet; then waited() follows.
@@ -103,7 +132,7 @@ class Consuming:
         What waits takes a quarter of the bytes at most, or those that are due had to
         wait for them.
         """
-        if size <= self._small:
+        if size <= self.small:
             return True
         if (self._waiting + size) * 4 > self._limits.bytes:
             return False
@@ -112,7 +141,7 @@ class Consuming:
 
     def waited(self, size: int) -> None:
         """A call that was held until it was due is due."""
-        if size > self._small:
+        if size > self.small:
             self._waiting -= size
 
     def pause(self, source: Source) -> None:

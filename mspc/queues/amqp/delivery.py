@@ -94,6 +94,7 @@ class AmqpDelivery:
     def _ack(self) -> None:
         self._consuming.channel.ack(self._tag)
         self._consuming.settled(self._consumer, self.size)
+        self._consuming.acknowledged(self.size)
 
     def _move(self, store: Callable[[], None], delay: float) -> None:
         if not self._settle_once():

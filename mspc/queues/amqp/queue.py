@@ -226,7 +226,7 @@ class AmqpQueue(Unseen):
         if delay > 0:
             self.retry(call, delay)
             return
-        if not self._fits(lane):
+        if not self._fits(lane, len(call.payload)):
             self._aside.put(lane, call)
             return
         self._coming += 1
@@ -235,8 +235,8 @@ class AmqpQueue(Unseen):
         finally:
             self._coming -= 1
 
-    def _fits(self, lane: Lane) -> bool:
-        """Whether a new call goes into the main queue."""
+    def _fits(self, lane: Lane, size: int) -> bool:
+        """Whether a new call of so many bytes goes into the main queue."""
         if self._main is None or not self._lanes.limited:
             return True
         if lane.shut or lane.aside:  # it would pass those that wait
@@ -244,7 +244,9 @@ class AmqpQueue(Unseen):
         # A main queue whose window is full holds a backlog that nobody has sorted; one
         # that is not consumed waits until there is room for a large call.
         main = self._main
-        return bool(main.consumers) and self._aside.fits(lane, main, self._coming)
+        return bool(main.consumers) and self._aside.fits(
+            lane, main, self._coming, size, here=False
+        )
 
     def _set_up_publishing(self, channel: PipelinedChannel) -> None:
         self._declaring.declare(channel.connection)
@@ -301,8 +303,7 @@ class AmqpQueue(Unseen):
         """It is due: it can be taken, or is set aside. Never waits."""
         if self._withdrawn.let_go(delivery):
             return
-        # One place is its own already.
-        if self._aside.fits(delivery.lane, delivery.source, -1):
+        if self._aside.fits_here(delivery):
             self._lanes.offer(delivery)
         else:
             self._aside.park(delivery, partial(self._look_again_later, delivery))

@@ -1,7 +1,7 @@
 """The buckets at the broker: what came of them and is held, fetched, or given back."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from amqpstorm.exception import AMQPError
 from gevent.event import Event
@@ -58,11 +58,15 @@ class Stock:
         self._lanes = lanes
         self._sources: dict[Bucket, Source] = {}
         self._bucket_of: dict[Source, Bucket] = {}
+        # Those that hold as many bytes as they may, and how many more were too many.
+        self._starved: dict[Lane, int] = {}
 
     def use(self, consuming: Consuming) -> None:
         """Everything that came on another channel is lost: it comes again."""
         self._lanes.forget(self._survives)
         self.consuming = consuming
+        consuming.freed = self._freed
+        self._starved.clear()
         self._sources = {one: consuming.source(one.name) for one in self.buckets}
         self._bucket_of = {self._sources[one]: one for one in self.buckets}
         for bucket in self.buckets:
@@ -84,8 +88,39 @@ class Stock:
         self.to_look_at.add(bucket)
         self.news.set()
 
+    def in_share(self, lane: Lane, size: int, *, here: bool) -> bool:
+        """Whether `lane` may hold so many bytes more; if not, it is served later.
+
+        Args:
+            lane: whose call it is.
+            size: of the call; 0 when nobody knows.
+            here: whether the call is held already.
+        """
+        consuming = self.consuming
+        if consuming is None or 0 < size <= consuming.small or not self._lanes.limited:
+            return True
+        # What was too large before would be so again, fetched and given back.
+        wanted = size or self._starved.get(lane, 0)
+        if consuming.in_share(wanted, lambda: _sizes(lane), here=here):
+            self._starved.pop(lane, None)
+            return True
+        self._starved[lane] = wanted
+        return False
+
+    def starves(self, lane: Lane) -> bool:
+        """Whether `lane` holds as many bytes as it may."""
+        return lane in self._starved
+
+    def serve_starved(self) -> None:
+        """Those that may hold more by now."""
+        for lane in list(self._starved):
+            self._lanes.wants(lane)  # which sees whether it hangs
+            self.serve(lane)
+
     def room(self, lane: Lane) -> int:
         """How many more calls of `lane` can be made ready now."""
+        if not self.in_share(lane, 0, here=False):
+            return 0
         if lane.shut:
             return int(self.may_be_the_probe(lane))
         most = min(MOST_FETCHED, self._lanes.bound(lane))
@@ -117,7 +152,7 @@ class Stock:
             self.to_count.add(bucket)
         if self._gone(delivery):
             return
-        if self.room(lane) > 0:
+        if self.in_share(lane, delivery.size, here=True) and self.room(lane) > 0:
             bucket.to_pass = 0
             self._lanes.offer(delivery)
         else:
@@ -133,14 +168,13 @@ class Stock:
 
     def serve(self, lane: Lane) -> None:
         """Makes what is held of `lane` ready, and fetches more, if there is room."""
-        room = self.room(lane)
-        if room <= 0:
+        if self.room(lane) <= 0:
             return
         for bucket in self.buckets.having(lane):
-            while room > 0 and lane in bucket.held:
+            while self._takes(lane, bucket):
                 self._lanes.offer(self.let_go(bucket, lane))
-                room -= 1
-            if room > 0 and lane in bucket.counts and self._lanes.wants(lane):
+            wanted = self.room(lane) > 0 and self._lanes.wants(lane)
+            if wanted and lane in bucket.counts:
                 self.fetch(bucket)
                 if not lingers(lane):
                     self._widen(bucket)
@@ -233,6 +267,17 @@ class Stock:
         self.to_count.add(bucket)
         self.fetch(bucket)
 
+    def _takes(self, lane: Lane, bucket: Bucket) -> bool:
+        """Whether the next call of `lane` that is held there can be made ready."""
+        held = bucket.held.get(lane)
+        if held is None or not self.in_share(lane, held[0].size, here=True):
+            return False
+        return self.room(lane) > 0
+
+    def _freed(self) -> None:
+        if self._starved:
+            self.news.set()
+
     def _silent(self, bucket: Bucket) -> bool:
         """Whether it is consumed, and nothing has come for a while."""
         source = self._sources[bucket]
@@ -256,6 +301,12 @@ class Stock:
         if bucket is not None and not delivery.alive:
             bucket.expect(delivery.lane)
         return delivery.alive
+
+
+def _sizes(lane: Lane) -> Iterator[int]:
+    """Of what it has ready, or in flight."""
+    for item in (*lane.ready, *lane.out):
+        yield ours(item).size
 
 
 def ours(item: Item) -> AmqpDelivery:

@@ -129,6 +129,7 @@ class Unmixing:
             lane
             for lane in [*bucket.counts]
             if lane not in bucket.held
+            and not self._stock.starves(lane)
             and in_trouble(lane) == probes
             and self._lanes.wants(lane) > 0
         ]

@@ -2,14 +2,20 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import gevent
 import pytest
+from gevent.pool import Pool
+from gevent.queue import Empty
 
 from mspc.calls.call import Call
+from mspc.lanes.lanes import Lanes
 from mspc.queues.amqp import message as amqp_message
+from mspc.queues.amqp.channel import PipelinedChannel
 from mspc.queues.amqp.consuming import FIRST_OF_OTHERS
 from mspc.queues.amqp.queue import AmqpQueue
+from mspc.queues.base import Delivery
 from mspc.settings.config import AmqpConfig
 from tests.support.opened import Opened
 from tests.support.rabbitmq import RETRY_LEVELS, Broker
@@ -85,3 +91,98 @@ def test_calls_too_large_to_be_held_until_they_are_due_are_in_time(
         assert time.time() >= due
         assert time.time() < due + 5
         delivery.ack()
+
+
+@pytest.fixture
+def given_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The tags of what was given back to RabbitMQ, one by one."""
+    tags: list[int] = []
+    give_back = PipelinedChannel.give_back
+
+    def noting(channel: PipelinedChannel, tag: int) -> None:
+        tags.append(tag)
+        give_back(channel, tag)
+
+    monkeypatch.setattr(PipelinedChannel, "give_back", noting)
+    return tags
+
+
+def test_what_is_too_large_for_now_does_not_go_to_and_fro(
+    config: AmqpConfig, given_back: list[int]
+) -> None:
+    """Neither alone, nor beside others whose calls come and go."""
+    lanes = Lanes(config.prefetch)
+    names = {b"x": "http://slow.test:80", b"y": "http://answers.test:80"}
+    opened = Opened(AmqpQueue(config, lanes, lambda call: names[call.payload[:1]]))
+    for _ in range(3):
+        opened.queue.put(Call(b"x" * 10 * MIB))
+    first = opened.take()
+    opened.expect_nothing(1)
+    for _ in range(50):
+        opened.queue.put(Call(b"y" * 10_000))
+        delivery = opened.take()
+        delivery.ack()
+        lanes.ended(delivery)
+    assert len(given_back) < 20
+    for _ in range(2):
+        first.ack()
+        lanes.ended(first)
+        first = opened.take()
+    first.ack()
+    lanes.ended(first)
+    opened.close()
+
+
+def test_starved_calls_can_be_withdrawn(config: AmqpConfig) -> None:
+    lanes = Lanes(config.prefetch)
+    opened = Opened(AmqpQueue(config, lanes, lambda _: "http://slow.test:80"))
+    calls = [Call(b"x" * MIB) for _ in range(30)]
+    Pool(8).map(opened.queue.put, calls)
+    held = [opened.take()]
+    with suppress(Empty):
+        while True:
+            held.append(opened.take(timeout=1))
+    opened.queue.withdraw([call.id for call in calls])
+    for delivery in held:
+        delivery.ack()
+        lanes.ended(delivery)
+    opened.queue.put(Call(b"x" * MIB))
+    delivery = opened.take()
+    assert delivery.call.id not in {call.id for call in calls}
+    delivery.ack()
+    opened.close()
+
+
+def test_a_lane_whose_large_calls_hang_leaves_room_to_others(
+    config: AmqpConfig, given_back: list[int]
+) -> None:
+    """Calls that are not small wait for no service but their own."""
+    lanes = Lanes(config.prefetch)
+    names = {b"x": "http://hangs.test:80", b"y": "http://answers.test:80"}
+    opened = Opened(AmqpQueue(config, lanes, lambda call: names[call.payload[:1]]))
+    room = config.held_bytes - config.held_bytes // 4
+    count = 2 * room // MIB
+    Pool(8).map(lambda _: opened.queue.put(Call(b"x" * MIB)), range(count))
+    held = [opened.take()]
+    with suppress(Empty):
+        while True:
+            held.append(opened.take(timeout=2))
+    assert room // MIB // 2 - 1 <= len(held) <= room // MIB // 2 + 1
+    assert len(given_back) < 3 * count
+
+    def done(delivery: Delivery) -> None:
+        delivery.ack()
+        lanes.ended(delivery)
+
+    for size in (10_000, 300_000, MIB):
+        for _ in range(3):
+            opened.queue.put(Call(b"y" * size))
+            delivery = opened.take()
+            assert len(delivery.call.payload) == size
+            done(delivery)
+    for delivery in held:  # it answers again
+        done(delivery)
+    for _ in range(count - len(held)):
+        done(opened.take())
+    opened.expect_nothing()
+    opened.close()
