@@ -26,9 +26,9 @@ from mspc.process.lookout import Lookout
 from mspc.queues.sqlite.file import close_file, open_file, prepare
 from mspc.queues.sqlite.jobs import (
     Job,
+    Jobs,
     caught,
     failure_of,
-    in_one_transaction,
     refusals_of,
     work,
 )
@@ -68,9 +68,7 @@ class Store:
         self._thread = ThreadPool(1)
         # Not in that thread: it may be in the middle of a commit that takes long.
         self._disk = Lookout(f"{path.parent}", lambda: disk_problem(path, self.inside))
-        self._jobs: list[Job] = []
-        self._work = Event()
-        self._most = 0  # bytes in one transaction
+        self._jobs = Jobs(path)
         self._closing = False
         self._committer = Watched(f"committer of {path}", self._commit_what_gathers)
         self._opening: Greenlet[..., None] | None = None
@@ -98,7 +96,7 @@ class Store:
         if isinstance(result, Exception):
             raise result
         self._file = result
-        self._most = transaction_bytes(self.path)
+        self._jobs.most = transaction_bytes(self.path)
         self._opening = Greenlet.spawn(self._prepare, first)
         self._opening.join(SHORT_CHECK_SECONDS)
         if self._failure is not None:
@@ -224,12 +222,7 @@ class Store:
 
     def _done(self, job: Job) -> Any:
         self.wait_until_open()
-        self._jobs.append(job)
-        self._work.set()
-        result: Any = job.done.get()
-        if isinstance(result, Exception):
-            raise result
-        return result
+        return self._jobs.do(job)
 
     def close(self) -> None:
         """Commits what has gathered, empties the WAL and lets the file go."""
@@ -239,7 +232,7 @@ class Store:
                 self._file.interrupt()  # the check of a large file
             self._opening.join()
         self.opened.set()
-        self._work.set()
+        self._jobs.work.set()
         self._committer.stop()
         if self._file is not None:
             result = self._thread.apply(caught, (close_file, self._file))
@@ -260,11 +253,7 @@ class Store:
 
     def _commit_what_gathers(self) -> None:
         while not self._closing or self._jobs:
-            self._work.wait()
-            self._work.clear()
-            jobs, self._jobs = in_one_transaction(self._jobs, self._most)
-            if self._jobs:
-                self._work.set()
+            jobs = self._jobs.take()
             if jobs:
                 self._commit(jobs)
             self._tell()
@@ -277,8 +266,7 @@ class Store:
         try:
             results = self._thread.apply(self._transaction, (jobs,))
         finally:
-            for job, result in zip(jobs, results, strict=True):
-                job.done.set(result)
+            self._jobs.done(jobs, results)
         if self._took:
             self._watch.took(COMMIT, self._took)
 

@@ -6,11 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gevent.event import AsyncResult
+from gevent import Timeout
+from gevent.event import AsyncResult, Event
 
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.process.bulk import Bulk, Row
 from mspc.queues.sqlite.space import disk_problem, free_in, nearly_full, space_of
+
+# As long as RabbitMQ may take to confirm one.
+PATIENCE_SECONDS = 10.0
 
 Statements = Callable[[sqlite3.Connection], Any]
 
@@ -42,6 +46,73 @@ class Job:
                 stored(done.value)
 
         self.done.rawlink(told)
+
+
+class Jobs:
+    """Those that wait for a transaction, and whoever waits for them.
+
+    Attributes:
+        most: bytes in one transaction.
+        work: set when there is one to do.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """`path`: of the file."""
+        self.most = 0
+        self.work = Event()
+        self._path = path
+        self._waiting: list[Job] = []
+        self._stuck = False  # nothing was committed since somebody has given up
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def do(self, job: Job) -> Any:
+        """Returns what it gives when that is committed.
+
+        What adds something does not wait for ever: whoever puts a call holds one of so
+        many connections, which on a disk that hangs nobody else would get.
+
+        Raises:
+            MspcError: it was rolled back, or takes too long.
+        """
+        if self._stuck and job.grows:
+            raise QueueUnavailable(f"{self._path} takes nothing at the moment.")
+        self._waiting.append(job)
+        self.work.set()
+        try:
+            result = job.done.get(timeout=PATIENCE_SECONDS if job.grows else None)
+        except Timeout as exc:
+            if not job.done.ready():  # just now
+                raise self._given_up(job) from exc
+            result = job.done.get()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _given_up(self, job: Job) -> QueueUnavailable:
+        self._stuck, before = True, len(self._waiting)
+        self._waiting = [one for one in self._waiting if one is not job]
+        known = len(self._waiting) < before
+        what = "the call is not stored" if known else "nobody knows what was stored"
+        return QueueUnavailable(
+            f"{self._path} has taken nothing for {PATIENCE_SECONDS:.0f} s: {what}."
+        )
+
+    def take(self) -> list[Job]:
+        """Waits for work; those for the next transaction, if there are any."""
+        self.work.wait()
+        self.work.clear()
+        jobs, self._waiting = in_one_transaction(self._waiting, self.most)
+        if self._waiting:
+            self.work.set()
+        return jobs
+
+    def done(self, jobs: list[Job], results: list[Any]) -> None:
+        """Tells whoever waits for them."""
+        self._stuck = False
+        for job, result in zip(jobs, results, strict=True):
+            job.done.set(result)
 
 
 def in_one_transaction(jobs: list[Job], most: int) -> tuple[list[Job], list[Job]]:

@@ -9,7 +9,8 @@ import gevent
 import pytest
 from gevent.event import AsyncResult
 
-from mspc.errors import MspcError, QueueFailed
+from mspc.errors import MspcError, QueueFailed, QueueUnavailable
+from mspc.queues.sqlite import jobs
 from mspc.queues.sqlite.commits import Store
 from tests.support.waiting import eventually
 
@@ -28,10 +29,13 @@ class Stage:
         self.store.run(lambda db: db.execute(TABLE))
         self.begun = self.go_on = False
 
-    def fail(self, db: sqlite3.Connection) -> None:
+    def hang(self, db: sqlite3.Connection) -> None:
         self.begun = True
         while not self.go_on:  # in the store's thread, which waits for nothing else
             time.sleep(0.001)
+
+    def fail(self, db: sqlite3.Connection) -> None:
+        self.hang(db)
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR
         raise error
@@ -59,3 +63,31 @@ def test_what_has_gathered_meanwhile_is_refused(
     assert isinstance(stage.failure.get(timeout=10), QueueFailed)
     stage.store.close()
     assert stage.rows() == 0
+
+
+def test_who_puts_a_call_does_not_wait_for_ever_for_a_disk_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And who comes next not at all, until something is committed again."""
+    monkeypatch.setattr(jobs, "PATIENCE_SECONDS", 0.05)
+    stage = Stage(tmp_path / "some.db")
+
+    def put(statements: Callable[[sqlite3.Connection], object]) -> None:
+        stage.store.run(statements, grows=1)
+
+    hanging = gevent.spawn(put, stage.hang)
+    eventually(lambda: stage.begun)
+    settling = gevent.spawn(stage.store.run, lambda db: db.execute(INSERT))
+    with pytest.raises(QueueUnavailable, match="nobody knows what was stored"):
+        hanging.get(timeout=10)
+    stage.store._jobs._stuck = False  # as if it came a moment earlier
+    with pytest.raises(QueueUnavailable, match="the call is not stored"):
+        put(lambda db: db.execute(INSERT))
+    with pytest.raises(QueueUnavailable, match="takes nothing at the moment"):
+        put(lambda db: db.execute(INSERT))
+    assert not settling.ready()
+    stage.go_on = True
+    settling.get(timeout=10)
+    put(lambda db: db.execute(INSERT))
+    stage.store.close()
+    assert stage.rows() == 2
