@@ -15,7 +15,7 @@ from gevent.pool import Pool
 
 from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
-from mspc.queues.amqp import dead
+from mspc.queues.amqp import dead_pass
 from mspc.queues.amqp.channel import PipelinedChannel
 from mspc.queues.amqp.queue import AmqpQueue
 from mspc.settings.config import AmqpConfig
@@ -90,7 +90,7 @@ def asked_until_answered(
 def test_a_connection_that_breaks_in_the_middle_loses_nothing(
     queue: AmqpQueue, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
-    monkeypatch.setattr(dead, "HELD_CALLS", held)
+    monkeypatch.setattr(dead_pass, "HELD_CALLS", held)
     ids = buried(queue, 300)
     settle = queue._revive
     settled: list[str] = []
@@ -124,7 +124,8 @@ def test_a_connection_that_breaks_is_noticed_at_once(
 
     monkeypatch.setattr(queue, "_revive", breaking)
     buried(queue, 100)
-    with gevent.Timeout(dead.PATIENCE_SECONDS / 2), pytest.raises(QueueUnavailable):
+    patience = dead_pass.PATIENCE_SECONDS / 2
+    with gevent.Timeout(patience), pytest.raises(QueueUnavailable):
         queue.revive([call_id, "0" * 32])
 
 
@@ -137,7 +138,7 @@ def test_more_than_are_held_at_once(
     held: int,
 ) -> None:
     """They are written anew, as they were; the last one is found as the first is."""
-    monkeypatch.setattr(dead, "HELD_CALLS", held)
+    monkeypatch.setattr(dead_pass, "HELD_CALLS", held)
     ids = buried(queue, 50)
     for call_id in (ids[-1], ids[0], ids[25]):
         assert queue.revive([call_id]) == [call_id]
@@ -154,7 +155,7 @@ def test_more_than_are_held_at_once(
 def test_large_ones_are_taken_a_few_at_once(
     queue: AmqpQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dead, "STEP_BYTES", 3 * MIB)
+    monkeypatch.setattr(dead_pass, "STEP_BYTES", 3 * MIB)
     ids = buried(queue, 20, MIB)
     settle = queue._revive
     most = now = 0
@@ -191,7 +192,7 @@ def test_two_instances_at_once_lose_nothing(
     queue: AmqpQueue, config: AmqpConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each waits for what the other holds.
-    monkeypatch.setattr(dead, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(dead_pass, "PATIENCE_SECONDS", 0.5)
     ids = buried(queue, 200)
     other = Opened(AmqpQueue(config))
     other.queue.cancel()

@@ -11,9 +11,9 @@ from pamqp import commands
 
 from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
-from mspc.queues.amqp import dead
+from mspc.queues.amqp import dead_pass
 from mspc.queues.amqp.channel import Message, PipelinedChannel
-from mspc.queues.amqp.dead import _Pass
+from mspc.queues.amqp.dead_pass import Pass
 
 
 class FakeChannel:
@@ -21,6 +21,7 @@ class FakeChannel:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.consumers = 0
         self.lost = Event()
         self.consuming = Event()
         self.consumer = ""
@@ -31,7 +32,7 @@ class FakeChannel:
 
     def declare(self, _: str, *, passive: bool) -> dict[str, int]:
         assert passive
-        return {"message_count": self.count}
+        return {"message_count": self.count, "consumer_count": self.consumers}
 
     def limit_unsettled(self, count: int) -> None:
         assert count > 0
@@ -55,12 +56,16 @@ class Asked:
     """One pass that runs beside the test."""
 
     def __init__(
-        self, channel: FakeChannel, ids: list[str], settle: Callable[[Call], None]
+        self,
+        channel: FakeChannel,
+        ids: list[str],
+        settle: Callable[[Call], None],
+        given_back: int = 0,
     ) -> None:
         self.channel = channel
-        self.one = _Pass("dead", ids, settle, lambda _: None)
+        self.one = Pass("dead", ids, settle, lambda _: None)
         self.running: Greenlet[..., list[str]] = Greenlet.spawn(
-            self.one.run, cast(PipelinedChannel, channel), 0
+            self.one.run, cast(PipelinedChannel, channel), given_back
         )
 
     def arrives(self, tag: int, call_id: str, size: int = 10) -> bool:
@@ -114,7 +119,7 @@ def test_what_is_on_its_way_is_not_given_back_twice(
     ask: Callable[..., Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RabbitMQ would close the channel."""
-    monkeypatch.setattr(dead, "STEP_BYTES", 100)
+    monkeypatch.setattr(dead_pass, "STEP_BYTES", 100)
     confirmed = Event()
     asked = ask(FakeChannel(10), ["a"], lambda _: confirmed.wait())
     assert asked.arrives(1, "other")
@@ -151,3 +156,31 @@ def test_an_error_that_nobody_expected_is_one_of_the_queue(
     assert "a stays a dead letter" in caplog.text
     assert asked.one.held == 1  # the next pass waits for it
     assert asked.channel.acked == []
+
+
+@pytest.mark.parametrize(("there", "consumers"), [(1, 0), (2, 1)])
+def test_nothing_is_told_of_a_queue_of_which_somebody_else_has_some(
+    ask: Callable[..., Asked],
+    monkeypatch: pytest.MonkeyPatch,
+    there: int,
+    consumers: int,
+) -> None:
+    """What is not seen would be taken for no dead letter any more."""
+    channel = FakeChannel(there)
+    channel.consumers = consumers
+    asked = ask(channel, ["a"], lambda _: None, 2)
+    gevent.sleep(2 * dead_pass.LOOK_AGAIN_SECONDS)
+    assert not channel.consuming.is_set()
+    channel.count, channel.consumers = 2, 0
+    assert asked.arrives(1, "a")
+    assert asked.arrives(2, "other")
+    assert asked.running.get(timeout=5) == ["a"]
+    assert asked.one.began
+
+    monkeypatch.setattr(dead_pass, "PATIENCE_SECONDS", 0.0)
+    channel = FakeChannel(there)
+    channel.consumers = consumers
+    asked = ask(channel, ["a"], lambda _: None, 2)
+    with pytest.raises(QueueUnavailable, match="another instance"):
+        asked.running.get(timeout=5)
+    assert not asked.one.began
