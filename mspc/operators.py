@@ -144,7 +144,10 @@ def open_door(
     key, read_key = admin_key(config.admin), config.admin.read_key
     app = create_admin_app(
         *(config.admin, key, journal, steering, acceptance.take),
-        Health(_engine(config), condition.problem, condition.remark, queue.spooled),
+        Health(
+            *(_engine(config), condition.problem, condition.remark),
+            *(queue.spooled, condition.in_flight),
+        ),
         config.http.max_request_bytes,
         names=[socket.gethostname()],
         header=config.auth.header,

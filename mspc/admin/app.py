@@ -122,7 +122,7 @@ def admin_routes(
             CallRoutes(view, steering, put_call, clock).routes(),
             BulkRoutes(view, steering).routes(),
             DestinationRoutes(view, steering, clock).routes(),
-            StatsRoutes(view, steering, health, clock).routes(),
+            StatsRoutes(view, health, clock).routes(),
             ExportRoutes(view, steering, clock).routes(),
         )
     )

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 
+import gevent
+
 from mspc.admin.queries import (
     LimitsBody,
     PauseBody,
@@ -24,12 +26,13 @@ from mspc.calls.destination import read_destination
 from mspc.calls.sentences import shown
 from mspc.errors import InvalidProperties, NotPossible
 from mspc.journal.base import Tally, View
-from mspc.steering.base import Standing, Steering
+from mspc.steering.base import Steering
 
 JOURNAL = (501, 503)
 BODY = (404, 413, 422, *JOURNAL)
 
 _NOBODY = Tally()
+_TURN = 100  # destinations that are told before others get a turn
 
 
 class DestinationRoutes:
@@ -106,30 +109,23 @@ class DestinationRoutes:
 
     def list(self, asked: Asked) -> Reply:
         tallies = self._view.destinations()
-        standings = {one.destination: one for one in self._steering.standings()}
-        return Reply(
-            DestinationList(
-                [
-                    self._shown(
-                        standings.get(name) or self._steering.standing(name),
-                        tallies.get(name, _NOBODY),
-                    )
-                    for name in sorted(tallies.keys() | standings.keys())
-                ]
-            )
-        )
+        names = sorted(tallies.keys() | self._steering.glance().keys())
+        told: list[ShownDestination] = []
+        for name in names:
+            told.append(self._shown(name, tallies.get(name, _NOBODY)))
+            if len(told) % _TURN == 0:
+                gevent.sleep(0)  # ten thousand take most of a second
+        return Reply(DestinationList(told))
 
     def get(self, asked: Asked) -> Reply:
         name = lane_named("key", asked.path["key"])
         tally = self._view.destinations(0, [name]).get(name)
-        standings = {one.destination: one for one in self._steering.standings()}
-        if tally is None and name not in standings:
+        if tally is None and name not in self._steering.glance():
             raise Missing(
                 "no_such_destination",
                 f"No call goes to {shown(name)}, and nothing was said of it.",
             )
-        standing = standings.get(name) or self._steering.standing(name)
-        return Reply(self._shown(standing, tally or _NOBODY))
+        return Reply(self._shown(name, tally or _NOBODY))
 
     def pause(self, asked: Asked) -> Reply:
         body: PauseBody = asked.body
@@ -164,10 +160,10 @@ class DestinationRoutes:
         self._steering.limit(name, asked.who, None, query.reason or "")
         return Reply(Done("Without limits", destination=name))
 
-    def _shown(self, standing: Standing, tally: Tally) -> ShownDestination:
+    def _shown(self, name: str, tally: Tally) -> ShownDestination:
         showing = Showing(self._steering, answers=True, clock=self._clock)
         last = None if tally.last is None else showing.attempt(tally.last)
-        return shown_destination(standing, tally, last)
+        return shown_destination(self._steering.standing(name), tally, last)
 
 
 def _name(asked: Asked) -> str:

@@ -132,6 +132,7 @@ class Counted(Struct, frozen=True):
     accepted: int
     attempts: int
     succeeded: int
+    died: int
 
 
 class Lately(Struct, frozen=True, rename={"minute": "1m", "hour": "60m"}):
@@ -145,6 +146,7 @@ class Numbers(Struct, frozen=True):
     accepted: Sequence[int]
     attempts: Sequence[int]
     succeeded: Sequence[int]
+    died: Sequence[int]
 
 
 class Stats(Struct, frozen=True):

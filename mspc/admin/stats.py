@@ -17,7 +17,6 @@ from mspc.admin.shapes import (
 from mspc.api.shown import rfc3339_or_none
 from mspc.calls.words import IN_FLIGHT, STATES
 from mspc.journal.base import Rates, View
-from mspc.steering.base import Steering
 
 JOURNAL = (501, 503)
 
@@ -31,12 +30,14 @@ class Health:
         problem: why it is not ready; None when it is.
         remark: what somebody who looks should know although it is.
         spool: how many calls wait in the spool for RabbitMQ; None without one.
+        in_flight: how many attempts run now.
     """
 
     engine: str
     problem: Callable[[], str | None]
     remark: Callable[[], str | None]
     spool: Callable[[], int | None]
+    in_flight: Callable[[], int]
 
 
 class StatsRoutes:
@@ -45,12 +46,10 @@ class StatsRoutes:
     def __init__(
         self,
         view: View,
-        steering: Steering,
         health: Health,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._view = view
-        self._steering = steering
         self._health = health
         self._clock = clock
 
@@ -78,8 +77,7 @@ class StatsRoutes:
     def stats(self, asked: Asked) -> Reply:
         tally, rates, health = self._view.tally(), self._view.rates(), self._health
         states = {state: tally.states.get(state, 0) for state in STATES}
-        standings = self._steering.standings()
-        states[IN_FLIGHT] = sum(one.in_flight for one in standings)
+        states[IN_FLIGHT] = health.in_flight()
         problem = health.problem()
         age = None
         if tally.oldest_due is not None:
@@ -109,7 +107,7 @@ class StatsRoutes:
 
 
 def _numbers(rates: Rates) -> Numbers:
-    return Numbers(rates.accepted, rates.attempts, rates.succeeded)
+    return Numbers(rates.accepted, rates.attempts, rates.succeeded, rates.died)
 
 
 def _counted(rates: Rates, minutes: int) -> Counted:
@@ -117,4 +115,5 @@ def _counted(rates: Rates, minutes: int) -> Counted:
         sum(rates.accepted[-minutes:]),
         sum(rates.attempts[-minutes:]),
         sum(rates.succeeded[-minutes:]),
+        sum(rates.died[-minutes:]),
     )

@@ -5,7 +5,7 @@ from voluptuous import Invalid
 from mspc.calls.call import Request
 from mspc.calls.requests import UNREADABLE
 from mspc.calls.sentences import shown
-from mspc.calls.url import read_url
+from mspc.calls.url import Url, read_url
 from mspc.errors import NotPossible
 
 
@@ -15,13 +15,19 @@ def read_destination(text: str) -> str:
     Raises:
         NotPossible: `not_a_destination`.
     """
-    try:
-        url = read_url(text)
-    except Invalid as exc:
-        raise _refused(text, str(exc)) from exc
+    url = _url(text)
     if url.target not in ("", "/") or url.authorization is not None:
         raise _refused(text, "must have nothing besides scheme, host and port.")
-    return Request(url.scheme, url.host, url.port, "").lane
+    return _lane(url)
+
+
+def destination_of(text: str) -> str:
+    """The same of any URL: where it leads, whatever stands behind that.
+
+    Raises:
+        NotPossible: the same.
+    """
+    return _lane(_url(text))
 
 
 def read_lane(text: str) -> str:
@@ -32,6 +38,17 @@ def read_lane(text: str) -> str:
         NotPossible: the same.
     """
     return text if text == UNREADABLE else read_destination(text)
+
+
+def _url(text: str) -> Url:
+    try:
+        return read_url(text)
+    except Invalid as exc:
+        raise _refused(text, str(exc)) from exc
+
+
+def _lane(url: Url) -> str:
+    return Request(url.scheme, url.host, url.port, "").lane
 
 
 def _refused(text: str, why: str) -> NotPossible:

@@ -133,7 +133,10 @@ def _follow(session: Session, job: Mapping[str, Any]) -> int:
 
 def _judge(session: Session, job: Mapping[str, Any]) -> int:
     if job["failed"]:
-        session.say(f"{job['failed']} were not reached: they had changed meanwhile.")
+        session.say(
+            f"{job['failed']} were not reached: they were not, or no longer, what this"
+            " is for."
+        )
     if job["status"] != "done":
         session.say(f"The job is {job['status']}: the rest is as it was.")
     return 0 if job["status"] == "done" and not job["failed"] else 1

@@ -108,7 +108,8 @@ class Batch:
         state, cause = known or (None, None)
         if state != row.state:
             changes.moved[row.destination, state, row.state] += 1
-        if cause != row.cause:
+        # One that was made again may have died of the same before that was heard of.
+        if cause != row.cause or (cause is not None and row.attempted):
             self._count_dead(row, cause)
         if known is None and row.call is not None:
             changes.accepted[int(row.call.at // 60)] += 1

@@ -191,11 +191,13 @@ class Rates:
         accepted: calls.
         attempts: of them.
         succeeded: of these, answered 2xx.
+        died: calls that became dead letters.
     """
 
     accepted: tuple[int, ...]
     attempts: tuple[int, ...]
     succeeded: tuple[int, ...]
+    died: tuple[int, ...]
 
 
 class View(Protocol):
@@ -292,6 +294,10 @@ class Feed(Protocol):
         """Never waits; the batch may be lost."""
 
     def stop(self) -> None: ...
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is published is kept for the next start; else it is dropped."""
 
     @property
     def shared(self) -> bool:

@@ -138,6 +138,7 @@ class Counters:
         self._lately.add("accepted", changes.accepted)
         self._lately.add("attempts", attempts)
         self._lately.add("succeeded", successes)
+        self._lately.add("died", Counter(int(dead.at // 60) for dead in changes.died))
 
     def _move(
         self, destination: str, before: str | None, after: str | None, count: int

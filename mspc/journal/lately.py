@@ -8,7 +8,7 @@ from mspc.journal.base import Rates
 MINUTES, HOURS = 60, 24
 # Some of them from clocks that are ahead.
 MOST_MINUTES, MOST_HOURS = 240, 48
-_NAMES = ("accepted", "attempts", "succeeded")
+_NAMES = ("accepted", "attempts", "succeeded", "died")
 _MINUTE, _HOUR = 60, 3600
 
 
@@ -22,7 +22,7 @@ class Lately:
     def add(self, name: str, counted: Mapping[int, int]) -> None:
         """
         Args:
-            name: `accepted`, `attempts` or `succeeded`.
+            name: `accepted`, `attempts`, `succeeded` or `died`.
             counted: how many, by the minute since 1970.
         """
         minutes, hours = self._minutes[name], self._hours[name]

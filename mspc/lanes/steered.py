@@ -86,15 +86,11 @@ class Steered(ABC):
         lane = self._lanes.get(key)
         return State(key) if lane is None else state_of(lane, self._clock())
 
-    def standings(self) -> list[State]:
-        """Of lanes that are paused, limited, shut, or have calls in flight."""
-        now = self._clock()
-        lanes = map(self._lanes.get, self.glance())
-        return [state_of(lane, now) for lane in lanes if lane is not None]
-
     def glance(self) -> dict[str, str]:
-        """HELD or OK, by the keys of standings(): of ten thousand that takes a few
-        milliseconds, and all of them a tenth of a second.
+        """HELD or OK of each lane that is paused, limited, shut or busy.
+
+        Of ten thousand it takes a few milliseconds, and standing() of each of them a
+        tenth of a second.
         """
         now = self._clock()
         told: dict[str, str] = {}

@@ -84,6 +84,7 @@ class Calls(Page):
             told = "No call is selected: go back and tick some."
             raise falcon.HTTPBadRequest(description=told)
         if ids:
+            ids = self.desk.steering.named(action, ids)
             plan = Plan(len(ids), False, ids[:MOST_SHOWN])
         else:
             plan = self.desk.steering.plan(action, wanted, soon=True)

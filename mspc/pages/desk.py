@@ -8,7 +8,7 @@ from typing import Any
 import falcon
 
 from mspc.journal.base import View
-from mspc.pages.login import ADMIN, COOKIE, COOKIE_SECONDS, Logins
+from mspc.pages.login import ADMIN, COOKIE_SECONDS, Logins
 from mspc.pages.rendering import POLICY, Templates
 from mspc.steering.base import Steering
 
@@ -111,7 +111,7 @@ class PageGuard:
         if not isinstance(resource, Page):
             return
         req.context.tell = partial(resource.trouble, req)
-        value = req.get_cookie_values(COOKIE)
+        value = req.get_cookie_values(self._logins.cookie_name)
         right = self._logins.check(value[0]) if value else None
         req.context.right = right
         req.context.who = right
@@ -134,11 +134,13 @@ def _asked_for(req: falcon.Request) -> str:
     return f"{path}?{req.query_string}" if path and req.query_string else path
 
 
-def set_cookie(req: falcon.Request, resp: falcon.Response, value: str) -> None:
+def set_cookie(
+    req: falcon.Request, resp: falcon.Response, logins: Logins, right: str
+) -> None:
     """For this browser and this site only, for twelve hours."""
     resp.set_cookie(
-        COOKIE,
-        value,
+        logins.cookie_name,
+        logins.cookie(right),
         max_age=COOKIE_SECONDS,
         http_only=True,
         same_site="Strict",

@@ -8,6 +8,8 @@ from urllib.parse import unquote
 import falcon
 
 from mspc.admin.spans import LONGEST_PERIOD_SECONDS
+from mspc.calls.destination import destination_of, read_lane
+from mspc.errors import NotPossible
 from mspc.pages.desk import Page
 from mspc.pages.forms import Form, first, read_form, span, whole
 from mspc.pages.looking import (
@@ -57,15 +59,33 @@ HEADS = (
 )
 
 
-class Destinations(Page):
-    """GET /destinations."""
-
+class _OfDestinations(Page):
     here = "destinations"
+
+    def _named(self, said: str, read: Callable[[str], str]) -> str:
+        """The one that is meant; of some that are shown, the names are no addresses.
+
+        Raises:
+            HTTPBadRequest: it is none.
+        """
+        try:
+            return read(said)
+        except NotPossible as exc:
+            if said in self.desk.steering.glance():
+                return said
+            if self.desk.view.destinations(0, [said]):
+                return said
+            raise falcon.HTTPBadRequest(description=f"{exc}") from exc
+
+
+class Destinations(_OfDestinations):
+    """GET /destinations."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         wanted = (req.get_param("destination") or "").strip()
         if wanted:
-            self.go(req, resp, f"destinations/{falcon.uri.encode_value(wanted)}")
+            name = self._named(wanted, destination_of)
+            self.go(req, resp, f"destinations/{falcon.uri.encode_value(name)}")
             return
         places = busiest(self.desk.view, self.desk.steering, MOST_SHOWN)
         by, down = _order(req.get_param("sort") or "")
@@ -83,14 +103,12 @@ class Destinations(Page):
         )
 
 
-class OneDestination(Page):
+class OneDestination(_OfDestinations):
     """GET /destinations/{key}; POST to pause, resume and limit it."""
 
-    here = "destinations"
-
     def on_get(self, req: falcon.Request, resp: falcon.Response, key: str) -> None:
-        key = unquote(key)
-        one = shown_destination(key, self.desk.view, self.desk.steering)
+        name = self._named(unquote(key), read_lane)
+        one = shown_destination(name, self.desk.view, self.desk.steering)
         self.show(
             req, resp, "destination.html", one.destination, one=one, why=_why(one)
         )

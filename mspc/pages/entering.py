@@ -6,7 +6,7 @@ import falcon
 
 from mspc.pages.desk import Page, set_cookie
 from mspc.pages.forms import first, read_form
-from mspc.pages.login import ADMIN, COOKIE
+from mspc.pages.login import ADMIN
 from mspc.pages.rendering import STATIC, static
 
 _OWN_PATH = re.compile(r"[A-Za-z0-9][^\\:\x00-\x20]*")
@@ -22,7 +22,7 @@ class Login(Page):
         # HEAD uses nothing up: a preview of the link may send it.
         token = req.get_param("once") if req.method == "GET" else None
         if token is not None and self.desk.logins.use_link(token):
-            set_cookie(req, resp, self.desk.logins.cookie(ADMIN))
+            set_cookie(req, resp, self.desk.logins, ADMIN)
             self.go(req, resp, "")
             return
         told = "The link is used or too old: log in with a key." if token else ""
@@ -36,7 +36,7 @@ class Login(Page):
             resp.status = falcon.HTTP_403
             self._form(req, resp, "That is neither ADMIN_KEY nor READ_KEY.", to)
             return
-        set_cookie(req, resp, self.desk.logins.cookie(right))
+        set_cookie(req, resp, self.desk.logins, right)
         # A path of ours: else a link could send who logs in to another site.
         self.go(req, resp, to if _OWN_PATH.fullmatch(to) else "")
 
@@ -61,7 +61,9 @@ class Logout(Page):
     open_to_all = True
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        resp.unset_cookie(COOKIE, path="/", same_site="Strict")
+        name = self.desk.logins.cookie_name
+        if name in req.cookies:  # it is made of the keys: nobody else is told of it
+            resp.unset_cookie(name, path="/", same_site="Strict")
         self.go(req, resp, "login")
 
 

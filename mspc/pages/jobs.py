@@ -4,12 +4,24 @@ import falcon
 
 from mspc.admin.queries import CallFilter
 from mspc.admin.reading import read_query
+from mspc.journal.events import Kind
 from mspc.pages.calls import action_of, fitting
 from mspc.pages.desk import Page
 from mspc.pages.forms import delay, first, read_form, whole
+from mspc.steering.destinations import LIMITS, PAUSES
 
 MOST_SHOWN = 200
 USUAL_PER_SECOND = 50
+# Kinds of decisions, by the word in the address.
+SORTS: dict[str, tuple[Kind, ...]] = {
+    "": (),
+    "pauses": PAUSES,
+    "limits": LIMITS,
+    "calls": ("retried", "cancelled", "deleted"),
+    "jobs": ("bulk",),
+    "secrets": ("revealed",),
+    "crashes": ("crashed",),
+}
 
 
 class Jobs(Page):
@@ -62,5 +74,16 @@ class Decisions(Page):
     here = "decisions"
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        decisions = self.desk.view.decisions(limit=MOST_SHOWN)
-        self.show(req, resp, "decisions.html", "Decisions", decisions=decisions)
+        what, of = req.get_param("what") or "", (req.get_param("of") or "").strip()
+        decisions = self.desk.view.decisions(of, SORTS.get(what, ()), MOST_SHOWN)
+        self.show(
+            req,
+            resp,
+            "decisions.html",
+            "Decisions",
+            decisions=decisions,
+            sorts=SORTS,
+            what=what if what in SORTS else "",
+            of=of,
+            most=MOST_SHOWN,
+        )

@@ -13,12 +13,17 @@ from mspc.admin.keys import Keys
 from mspc.settings.once import LINK_SECONDS, once
 
 ADMIN, READ = "admin", "read"
-COOKIE = "mspc"
 COOKIE_SECONDS = 12 * 3600
 
 
 class Logins:
-    """Makes and checks cookies, and links that log in once."""
+    """Makes and checks cookies, and links that log in once.
+
+    Attributes:
+        cookie_name: another one for other keys. A browser sends a cookie to every port
+            of a host (RFC 6265 8.5): whoever logs in to one mspc through a tunnel stays
+            logged in to another.
+    """
 
     def __init__(
         self, key: str, read_key: str, now: Callable[[], float] = time.time
@@ -33,6 +38,7 @@ class Logins:
         self._keys = Keys(key, read_key)
         secret = f"mspc pages:{key}:{read_key}"
         self._secret = hashlib.sha256(secret.encode()).digest()
+        self.cookie_name = f"mspc-{self._sign('name')[:8]}"
         self._now = now
         self._used: dict[str, float] = {}
 

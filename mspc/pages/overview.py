@@ -42,7 +42,8 @@ class Overview(Page):
             in_flight=desk.in_flight(),
             spooled=desk.spooled(),
             behind=_behind(tally.oldest_due, now),
-            dead_lately=_dead_since(groups, now - HOUR),
+            # The groups know of the time before a start, too.
+            dead_lately=max(sum(rates.died), _dead_since(groups, now - HOUR)),
             accepted_chart=bars(
                 "Calls accepted", [("in", "accepted", shown.accepted)], unit
             ),
@@ -63,7 +64,7 @@ class Overview(Page):
 
 
 def _dead_since(groups: Sequence[Group], since: float) -> int:
-    """How many calls died lately, as far as their groups tell."""
+    """How many calls died lately, at least, as far as their groups tell."""
     return sum(
         group.count if group.first_at >= since else 1
         for group in groups

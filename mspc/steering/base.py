@@ -129,11 +129,10 @@ class Steering(Protocol):
 
     def standing(self, destination: str) -> Standing: ...
 
-    def standings(self) -> Sequence[Standing]:
-        """Of destinations that are paused, limited, held or have calls in flight."""
-
     def glance(self) -> Mapping[str, str]:
-        """The state alone of each of standings(), by name: for whoever asks often."""
+        """The state of each destination that is paused, limited, held or has calls in
+        flight, by name; of the others there is nothing to tell.
+        """
 
     def pause(
         self, destination: str, who: str, until: float | None, reason: str = ""
@@ -152,7 +151,13 @@ class Steering(Protocol):
         """What begin() would reach now. Changes nothing.
 
         `soon`: does not count for longer than whoever opens a page would wait.
+
+        Raises:
+            NotPossible: `waits_in_rabbitmq`: only calls that nobody can look up there.
         """
+
+    def named(self, action: Action, ids: Sequence[str]) -> list[str]:
+        """Those of the calls that begin() would reach now; raises as plan() does."""
 
     def begin(
         self,

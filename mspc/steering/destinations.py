@@ -82,16 +82,8 @@ class Destinations:
             key = destination
         return self._standing(self._lanes.standing(key))
 
-    def standings(self) -> list[Standing]:
-        """Of those that are paused, limited, held or have calls in flight."""
-        states = {state.key: state for state in self._lanes.standings()}
-        for key in (*self._paused, *self._limited):
-            if key not in states:
-                states[key] = self._lanes.standing(key)
-        return [self._standing(state) for state in states.values()]
-
     def glance(self) -> dict[str, str]:
-        """The state alone of those in standings()."""
+        """The state of those that are paused, limited, held or have calls in flight."""
         states = self._lanes.glance()
         for key in self._limited:
             states.setdefault(key, OK)

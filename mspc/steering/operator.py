@@ -26,7 +26,7 @@ from mspc.steering.destinations import (
 )
 from mspc.steering.jobs import AGAIN_SECONDS, Jobs, Wait
 from mspc.steering.one_call import OneCall
-from mspc.steering.planning import plan
+from mspc.steering.planning import named, plan
 from mspc.steering.reach import Reach
 from mspc.steering.work import RUNNING, Work
 
@@ -137,9 +137,6 @@ class Operator:
     def standing(self, destination: str) -> Standing:
         return self._destinations.standing(destination)
 
-    def standings(self) -> Sequence[Standing]:
-        return self._destinations.standings()
-
     def glance(self) -> Mapping[str, str]:
         return self._destinations.glance()
 
@@ -158,6 +155,9 @@ class Operator:
 
     def plan(self, action: Action, wanted: Filter, *, soon: bool = False) -> Plan:
         return plan(self._view, self._reach.fitting(action, wanted), soon=soon)
+
+    def named(self, action: Action, ids: Sequence[str]) -> list[str]:
+        return named(self._view, self._reach, action, ids)
 
     def begin(
         self,

@@ -1,7 +1,10 @@
 """How many calls a job would reach."""
 
+from collections.abc import Sequence
+
 from mspc.journal.base import Filter, View
-from mspc.steering.base import Plan
+from mspc.steering.base import Action, Plan
+from mspc.steering.reach import Reach
 
 COUNTED_CALLS = 10_000
 SAMPLE = 5
@@ -36,3 +39,18 @@ def plan(view: View, fitting: Filter | None, *, soon: bool = False) -> Plan:
         if count.next is None or (soon and counts >= SOON_COUNTS):
             return Plan(matched, count.next is not None, sample)
         after = count.next
+
+
+def named(view: View, reach: Reach, action: Action, ids: Sequence[str]) -> list[str]:
+    """Those of some calls that an action is for.
+
+    Raises:
+        JournalUnavailable: nobody knows.
+        NotPossible: as Reach.fitting() has it.
+    """
+    calls = [seen for one in ids if (seen := view.call(one)) is not None]
+    if not calls:
+        return []
+    states = frozenset(call.state for call in calls)
+    fitting = reach.fitting(action, Filter(states))
+    return [call.id for call in calls if fitting and call.state in fitting.states]

@@ -50,7 +50,9 @@ class Door:
         acceptance = Acceptance(
             self.queue, NetworkRules(), Accepted(), lambda _: None, Recorded()
         )
-        health = Health("sqlite", lambda: self.problem, lambda: None, lambda: None)
+        health = Health(
+            "sqlite", lambda: self.problem, lambda: None, lambda: None, lambda: 3
+        )
         self.app: AdminApp = create_admin_app(
             AdminConfig(read_key=READ, **config),
             ADMIN,

@@ -135,11 +135,11 @@ class FakeView:
 
     def rates(self) -> Rates:
         self._answer()
-        return Rates((1,) * 60, (2,) * 60, (3,) * 60)
+        return Rates((1,) * 60, (2,) * 60, (3,) * 60, (4,) * 60)
 
     def hours(self) -> Rates:
         self._answer()
-        return Rates((4,) * 24, (6,) * 24, (5,) * 24)
+        return Rates((4,) * 24, (6,) * 24, (5,) * 24, (7,) * 24)
 
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100
@@ -170,6 +170,7 @@ class FakeSteering:
         self.begun: dict[str, Job] = {}
         self.cut_off: float | None = None
         self.planned = Plan(1, False, [CALL_ID])
+        self.unfit: set[str] = set()
 
     def _note(self, *what: Any) -> None:
         if self.refusal is not None:
@@ -208,9 +209,6 @@ class FakeSteering:
     def standing(self, destination: str) -> Standing:
         return self.states.get(destination) or Standing(destination)
 
-    def standings(self) -> Sequence[Standing]:
-        return list(self.states.values())
-
     def glance(self) -> Mapping[str, str]:
         return {name: one.state for name, one in self.states.items()}
 
@@ -226,6 +224,9 @@ class FakeSteering:
         self, destination: str, who: str, limits: Limits | None, reason: str = ""
     ) -> None:
         self._note("limit", destination, who, limits, reason)
+
+    def named(self, action: Action, ids: Sequence[str]) -> list[str]:
+        return [one for one in ids if one not in self.unfit]
 
     def plan(self, action: Action, wanted: Filter, *, soon: bool = False) -> Plan:
         self._note("plan", action, wanted)

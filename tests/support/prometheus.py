@@ -51,9 +51,14 @@ def faster(rules: str) -> str:
 
 def _shorter(expression: str) -> str:
     windows = _WINDOW.sub(
-        lambda found: f"[{_written(_seconds(found[1]) / FASTER)}]", expression
+        lambda found: f"[{_written(_window(_seconds(found[1])))}]", expression
     )
     return _AGE.sub(lambda found: f"{found[1]}{int(found[2]) / FASTER}", windows)
+
+
+def _window(seconds: int) -> float:
+    # A shorter one would have no scrape in it now and then.
+    return max(seconds / FASTER, SHORTEST_SECONDS)
 
 
 def _seconds(duration: str) -> int:

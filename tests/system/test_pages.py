@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from mspc.pages.calls import PAGE_CALLS
 from tests.support.browser import DESKTOP, PHONE, Browser, browsing, missing
 from tests.support.process import MspcProcess
 from tests.support.proxies import PagesProxy
@@ -401,6 +402,42 @@ class TestTheScript:
         assert not browser.one(f"[value='{second}']").is_selected()
 
     @sqlite_only
+    def test_what_is_selected_is_not_pushed_off_the_page(self, visit: Visit) -> None:
+        """The list waits; the numbers above it go on."""
+        browser = visit.browser
+        visit.log_in()
+        selected = visit.call(delay="1h")
+        visit.open(visit.calls())
+        browser.one("[name=id]").click()
+        for _ in range(PAGE_CALLS):
+            newest = visit.call(delay="1h")
+        browser.look_again()
+        browser.wait_for("Selecting")
+        assert browser.one(f"[value='{selected}']").is_selected()
+        assert newest[-12:] not in browser.text
+        browser.one(f"[value='{selected}']").click()
+        browser.look_again()
+        browser.wait_for(newest[-12:])
+        browser.wait_for("Live")
+
+    @sqlite_only
+    def test_the_focus_stays_where_it_is(self, visit: Visit) -> None:
+        """Also on what has no name of its own."""
+        browser = visit.browser
+        visit.log_in()
+        visit.open("")
+        run = browser.driver.execute_script
+        run("document.querySelectorAll('a.tile')[3].focus()")
+        waiting = "return document.querySelectorAll('.tile .big')[2].textContent"
+        before = run(waiting)
+        visit.call(delay="1h")
+        browser.look_again()
+        eventually(lambda: run(waiting) != before)
+        assert run(
+            "return document.activeElement === document.querySelectorAll('a.tile')[3]"
+        )
+
+    @sqlite_only
     def test_it_asks_only_while_somebody_looks_and_wants_it(self, visit: Visit) -> None:
         browser = visit.browser
         visit.log_in()
@@ -543,8 +580,7 @@ class TestStrangers:
     def test_an_altered_cookie_opens_nothing(self, visit: Visit) -> None:
         browser = visit.browser
         visit.log_in(READ_KEY)
-        cookie = browser.driver.get_cookie("mspc")
-        assert cookie is not None
+        (cookie,) = browser.driver.get_cookies()
         assert cookie["httpOnly"]
         assert cookie["sameSite"] == "Strict"
         cookie["value"] = cookie["value"].replace("read", "admin")

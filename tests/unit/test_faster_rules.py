@@ -32,7 +32,8 @@ def test_times_are_shorter() -> None:
     assert told["MspcFailing"]["expr"].count("[5000ms]") == 2
     assert "[7500ms]" in told["MspcDeadGrowing"]["expr"]
     assert told["MspcBehind"]["expr"] == "mspc_oldest_due_age_seconds > 2.5"
-    assert told["MspcLoopLag"]["expr"] == "mspc_loop_lag_seconds > 0.5"
+    lag = told["MspcLoopLag"]["expr"]
+    assert lag == "max_over_time(mspc_loop_lag_seconds[2500ms]) > 0.5"
     lasting = {name: rule.get("for") for name, rule in told.items()}
     assert lasting["MspcDeadGrowing"] is None
     assert lasting["MspcDown"] == lasting["MspcBehind"] == "2500ms"

@@ -32,6 +32,7 @@
   // Live: the same page is fetched again, and what is marked as live put in its place.
   let live = sessionStorage.getItem("live") !== "off";
   let failed = false;
+  let held = false; // back, for what is selected
   const parts = () => ("still" in document.body.dataset ? [] : all("[data-live]"));
   const shown = parts().map((part) => part.outerHTML);
   const showLive = () => {
@@ -40,7 +41,7 @@
     button.hidden = !parts().length;
     button.setAttribute("aria-pressed", live);
     button.classList.toggle("failed", failed && live);
-    button.textContent = !live ? "Paused" : failed ? "No answer" : "Live";
+    button.textContent = !live ? "Paused" : failed ? "No answer" : held ? "Selecting" : "Live";
   };
   // Nobody looks, or somebody types, reads a dialog or marks text that would go.
   const busy = () => {
@@ -49,14 +50,22 @@
     const typing = active && active.matches("input:not([type=checkbox]), textarea, select");
     return parts().some((part) => (typing && part.contains(active)) || (!marked.isCollapsed && part.contains(marked.anchorNode)));
   };
+  // Rows that somebody has selected stay, though newer ones have taken their place.
+  const loses = (fresh) => {
+    const there = new Set(all("input[name=id]", fresh).map((box) => box.value));
+    return [...chosen()].some((id) => !there.has(id));
+  };
+  const places = (root) => all("a, button, input, select, summary", root);
   const replace = (old, fresh) => {
-    const kept = chosen(), key = document.activeElement?.dataset?.key;
-    const held = old.contains(document.activeElement), tabbed = document.activeElement?.value;
+    const kept = chosen(), active = document.activeElement, key = active?.dataset?.key;
+    const inside = old.contains(active), at = places(old).indexOf(active);
     old.replaceWith(fresh);
     for (const box of boxes()) box.checked = kept.has(box.value);
-    if (held && key) fresh.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
-    else if (held && tabbed) fresh.querySelector(`input[value="${CSS.escape(tabbed)}"]`)?.focus();
-    prepare(fresh);
+    prepare(fresh); // what is hidden gets no focus
+    if (inside) {
+      const same = key ? `[data-key="${CSS.escape(key)}"]` : active.value && `input[value="${CSS.escape(active.value)}"]`;
+      ((same && fresh.querySelector(same)) || (!same && places(fresh)[at]))?.focus?.();
+    }
   };
   // With `shared`, what somebody else was just told will do.
   const refresh = async (shared) => {
@@ -69,8 +78,10 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (!live || busy()) return;
       const fresh = all("[data-live]", page);
+      held = false;
       parts().forEach((old, at) => {
         if (!fresh[at] || fresh[at].outerHTML === shown[at]) return;
+        if (boxes().some((box) => old.contains(box)) && loses(fresh[at])) { held = true; return; }
         shown[at] = fresh[at].outerHTML;
         replace(old, fresh[at]);
       });

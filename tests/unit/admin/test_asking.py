@@ -779,7 +779,6 @@ class TestMany:
         ]
 
     def test_stats(self, door: Door) -> None:
-        door.steering.states = {DESTINATION: Standing(DESTINATION, in_flight=3)}
         door.problem = "The broker is away."
         stats = door.get("/v1/stats", key=READ)
         hours = stats.pop("hours")
@@ -787,12 +786,14 @@ class TestMany:
             "accepted": 96,
             "attempts": 144,
             "succeeded": 120,
+            "died": 168,
         }
         minutes = stats.pop("minutes")
         assert {name: len(values) for name, values in minutes.items()} == {
             "accepted": 60,
             "attempts": 60,
             "succeeded": 60,
+            "died": 60,
         }
         assert stats == {
             "ready": False,
@@ -812,8 +813,8 @@ class TestMany:
             "oldest_due_at": SHOWN_AT,
             "oldest_due_age_seconds": 10.0,
             "rates": {
-                "1m": {"accepted": 1, "attempts": 2, "succeeded": 3},
-                "60m": {"accepted": 60, "attempts": 120, "succeeded": 180},
+                "1m": {"accepted": 1, "attempts": 2, "succeeded": 3, "died": 4},
+                "60m": {"accepted": 60, "attempts": 120, "succeeded": 180, "died": 240},
             },
             "events_dropped": 0,
         }

@@ -13,7 +13,7 @@ from mspc.admin.stats import Health
 from tests.support.door import ADMIN, HOST, ONE, READ, Door
 from tests.support.operators import AT, CALL_ID, JOB_ID, FakeSteering, FakeView
 
-HEALTH = Health("sqlite", lambda: None, lambda: None, lambda: None)
+HEALTH = Health("sqlite", lambda: None, lambda: None, lambda: None, int)
 ROUTES = admin_routes(FakeView(), FakeSteering(), str, HEALTH)
 # What a route needs to be asked properly.
 BODIES: dict[tuple[str, str], object] = {

@@ -85,6 +85,19 @@ def test_what_comes_twice_is_counted_once() -> None:
     assert group.count == 1
     rates = counted.counters.rates(NOW + 100)
     assert (sum(rates.accepted), sum(rates.attempts), sum(rates.succeeded)) == (1, 2, 0)
+    assert sum(rates.died) == 1
+
+
+def test_one_that_is_made_again_and_dies_of_the_same_has_died_twice() -> None:
+    """Also when that it was made again is heard of later, or in the same batch."""
+    counted = Counted()
+    call = accepted()
+    counted.write(call, died(call, 1, 90))
+    counted.write(died(call, 1, 190))
+    (group,) = counted.counters.groups()
+    assert (group.count, group.last_at) == (1, died(call, 1, 190).at + 0.25)
+    assert sum(counted.counters.rates(NOW + 200).died) == 2
+    assert counted.counters.tally(None).states == {"dead": 1}
 
 
 def test_rates_are_minutes_and_the_oldest_comes_first() -> None:

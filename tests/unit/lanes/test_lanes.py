@@ -104,6 +104,21 @@ def test_new_lanes_leave_a_quarter_to_those_that_have_answered() -> None:
     assert many.take_all() == {A: 5}
 
 
+def test_busy_lanes_that_begin_to_hang_together_leave_some_to_a_new_one() -> None:
+    """They have most of the slots, each as much as was free when it answered."""
+    many = Many(size=40)
+    many.prove(A, B, C)
+    many.clock.now += 1
+    for key in (A, B, C):
+        many.offer(key, 100)
+    assert sum(many.take_all().values()) == 30
+    many.clock.now += 60
+    for key in (A, B, C):
+        many.lanes.wants(many.lanes.of(key))
+    many.offer("http://new.test:80")
+    assert many.take_all() == {"http://new.test:80": 1}
+
+
 def test_a_pool_of_one_makes_calls() -> None:
     many = Many(size=1)
     for key in (A, B, C):
@@ -215,10 +230,10 @@ class TestBreaker:
         assert A in (many.lanes.remark() or "")
         many.end_all(A, reachable=False)
         many.clock.now += 599.0
-        assert [state.key for state in many.lanes.standings()] == [A]
+        assert many.lanes.glance() == {A: "held"}
         many.clock.now += 2.0
         assert many.lanes.remark() is None
-        assert many.lanes.standings() == []
+        assert many.lanes.glance() == {}
         many.offer(A)  # nobody knows whether it is back
         assert A in (many.lanes.remark() or "")
 

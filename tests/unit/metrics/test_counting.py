@@ -30,7 +30,7 @@ class Site:
         self.journal = Recorded()
         self.counting = Counting("sqlite", self.journal)
         view = FakeView()
-        health = Health("sqlite", lambda: None, lambda: None, lambda: None)
+        health = Health("sqlite", lambda: None, lambda: None, lambda: None, int)
         config = AdminConfig(read_key=READ)
         self.app = create_admin_app(
             config, ADMIN, view, FakeSteering(), lambda payload: "x", health, 1000

@@ -11,7 +11,7 @@ from mspc.admin.app import create_admin_app
 from mspc.admin.stats import Health
 from mspc.errors import InvalidProperties
 from mspc.pages.desk import Desk
-from mspc.pages.login import ADMIN, COOKIE, Logins
+from mspc.pages.login import ADMIN, Logins
 from mspc.pages.rendering import Templates
 from mspc.pages.routes import add_pages
 from mspc.settings.config import AdminConfig
@@ -41,7 +41,7 @@ class Site:
         self.right: str | None = ADMIN
         self.sent: list[bytes] = []
         self.logins = Logins(ADMIN_KEY, READ_KEY, lambda: self.now)
-        health = Health("sqlite", lambda: self.problem, lambda: None, lambda: None)
+        health = Health("sqlite", lambda: self.problem, lambda: None, lambda: None, int)
         self.app = create_admin_app(
             AdminConfig(read_key=READ_KEY, prefix=prefix),
             ADMIN_KEY,
@@ -71,6 +71,10 @@ class Site:
         self.sent.append(payload)
         return CALL_ID
 
+    def cookie(self, value: str) -> str:
+        """As a browser sends it."""
+        return f"{self.logins.cookie_name}={value}"
+
     def get(self, path: str, **headers: str) -> Answer:
         return self._ask("GET", path, b"", headers)
 
@@ -90,7 +94,7 @@ class Site:
     ) -> Answer:
         headers = {"Host": "127.0.0.1:8010", **more}
         if self.right is not None:
-            headers.setdefault("Cookie", f"{COOKIE}={self.logins.cookie(self.right)}")
+            headers.setdefault("Cookie", self.cookie(self.logins.cookie(self.right)))
         return ask(self.app, method, path, body, headers)
 
 

@@ -4,6 +4,7 @@ import html
 import io
 import json
 import re
+import time
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -15,11 +16,12 @@ from mspc.errors import JournalUnavailable, NotPossible
 from mspc.journal.base import Filter, Group, Pace, Tally
 from mspc.journal.events import Decided
 from mspc.pages.forms import MOST_FORM_BYTES
-from mspc.pages.login import READ
+from mspc.pages.login import READ, Logins
 from mspc.settings.once import LINK_SECONDS, once
 from mspc.steering.base import Limits, Plan, Standing
 from tests.support.operators import (
     ANSWER,
+    AT,
     ATTEMPTED,
     CALL_ID,
     DESTINATION,
@@ -186,7 +188,7 @@ class TestLoggingIn:
         assert answer.headers["location"] == "./"
 
     def test_does_not_last(self, site: Site) -> None:
-        cookie = f"mspc={site.logins.cookie('admin')}"
+        cookie = site.cookie(site.logins.cookie("admin"))
         site.now += 12 * 3600 - 1
         assert site.get("/", Cookie=cookie).status == 200
         site.now += 1
@@ -196,7 +198,7 @@ class TestLoggingIn:
         "cookie", ["", "admin", "admin.99999999999.00", "x.y.z", "admin.é.é", "." * 9]
     )
     def test_with_a_forged_cookie(self, site: Site, cookie: str) -> None:
-        assert site.get("/", Cookie=f"mspc={cookie}").status == 303
+        assert site.get("/", Cookie=site.cookie(cookie)).status == 303
 
     def test_with_a_link_once(self, site: Site) -> None:
         site.right = None
@@ -227,7 +229,19 @@ class TestLoggingIn:
     def test_out_again(self, site: Site) -> None:
         answer = site.post("/logout")
         assert answer.status == 303
-        assert answer.headers["set-cookie"].startswith('mspc=""; expires=')
+        gone = site.cookie('""; expires=')
+        assert answer.headers["set-cookie"].startswith(gone)
+
+    def test_to_two_of_one_host(self, site: Site) -> None:
+        """A browser sends the cookie of one port to the other."""
+        others = Logins("another-key-of-a-good-length", "")
+        assert others.cookie_name != site.logins.cookie_name
+        cookies = (
+            f"{others.cookie_name}={others.cookie('admin')}",
+            site.cookie(site.logins.cookie("read")),
+        )
+        for both in ("; ".join(cookies), "; ".join(reversed(cookies))):
+            assert site.get("/", Cookie=both).status == 200
 
 
 class TestCalls:
@@ -332,6 +346,16 @@ class TestCalls:
         (planned,) = site.steering.done
         assert planned[2] == Filter(frozenset({"dead", "waiting"}), label="a")
 
+    def test_of_those_selected_some_are_what_it_is_for(self, site: Site) -> None:
+        site.steering.unfit = {"a", "c"}
+        ids = [("id", one) for one in "abc"]
+        answer = site.post("/calls", [("action", "retry"), *ids])
+        assert "Retry 1 call?" in text(answer)
+        assert re.findall(rb'name="id" value="(.)"', answer.body) == [b"b"]
+        site.steering.unfit = {"a", "b", "c"}
+        answer = site.post("/calls", [("action", "cancel"), *ids])
+        assert "none of these calls can be cancelled" in text(answer)
+
     def test_nothing_that_is_selected_is_not_all(self, site: Site) -> None:
         """Without JavaScript the buttons can be pressed."""
         for fields in ({"action": "delete"}, {"action": "cancel", "id": ""}):
@@ -430,6 +454,28 @@ class TestDestinations:
     def test_one_is_gone_to_by_its_name(self, site: Site) -> None:
         answer = site.get(f"/destinations?destination={KEY}")
         assert answer.headers["location"] == f"./destinations/{KEY}"
+
+    @pytest.mark.parametrize(
+        "said", ["HTTPS://Service.test/orders?a=b#c", "https://me:secret@service.test"]
+    )
+    def test_one_is_gone_to_by_a_url(self, site: Site, said: str) -> None:
+        answer = site.get(f"/destinations?destination={quote(said, safe='')}")
+        place = quote("https://service.test:443", safe="")
+        assert answer.headers["location"] == f"./destinations/{place}"
+
+    @pytest.mark.parametrize("said", ["service.test", "https://", "x:y", "http://a:0"])
+    def test_what_is_no_address_is_none(self, site: Site, said: str) -> None:
+        name = quote(said, safe="")
+        for path in (f"/destinations?destination={name}", f"/destinations/{name}"):
+            answer = site.get(path)
+            assert answer.status == 400
+            assert "is no destination such as https://api.example.com" in text(answer)
+
+    def test_lanes_that_share_one_are_shown(self, site: Site) -> None:
+        site.steering.states["others, 3"] = Standing("others, 3", "held")
+        site.view.tallies["others"] = Tally({"dead": 4711})
+        assert "held" in text(site.get("/destinations/others%2C%203"))
+        assert "4,711" in text(site.get("/destinations/others"))
 
     def test_one_is_shown_however_it_is_spelled(self, site: Site) -> None:
         spelled = "https://SERVICE.test"
@@ -601,6 +647,37 @@ def test_static_files_are_those_that_there_are(site: Site) -> None:
     assert site.get("/static/mspc.css").headers["content-type"].startswith("text/css")
     assert site.get("/static/..%2frendering.py").status == 404
     assert site.get("/static/none").status == 404
+
+
+def test_the_overview_says_how_many_have_died_in_the_last_hour(site: Site) -> None:
+    """Whenever the first one of their cause did; or as many as are there still."""
+    group = Group("rejected", 404, "", DESTINATION, 9, AT - 7200, AT, CALL_ID, "")
+    site.view.found = [group]
+    assert "240 in 1 h" in text(site.get("/"))
+    now = time.time()
+    site.view.found = [replace(group, count=300, first_at=now, last_at=now)]
+    assert "300 in 1 h" in text(site.get("/"))
+
+
+class TestDecisions:
+    def test_of_some_kinds_alone(self, site: Site) -> None:
+        paused = Decided("paused", AT, "ann", (DESTINATION,))
+        retried = Decided("retried", AT, "bob", (CALL_ID, "b", "c"), details={})
+        site.view.decided = [retried, paused]
+        shown = text(site.get("/decisions"))
+        assert "and 2 more" in shown
+        assert "ann" in shown
+        shown = text(site.get("/decisions?what=pauses"))
+        assert "ann" in shown
+        assert "bob" not in shown
+        shown = text(site.get(f"/decisions?of={CALL_ID}"))
+        assert "bob" in shown
+        assert "ann" not in shown
+        assert "Nobody has decided" in text(site.get("/decisions?what=limits"))
+
+    def test_more_than_are_shown(self, site: Site) -> None:
+        site.view.decided = 201 * [Decided("paused", AT, "ann", (DESTINATION,))]
+        assert "The newest 200." in text(site.get("/decisions"))
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,20 @@ def test_a_plan_says_what_rabbitmq_cannot(world: World) -> None:
     assert refused.value.code == "waits_in_rabbitmq"
 
 
+def test_of_some_calls_those_are_named_that_an_action_is_for(world: World) -> None:
+    for number, state in enumerate((DEAD, WAITING, QUEUED, SUCCEEDED)):
+        world.add(f"c{number}", state=state)
+    operator, asked = world.operator(), ["c3", "c2", "c1", "c0", "nobody knows it"]
+    assert operator.named("retry", asked) == ["c1", "c0"]
+    assert operator.named("cancel", asked) == ["c2", "c1"]
+    assert operator.named("delete", asked) == ["c0"]
+    assert operator.named("delete", ["nobody knows it"]) == []
+    world.queue.looks_up = False
+    assert operator.named("retry", asked) == ["c0"]
+    with pytest.raises(NotPossible, match="cannot be looked up"):
+        operator.named("retry", ["c1"])
+
+
 def test_a_thousand_of_five_thousand_dead_letters_go_again(world: World) -> None:
     for number in range(5000):
         world.add(f"d{number}", state=DEAD, url=OTHER if number % 5 else URL)

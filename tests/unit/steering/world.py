@@ -267,9 +267,6 @@ class FakeLanes:
     def standing(self, key: str) -> State:
         return self.states.get(key, State(key))
 
-    def standings(self) -> list[State]:
-        return list(self.states.values())
-
     def glance(self) -> dict[str, str]:
         return {
             key: HELD if state.breaker == "open" else OK
