@@ -29,15 +29,17 @@ class Questions:
         """
         self._path = path
         self._news = news
-        self._asked: list[Question] = []
+        self._asked: dict[AsyncResult[Any], Ask[Any]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._asked)
 
     def take(self) -> list[Question]:
-        """All of them: each is to be given its answer, or what it raised."""
-        asked, self._asked = self._asked, []
-        return asked
+        """All of them: each is to be given its answer, or what it raised, unless it is
+        ready: nobody waits any more then.
+        """
+        asked, self._asked = self._asked, {}
+        return [(question, answer) for answer, question in asked.items()]
 
     def ask(self, question: Ask[T]) -> T:
         """Returns the answer.
@@ -46,7 +48,7 @@ class Questions:
             JournalUnavailable: there is none.
         """
         answer: AsyncResult[Any] = AsyncResult()
-        self._asked.append((question, answer))
+        self._asked[answer] = question
         self._news()
         try:
             result = answer.get(timeout=PATIENCE_SECONDS)
@@ -54,6 +56,12 @@ class Questions:
             raise JournalUnavailable(
                 f"{self._path} has not answered for {PATIENCE_SECONDS:.0f} s."
             ) from exc
+        finally:
+            # A disk that hangs would else have thousands to answer when it is back, and
+            # what there is no time for would take the time of what comes after it.
+            self._asked.pop(answer, None)
+            if not answer.ready():
+                answer.set(None)
         if isinstance(result, JournalUnavailable):
             raise result
         if isinstance(result, Exception):

@@ -88,8 +88,10 @@ class Gathered:
             all_of_them: nothing is kept back.
         """
         before, self._turned_at = self._turned_at, self._timer()
+        # First what was accepted: others of that time are told of when it is written.
         if all_of_them or self._turned_at - before > KEPT_BACK_SECONDS:
-            self._keep_nothing_back()
+            self._kept_back |= self._accepted
+            self._accepted = {}
         events = [*self._kept_back.values(), *self._events]
         self._kept_back, self._accepted, self._events = self._accepted, {}, []
         self._bytes = sum(map(size_of, self._kept_back.values()))

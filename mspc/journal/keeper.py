@@ -64,7 +64,7 @@ class Keeper:
             timer: seconds, that go on evenly.
         """
         self.counters = Counters()
-        self.losses = Losses(in_stream=shared is not None)
+        self.losses = Losses(lambda: shared is not None and shared.feed.keeps)
         self._path = config.path
         self._shared = shared
         self._timer = timer
@@ -278,6 +278,8 @@ class Keeper:
 
     def _answer(self, questions: list[Question]) -> None:
         for question, answer in questions:
+            if answer.ready():
+                continue
             result: Any = JournalUnavailable(f"{self._problem}")
             if self._is_open:
                 result = self._in_thread(self._store.ask, question)

@@ -1,5 +1,7 @@
 """What the journal's file lacks: of before the start, and what was dropped since."""
 
+from collections.abc import Callable
+
 from gevent.event import Event as Flag
 
 # Stands for the beginning of all times, where 0 says that there is no time.
@@ -16,8 +18,10 @@ class Losses:
         to_make_up: set when something is missing, and there is room for it again.
     """
 
-    def __init__(self, *, in_stream: bool) -> None:
-        """`in_stream`: what was published, which the next start reads again."""
+    def __init__(self, in_stream: Callable[[], bool]) -> None:
+        """`in_stream`: whether what is published is in one, where the next start finds
+        it again.
+        """
         self.dropped = 0
         self.cut_off = False
         self.last_at = 0.0
@@ -46,16 +50,16 @@ class Losses:
         first, self._was_open = not self._was_open, True
         if first:
             self.last_at, self.cut_off = last_at, cut_off
-        elif self._in_stream:  # but for what was decided long ago
+        elif self._in_stream():  # but for what was decided long ago
             self._noted |= replaced
-        if not self._in_stream and (not first or self._since is not None):
+        if not self._in_stream() and (not first or self._since is not None):
             self._since = last_at
         self._latest = last_at
 
     def add(self, count: int = 1, *, published: bool = False) -> None:
         """So many events were dropped."""
         self.dropped += count
-        if count and self._since is None and not (published and self._in_stream):
+        if count and self._since is None and not (published and self._in_stream()):
             self._since = self._latest
 
     def cut(self) -> float | None:

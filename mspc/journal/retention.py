@@ -42,7 +42,8 @@ SELECT d.number, EXISTS (SELECT 1 FROM calls c WHERE c.destination = d.number)
 FROM destinations d WHERE d.number > ? ORDER BY d.number LIMIT {STEP_ROWS}
 """
 # What is in force is the last word on a destination, and neither an end nor a relief;
-# or on which calls may have ended unnoticed.
+# or on which calls may have ended unnoticed; or it says how a job goes on that has not
+# ended, unless it is too old.
 _OLD_DECISIONS = f"""
 SELECT key, kind IN ('paused', 'limited') AND NOT EXISTS (
     SELECT 1 FROM targets t JOIN decisions later ON later.key = t.decision
@@ -51,7 +52,12 @@ SELECT key, kind IN ('paused', 'limited') AND NOT EXISTS (
         (d.kind, CASE d.kind WHEN 'paused' THEN 'resumed' ELSE 'unlimited' END))
     OR kind = 'crashed' AND NOT EXISTS (
     SELECT 1 FROM decisions later WHERE later.kind = 'crashed' AND later.key > d.key)
-FROM decisions d WHERE key > ? AND key < ? ORDER BY key LIMIT {STEP_ROWS}
+    OR kind IN ('bulk', 'chunk') AND d.key >= ?3 AND NOT (
+    SELECT coalesce(json_extract(last.details, '$.ended'), 1)
+    FROM targets t JOIN decisions last ON last.key = t.decision
+    WHERE t.target = json_extract(d.targets, '$[0]') AND last.kind = 'bulk'
+    ORDER BY t.decision DESC LIMIT 1)
+FROM decisions d WHERE key > ?1 AND key < ?2 ORDER BY key LIMIT {STEP_ROWS}
 """
 _OLDEST_KEPT = "SELECT key FROM decisions ORDER BY key DESC LIMIT 1 OFFSET ?"
 
@@ -169,8 +175,9 @@ class Retention:
         if self._kept is None:
             most = (MOST_DECISIONS - 1,)
             (self._kept,) = self._db.execute(_OLDEST_KEPT, most).fetchone() or (-1,)
-        old = max(first_key(now - DECISION_DAYS * DAY_SECONDS), self._kept)
-        rows = self._db.execute(_OLD_DECISIONS, (self._decision, old)).fetchall()
+        old = first_key(now - DECISION_DAYS * DAY_SECONDS)
+        asked = self._decision, max(old, self._kept), old
+        rows = self._db.execute(_OLD_DECISIONS, asked).fetchall()
         if not rows:
             return False
         self._decision = rows[-1][0]

@@ -8,13 +8,12 @@ from typing import TypeVar
 
 from mspc.errors import JournalUnavailable
 from mspc.journal import reading
-from mspc.journal import statements as sql
 from mspc.journal.counters import Changes, Counters
 from mspc.journal.events import Event
 from mspc.journal.file import Damaged, close_file, open_file, set_aside
 from mspc.journal.retention import Retention
 from mspc.journal.room import look_for_room
-from mspc.journal.writing import CUT_AT, Writer
+from mspc.journal.writing import Writer
 from mspc.settings.config import JournalConfig
 
 T = TypeVar("T")
@@ -118,10 +117,10 @@ class Store:
         Raises:
             NoRoom: nothing was written, what is left of the disk is the queue's.
         """
-        db = self._opened()
+        self._opened()
         look_for_room(self._config.path)
         if cut is not None:
-            db.execute(sql.NOTE, (CUT_AT, cut))
+            self._writer.cut(cut)
         return self._writer.write(events, offset)
 
     def tidy(self) -> Changes | None:

@@ -28,6 +28,7 @@ _UNFIT = (
 )
 # A note of the file.
 CUT_AT = "cut_at"
+_IN_USE = "closed", 0
 
 
 class Writer:
@@ -52,6 +53,7 @@ class Writer:
         self._closed: int | None = known.get("closed")
         self.cut_at = float(known.get(CUT_AT) or self.last_at)
         self.offset: int | None = known.get("offset")
+        self._in_use = False  # and the file says so
 
     def begin(self) -> bool:
         """Notes that the file is in use, so that it survives a crash of the machine.
@@ -64,9 +66,21 @@ class Writer:
         # What a full disk has can be read all the same.
         with suppress(sqlite3.OperationalError):
             self._db.execute(sql.NOTE, (CUT_AT, self.cut_at if cut_off else 0))
-            self._db.execute(sql.NOTE, ("closed", 0))
+            self._db.execute(sql.NOTE, _IN_USE)
+            self._in_use = True
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # which syncs it
         return cut_off
+
+    def cut(self, since: float) -> None:
+        """Notes since when something is missing, Unix seconds.
+
+        Raises:
+            sqlite3.Error: that is not noted.
+        """
+        # In this order: of a file that is not in use nobody believes it.
+        self._db.execute(sql.NOTE, _IN_USE)
+        self._db.execute(sql.NOTE, (CUT_AT, since))
+        self._in_use = True
 
     def end(self) -> None:
         """Notes that the file has everything that happened.
@@ -107,6 +121,7 @@ class Writer:
             batch = self._apply(events)
             changes = batch.counted()
             states = self._note(changes, offset)
+        self._in_use = True
         self._newest = max([self._newest, *(row.key for row in batch.new)])
         self.states, self.last_at = states, max(self.last_at, changes.last_at)
         self.offset = self.offset if offset is None else offset
@@ -198,6 +213,8 @@ class Writer:
         notes.append(("last_at", max(changes.last_at, self.last_at)))
         if offset is not None:
             notes.append(("offset", offset))
+        if not self._in_use:  # the disk was full when it was opened
+            notes.append(_IN_USE)
         self._db.executemany(sql.NOTE, notes)
         return states
 

@@ -9,8 +9,9 @@ from mspc.journal.events import Decided, Kind
 # Apart, so that of two decisions of one instance the later one wins everywhere.
 APART_SECONDS = 0.001
 FIRST_LOOK = 1000
-# How many decisions are looked at after a start: as many as fit into some megabytes.
-FARTHEST_LOOK = 64_000
+# How many decisions are looked at after a start: all that the journal keeps, since the
+# one that is in force may be the oldest.
+FARTHEST_LOOK = 256_000
 
 
 def order(decided: Decided) -> tuple[float, str]:

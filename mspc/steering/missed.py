@@ -31,8 +31,9 @@ from mspc.steering.ended import Ended
 
 log = logging.getLogger(__name__)
 
-# A call is stored some time after it was accepted, and written down after that.
-BEFORE_SECONDS = 1.0
+# A call is stored some time after it was accepted, on a disk that hangs a long one, and
+# written down after others that came later. What is known already changes nothing.
+BEFORE_SECONDS = 60.0
 AGAIN_SECONDS = 1.0
 MAKE_UP_AGAIN_SECONDS = 10.0
 # After some calls others have their turn. The first ones are those of the last moments:
@@ -41,7 +42,10 @@ MAKE_UP_AGAIN_SECONDS = 10.0
 REST_SECONDS = 0.01
 FIRST_STEPS = 5
 RESTS = 4
-KILLED = "mspc was killed: what became of calls in its last moments is not known."
+KILLED = (
+    "mspc was killed, or could not write its journal: what became of calls then is not"
+    " known."
+)
 
 
 class Missed:
@@ -153,10 +157,11 @@ class Missed:
 
     def _steps(self) -> Iterator[None]:
         last_at, cut_off = self._last_at(), self._cut_off()
+        missing = self._to_make_up.is_set()
         self._to_make_up.clear()
         if not last_at and self._queue.looks_up:
             self._knows_nothing()
-        if self._again:
+        if self._again or missing:  # the file may be a new one since it was asked
             self._remind()
         if self._queue.looks_up:
             yield from self._look_up(last_at, cut_off=cut_off)

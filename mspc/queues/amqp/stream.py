@@ -119,6 +119,11 @@ class JournalStream:
         self._reader.stop(STOP_SECONDS)
 
     @property
+    def keeps(self) -> bool:
+        """Whether RabbitMQ has not said that it has no streams for us."""
+        return not self._refused.is_set()
+
+    @property
     def shared(self) -> bool:
         """Whether what instances publish now is read by all of them."""
         channel = self._link.channel if self._link is not None else None

@@ -46,7 +46,7 @@ def call(number: int) -> Call:
 class Nobody:
     """A stream that nobody else reads."""
 
-    shared = True
+    shared = keeps = True
 
     def start(self, arrived: object, offset: object) -> None: ...
 
@@ -195,6 +195,23 @@ def test_a_file_that_was_opened_late_is_no_new_one(
     assert not second.cut_off()
 
 
+def test_a_file_that_was_opened_on_a_full_disk_says_later_that_it_is_in_use(
+    journals: Journals, tiny_disk: Path, tmp_path: Path
+) -> None:
+    journals(tiny_disk / "journal.db").stop()
+    ballast = fill(tiny_disk)
+    journal = journals(tiny_disk / "journal.db")
+    assert journal.problem()
+    ballast.unlink()
+    journals.timer.now += RETRY_SECONDS
+    journal.record(PAUSED)
+    journal.tally()
+    assert journal.dropped == 0
+    killed = tmp_path / "killed"
+    shutil.copytree(tiny_disk, killed)
+    assert journals(killed / "journal.db").cut_off()
+
+
 def test_a_new_file_knows_that_it_knows_nothing_until_it_is_completed(
     journals: Journals, tmp_path: Path
 ) -> None:
@@ -247,3 +264,22 @@ def test_what_the_stream_has_is_not_missing(
     assert not journal.to_make_up.is_set()
     journal.stop()
     assert not journals(file, shared).cut_off()
+
+
+def test_what_a_stream_that_is_refused_does_not_have_is_missing(
+    journals: Journals, tiny_disk: Path
+) -> None:
+    file, nobody = tiny_disk / "journal.db", Nobody()
+    nobody.keeps = False
+    shared = Shared(cast(Feed, nobody), encode, decode)
+    journal = journals(file, shared)
+    journal.tally()
+    ballast = fill(tiny_disk)
+    journal.record(PAUSED)
+    journal.tally()
+    ballast.unlink()
+    journals.timer.now += RETRY_SECONDS
+    journal.tally()
+    assert journal.to_make_up.is_set()
+    journal.stop()
+    assert journals(file, shared).cut_off()

@@ -37,7 +37,7 @@ class Reader:
         began: after which offset it was told to begin, each time.
     """
 
-    shared = True
+    shared = keeps = True
 
     def __init__(self, stream: Stream) -> None:
         self.began: list[int | None] = []

@@ -14,7 +14,7 @@ from tests.support.happened import accepted, decided, failed
 class NoFeed:
     """Nobody listens."""
 
-    shared = False
+    shared = keeps = False
 
     def start(self, arrived: object, after: int | None) -> None: ...
 
@@ -92,6 +92,15 @@ def test_after_a_long_turn_nothing_is_kept_back() -> None:
     gathered.add(accepted(2))
     now *= 2.1
     assert taken(gathered) == [accepted(1), accepted(2)]
+
+
+def test_what_was_accepted_is_written_before_what_happened_later() -> None:
+    """A kill between two transactions leaves out the newest."""
+    gathered = Gathered(lambda: 0.0)
+    gathered.add(accepted(1))
+    gathered.add(failed(accepted(2)))
+    chunks = list(gathered.take(all_of_them=True))
+    assert chunks == [[accepted(1), failed(accepted(2))]]
 
 
 def test_what_is_told_by_its_attempt_takes_no_room() -> None:

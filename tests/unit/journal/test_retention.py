@@ -1,13 +1,15 @@
 """What is forgotten, in which order, and what is not."""
 
 import pytest
+from msgspec.structs import replace
 
 from mspc.journal import reading, retention
 from mspc.journal.base import EVERYTHING
 from mspc.journal.counters import Counters
-from mspc.journal.events import Event
+from mspc.journal.events import Decided, Event, Kind
 from mspc.journal.retention import DAY_SECONDS, Retention
 from mspc.journal.writing import Writer
+from mspc.steering.decisions import FARTHEST_LOOK
 from tests.support.clock import Clock
 from tests.support.happened import (
     DESTINATION,
@@ -155,6 +157,38 @@ def test_of_too_many_decisions_the_last_are_kept(
     kept.forget()
     last = [*others[:-4:-1], in_force]
     assert reading.decisions(kept.db, "", (), 99) == last
+
+
+def test_of_too_many_decisions_those_are_kept_that_a_job_goes_on_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Until it has ended, or nobody does it any more."""
+    monkeypatch.setattr(retention, "MOST_DECISIONS", 1)
+    kept = Kept()
+
+    def note(kind: Kind, job: str, after: float, **details: object) -> Decided:
+        return replace(decided(kind, job, after=after), details=details)
+
+    waits = note("bulk", "waits", 1, ended=False, ids=["1"], status="running")
+    runs = note("bulk", "runs", 2, ended=False, ids=["2"], status="running")
+    chunk = note("chunk", "runs", 4, ids=["2"])
+    kept.write(
+        *(waits, runs, note("bulk", "done", 3, ended=False, status="running"), chunk),
+        *(note("bulk", "done", 5, ended=True), note("chunk", "of a call", 6)),
+        *(note("bulk", "of before", 7, status="done"), decided("cancelled", "1")),
+    )
+    kept.write(last := decided("cancelled", "2", after=9))
+    kept.forget()
+    assert reading.decisions(kept.db, "", ("bulk",), 9) == [runs, waits]
+    assert reading.decisions(kept.db, "", ("chunk",), 9) == [chunk]
+    assert reading.decisions(kept.db, "", ("cancelled",), 9) == [last]
+    kept.clock.now = NOW + 91 * DAY_SECONDS
+    kept.forget()
+    assert reading.decisions(kept.db, "", ("bulk", "chunk"), 9) == []
+
+
+def test_a_start_looks_at_all_decisions_that_may_be_in_force() -> None:
+    assert FARTHEST_LOOK > 2 * retention.MOST_DECISIONS
 
 
 def test_what_was_open_when_it_was_passed_is_looked_at_again() -> None:

@@ -16,6 +16,7 @@ from mspc.queues.base import Kept
 from mspc.steering.ended import Ended
 from mspc.steering.missed import (
     AGAIN_SECONDS,
+    BEFORE_SECONDS,
     FIRST_STEPS,
     MAKE_UP_AGAIN_SECONDS,
     REST_SECONDS,
@@ -121,7 +122,7 @@ class World:
 
 
 def test_what_came_after_the_last_event_is_told() -> None:
-    old, recent = call(NOW - 60), call(NOW - 0.5)
+    old, recent = call(NOW - BEFORE_SECONDS - 1), call(NOW - BEFORE_SECONDS + 1)
     world = World(old, recent)
     world.missed.run()
     (event,) = world.journal.events
@@ -135,7 +136,8 @@ def test_what_came_after_the_last_event_is_told() -> None:
 def test_a_dead_letter_that_nobody_told_of_is_told() -> None:
     """Not one that has died since the start: that is told of by whoever buries it."""
     world = World(cut_off=True)
-    for number, died_at in enumerate((NOW - 60, NOW - 0.5, NOW + 10)):
+    before = NOW - BEFORE_SECONDS
+    for number, died_at in enumerate((before - 1, before + 1, NOW + 10)):
         world.queue.store.bury(call(NOW - 100 - number), f"max_attempts: {number}")
         world.queue.store.died_at[-1] = died_at
     world.missed.start()
@@ -302,6 +304,16 @@ def test_what_is_missing_later_is_told_too_and_nothing_is_finished_again() -> No
     assert world.looked == [(NOW + 9, NOW)] * 2
     assert world.reminded == [0, 1]
     assert not world.finished
+
+
+def test_a_file_that_is_replaced_while_it_is_completed_is_told_what_is_in_force() -> (
+    None
+):
+    world = World(call(NOW - 0.5))
+    world.to_make_up.set()
+    world.missed.run()
+    assert world.reminded == [0]
+    assert not world.to_make_up.is_set()
 
 
 def test_what_is_missing_where_nothing_is_looked_up_is_read_at_the_next_start() -> None:
