@@ -16,10 +16,10 @@ from mspc.lanes.lanes import Lanes
 from mspc.process.greenlets import Watched
 from mspc.queues.amqp.buckets import lingers
 from mspc.queues.amqp.consuming import Consuming
-from mspc.queues.amqp.delivery import AmqpDelivery
+from mspc.queues.amqp.delivery import AmqpDelivery, ours
 from mspc.queues.amqp.moving import Moving
 from mspc.queues.amqp.sources import Source
-from mspc.queues.amqp.stock import MOST_OF_A_SUSPECT, Gone, Stock, Write, ours
+from mspc.queues.amqp.stock import MOST_OF_A_SUSPECT, Gone, Stock, Write
 from mspc.queues.amqp.unmixing import Unmixing
 
 STOP_SECONDS = 2.0

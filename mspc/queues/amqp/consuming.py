@@ -139,6 +139,12 @@ class Consuming:
         self._waiting += size
         return True
 
+    def too_large(self, source: Source, size: int) -> None:
+        """A queue gave more of this size than may wait: fewer at once from now on."""
+        source.large = size
+        fewer = self._limits.bytes // 4 // size
+        source.cap = max(1, min(source.cap, fewer))
+
     def waited(self, size: int) -> None:
         """A call that was held until it was due is due."""
         if size > self.small:

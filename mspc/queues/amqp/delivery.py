@@ -1,12 +1,12 @@
 """A message that was delivered: a call, lent out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
 from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
-from mspc.lanes.lane import Lane
+from mspc.lanes.lane import Item, Lane
 from mspc.process import crash
 from mspc.queues.amqp.consuming import Consuming
 from mspc.queues.amqp.sources import Consumer, Source
@@ -112,3 +112,20 @@ class AmqpDelivery:
     def _settle_once(self) -> bool:
         first, self._settled = not self._settled, True
         return first
+
+
+def sizes(lane: Lane) -> Iterator[int]:
+    """Of the calls of a lane of this queue that are ready, or in flight, in bytes."""
+    for item in (*lane.ready, *lane.out):
+        yield ours(item).size
+
+
+def ours(item: Item) -> AmqpDelivery:
+    """What is ready in a lane of this queue.
+
+    Raises:
+        TypeError: it is another queue's.
+    """
+    if not isinstance(item, AmqpDelivery):
+        raise TypeError(f"{item} did not come of RabbitMQ")
+    return item

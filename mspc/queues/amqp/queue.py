@@ -24,12 +24,11 @@ from mspc.queues.amqp.channel import Message, PipelinedChannel
 from mspc.queues.amqp.confirms import Unroutable
 from mspc.queues.amqp.consuming import Consuming
 from mspc.queues.amqp.dead import DeadLetters
-from mspc.queues.amqp.delivery import AmqpDelivery
+from mspc.queues.amqp.delivery import AmqpDelivery, ours
 from mspc.queues.amqp.diagnosis import PRECONDITION_FAILED
 from mspc.queues.amqp.ladder import HOLD_SECONDS, Ladder
 from mspc.queues.amqp.link import PATIENCE_SECONDS, Link
 from mspc.queues.amqp.sources import Consumer, Limits, Source
-from mspc.queues.amqp.stock import ours
 from mspc.queues.amqp.topology import Declaring, Topology
 from mspc.queues.amqp.unseen import Unseen
 from mspc.queues.amqp.withdrawn import Withdrawn

@@ -1,7 +1,7 @@
 """The buckets at the broker: what came of them and is held, fetched, or given back."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from amqpstorm.exception import AMQPError
 from gevent.event import Event
@@ -11,7 +11,7 @@ from mspc.lanes.lane import Item, Lane, Rank
 from mspc.lanes.lanes import FEW_READY, Lanes
 from mspc.queues.amqp.buckets import Bucket, Buckets, lingers
 from mspc.queues.amqp.consuming import Consuming
-from mspc.queues.amqp.delivery import AmqpDelivery
+from mspc.queues.amqp.delivery import AmqpDelivery, ours, sizes
 from mspc.queues.amqp.sources import Source
 
 # The calls of a lane that are made ready from its buckets, and of one that hangs.
@@ -60,6 +60,7 @@ class Stock:
         self._bucket_of: dict[Source, Bucket] = {}
         # Those that hold as many bytes as they may, and how many more were too many.
         self._starved: dict[Lane, int] = {}
+        self._left: set[Bucket] = set()  # for want of room for what is next in them
 
     def use(self, consuming: Consuming) -> None:
         """Everything that came on another channel is lost: it comes again."""
@@ -101,11 +102,15 @@ class Stock:
             return True
         # What was too large before would be so again, fetched and given back.
         wanted = size or self._starved.get(lane, 0)
-        if consuming.in_share(wanted, lambda: _sizes(lane), here=here):
+        if consuming.in_share(wanted, lambda: sizes(lane), here=here):
             self._starved.pop(lane, None)
             return True
         self._starved[lane] = wanted
         return False
+
+    def was_left(self, bucket: Bucket) -> bool:
+        """Whether what is next in it was too large, and nothing has wanted it since."""
+        return bucket in self._left
 
     def starves(self, lane: Lane) -> bool:
         """Whether `lane` holds as many bytes as it may."""
@@ -119,8 +124,10 @@ class Stock:
 
     def room(self, lane: Lane) -> int:
         """How many more calls of `lane` can be made ready now."""
-        if not self.in_share(lane, 0, here=False):
-            return 0
+        return self._places(lane) if self.in_share(lane, 0, here=False) else 0
+
+    def _places(self, lane: Lane) -> int:
+        """The same, whatever their size."""
         if lane.shut:
             return int(self.may_be_the_probe(lane))
         most = min(MOST_FETCHED, self._lanes.bound(lane))
@@ -152,7 +159,7 @@ class Stock:
             self.to_count.add(bucket)
         if self._gone(delivery):
             return
-        if self.in_share(lane, delivery.size, here=True) and self.room(lane) > 0:
+        if self._takes(delivery):
             bucket.to_pass = 0
             self._lanes.offer(delivery)
         else:
@@ -168,10 +175,8 @@ class Stock:
 
     def serve(self, lane: Lane) -> None:
         """Makes what is held of `lane` ready, and fetches more, if there is room."""
-        if self.room(lane) <= 0:
-            return
         for bucket in self.buckets.having(lane):
-            while self._takes(lane, bucket):
+            while lane in bucket.held and self._takes(bucket.held[lane][0]):
                 self._lanes.offer(self.let_go(bucket, lane))
             wanted = self.room(lane) > 0 and self._lanes.wants(lane)
             if wanted and lane in bucket.counts:
@@ -186,7 +191,9 @@ class Stock:
         consuming = self.consuming
         bucket.hold(delivery, first=first)
         delivery.waits = consuming is not None and consuming.may_wait(delivery.size)
-        if not delivery.waits:
+        if not delivery.waits and consuming is not None:
+            consuming.too_large(delivery.source, delivery.size)
+            self._left.add(bucket)
             self.leave(bucket)  # there is no room for its bytes
 
     def let_go(self, bucket: Bucket, lane: Lane) -> AmqpDelivery:
@@ -204,6 +211,7 @@ class Stock:
         source = self._sources.get(bucket)
         if source is None or self.consuming is None:
             return
+        self._left.discard(bucket)
         if source.paused:
             bucket.came_at = time.monotonic()
             self.consuming.resume(source)
@@ -267,12 +275,10 @@ class Stock:
         self.to_count.add(bucket)
         self.fetch(bucket)
 
-    def _takes(self, lane: Lane, bucket: Bucket) -> bool:
-        """Whether the next call of `lane` that is held there can be made ready."""
-        held = bucket.held.get(lane)
-        if held is None or not self.in_share(lane, held[0].size, here=True):
-            return False
-        return self.room(lane) > 0
+    def _takes(self, delivery: AmqpDelivery) -> bool:
+        """Whether one that has come of a bucket can be made ready."""
+        lane = delivery.lane
+        return self._places(lane) > 0 and self.in_share(lane, delivery.size, here=True)
 
     def _freed(self) -> None:
         if self._starved:
@@ -301,20 +307,3 @@ class Stock:
         if bucket is not None and not delivery.alive:
             bucket.expect(delivery.lane)
         return delivery.alive
-
-
-def _sizes(lane: Lane) -> Iterator[int]:
-    """Of what it has ready, or in flight."""
-    for item in (*lane.ready, *lane.out):
-        yield ours(item).size
-
-
-def ours(item: Item) -> AmqpDelivery:
-    """What is ready in a lane of this queue.
-
-    Raises:
-        TypeError: it is another queue's.
-    """
-    if not isinstance(item, AmqpDelivery):
-        raise TypeError(f"{item} did not come of RabbitMQ")
-    return item

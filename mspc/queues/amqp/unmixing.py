@@ -87,9 +87,8 @@ class Unmixing:
         if wanted and now - bucket.counted_at > QUIET_SECONDS:
             self._stock.count(bucket)
         if source.paused:
-            if bucket.unseen or (
-                asked and any(map(self._lanes.wants, [*bucket.counts]))
-            ):
+            unseen = bucket.unseen and not self._stock.was_left(bucket)
+            if unseen or (asked and any(map(self._lanes.wants, [*bucket.counts]))):
                 self._stock.fetch(bucket)
         elif quiet and bucket.held and not bucket.unseen:
             self._leave_if_bad(bucket)

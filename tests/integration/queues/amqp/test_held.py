@@ -133,6 +133,32 @@ def test_what_is_too_large_for_now_does_not_go_to_and_fro(
     opened.close()
 
 
+@pytest.mark.parametrize(("size", "count"), [(MIB, 60), (3 * MIB, 20)])
+def test_a_backlog_of_large_calls_is_made_without_giving_most_of_it_back(
+    config: AmqpConfig, given_back: list[int], size: int, count: int
+) -> None:
+    """Of a service that is slow, and answers."""
+    lanes = Lanes(config.prefetch)
+    opened = Opened(AmqpQueue(config, lanes, lambda _: "http://slow.test:80"))
+    Pool(8).map(lambda _: opened.queue.put(Call(b"x" * size)), range(count))
+    in_flight = [opened.take()]
+    for _ in range(count - 1):
+        with suppress(Empty):
+            while True:
+                in_flight.append(opened.take(timeout=0.05))
+        if not in_flight:
+            in_flight.append(opened.take())
+        delivery = in_flight.pop(0)
+        delivery.ack()
+        lanes.judge(delivery.lane, reachable=True, seconds=1.0)
+        lanes.ended(delivery)
+    while in_flight:
+        in_flight.pop().ack()
+    opened.expect_nothing()
+    assert len(given_back) <= 2 * count
+    opened.close()
+
+
 def test_starved_calls_can_be_withdrawn(config: AmqpConfig) -> None:
     lanes = Lanes(config.prefetch)
     opened = Opened(AmqpQueue(config, lanes, lambda _: "http://slow.test:80"))
