@@ -13,6 +13,7 @@ from mspc.calls.accepted import REMEMBERED_BYTES
 from tests.faults.checker import Sent
 from tests.faults.ledger import fail_first, slow
 from tests.faults.rows import BROKERS, QUORUM4, Run, Service, in_flight, row
+from tests.support.waiting import eventually
 
 # mspc gives a confirm 10 s and looks four times a second.
 LONGEST_ANSWER_SECONDS = 12.0
@@ -176,6 +177,8 @@ def _alarm(run: Run, on: tuple[str, ...], off: tuple[str, ...]) -> None:
     service = run.service()
     pid = service.pid
     run.load(rate=400, count=backlog).join()
+    # A quorum queue says every 5 s how much is in it.
+    eventually(lambda: waiting(run) > backlog / 4, 15)
     stored = waiting(run)
     run.ledger.behave(slow(0.2))
     service.kill()  # the attempts in flight, which would take a minute
