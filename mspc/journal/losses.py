@@ -48,11 +48,12 @@ class Losses:
             replaced: whether it is a new one in place of one that was damaged.
         """
         first, self._was_open = not self._was_open, True
+        in_stream = self._in_stream()
         if first:
             self.last_at, self.cut_off = last_at, cut_off
-        elif self._in_stream():  # but for what was decided long ago
+        elif in_stream:  # but for what was decided long ago
             self._noted |= replaced
-        if not self._in_stream() and (not first or self._since is not None):
+        if not in_stream and (not first or self._since is not None):
             self._since = last_at
         self._latest = last_at
 

@@ -71,9 +71,8 @@ class _OfDestinations(Page):
         try:
             return read(said)
         except NotPossible as exc:
-            if said in self.desk.steering.glance():
-                return said
-            if self.desk.view.destinations(0, [said]):
+            desk = self.desk
+            if said in desk.steering.glance() or desk.view.destinations(0, [said]):
                 return said
             raise falcon.HTTPBadRequest(description=f"{exc}") from exc
 

@@ -13,7 +13,7 @@ from mspc.steering.destinations import LIMITS, PAUSES
 MOST_SHOWN = 200
 USUAL_PER_SECOND = 50
 # Kinds of decisions, by the word in the address.
-SORTS: dict[str, tuple[Kind, ...]] = {
+KINDS: dict[str, tuple[Kind, ...]] = {
     "": (),
     "pauses": PAUSES,
     "limits": LIMITS,
@@ -75,15 +75,15 @@ class Decisions(Page):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         what, of = req.get_param("what") or "", (req.get_param("of") or "").strip()
-        decisions = self.desk.view.decisions(of, SORTS.get(what, ()), MOST_SHOWN)
+        decisions = self.desk.view.decisions(of, KINDS.get(what, ()), MOST_SHOWN)
         self.show(
             req,
             resp,
             "decisions.html",
             "Decisions",
             decisions=decisions,
-            sorts=SORTS,
-            what=what if what in SORTS else "",
+            kinds=KINDS,
+            what=what if what in KINDS else "",
             of=of,
             most=MOST_SHOWN,
         )

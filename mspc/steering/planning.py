@@ -49,8 +49,6 @@ def named(view: View, reach: Reach, action: Action, ids: Sequence[str]) -> list[
         NotPossible: as Reach.fitting() has it.
     """
     calls = [seen for one in ids if (seen := view.call(one)) is not None]
-    if not calls:
-        return []
     states = frozenset(call.state for call in calls)
     fitting = reach.fitting(action, Filter(states))
     return [call.id for call in calls if fitting and call.state in fitting.states]

@@ -47,6 +47,8 @@ class Bucket:
         behind: what was put behind them since, by lane.
         to_pass: how many are to be moved out of the way until what is wanted must have
             come; 0 when something wanted has just come, or nothing is wanted.
+        too_large: whether there was no room for what is next in it, and nothing has
+            wanted it since.
         came_at: when something came last, or could begin to, in seconds of the clock.
         counted_at: when the broker was asked last, the same.
     """
@@ -61,6 +63,7 @@ class Bucket:
     ahead: int = 0
     behind: dict[Lane, int] = field(default_factory=dict)
     to_pass: int = 0
+    too_large: bool = False
     came_at: float = 0.0
     counted_at: float = 0.0
 

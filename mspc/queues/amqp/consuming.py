@@ -141,9 +141,7 @@ class Consuming:
 
     def too_large(self, source: Source, size: int) -> None:
         """A queue gave more of this size than may wait: fewer at once from now on."""
-        source.large = size
-        fewer = self._limits.bytes // 4 // size
-        source.cap = max(1, min(source.cap, fewer))
+        _narrow(source, size, source.cap, self._limits.bytes // 4)
 
     def waited(self, size: int) -> None:
         """A call that was held until it was due is due."""
@@ -208,8 +206,7 @@ class Consuming:
     def _refuse(self, source: Source, size: int) -> None:
         """Stops the delivery of a queue until there is room for `size` bytes."""
         fewer = min(source.cap, source.window) // 2
-        source.cap = max(1, min(fewer, self._room_for_large // size))
-        source.large = size
+        _narrow(source, size, fewer, self._room_for_large)
         self._cancel(source)  # first: else it would be delivered again at once
         self._refused[source] = size
 
@@ -279,3 +276,9 @@ class Consuming:
         self.channel.cancel(consumer.tag)
         if not consumer.held:
             self._consumers.pop(consumer.tag, None)
+
+
+def _narrow(source: Source, size: int, most: int, room: int) -> None:
+    """A queue whose calls are of `size` bytes has `most` ahead, if `room` is enough."""
+    source.large = size
+    source.cap = max(1, min(most, room // size))

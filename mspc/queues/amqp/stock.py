@@ -60,7 +60,6 @@ class Stock:
         self._bucket_of: dict[Source, Bucket] = {}
         # Those that hold as many bytes as they may, and how many more were too many.
         self._starved: dict[Lane, int] = {}
-        self._left: set[Bucket] = set()  # for want of room for what is next in them
 
     def use(self, consuming: Consuming) -> None:
         """Everything that came on another channel is lost: it comes again."""
@@ -74,6 +73,7 @@ class Stock:
             bucket.let_all_go()
             bucket.moving = bucket.ahead = bucket.to_pass = 0
             bucket.behind.clear()
+            bucket.too_large = False
             bucket.came_at, bucket.counted_at = time.monotonic(), 0.0
             self.to_count.add(bucket)
         self.news.set()
@@ -107,10 +107,6 @@ class Stock:
             return True
         self._starved[lane] = wanted
         return False
-
-    def was_left(self, bucket: Bucket) -> bool:
-        """Whether what is next in it was too large, and nothing has wanted it since."""
-        return bucket in self._left
 
     def starves(self, lane: Lane) -> bool:
         """Whether `lane` holds as many bytes as it may."""
@@ -178,8 +174,8 @@ class Stock:
         for bucket in self.buckets.having(lane):
             while lane in bucket.held and self._takes(bucket.held[lane][0]):
                 self._lanes.offer(self.let_go(bucket, lane))
-            wanted = self.room(lane) > 0 and self._lanes.wants(lane)
-            if wanted and lane in bucket.counts:
+            more = lane in bucket.counts and self.room(lane) > 0
+            if more and self._lanes.wants(lane):
                 self.fetch(bucket)
                 if not lingers(lane):
                     self._widen(bucket)
@@ -193,7 +189,7 @@ class Stock:
         delivery.waits = consuming is not None and consuming.may_wait(delivery.size)
         if not delivery.waits and consuming is not None:
             consuming.too_large(delivery.source, delivery.size)
-            self._left.add(bucket)
+            bucket.too_large = True
             self.leave(bucket)  # there is no room for its bytes
 
     def let_go(self, bucket: Bucket, lane: Lane) -> AmqpDelivery:
@@ -211,7 +207,7 @@ class Stock:
         source = self._sources.get(bucket)
         if source is None or self.consuming is None:
             return
-        self._left.discard(bucket)
+        bucket.too_large = False
         if source.paused:
             bucket.came_at = time.monotonic()
             self.consuming.resume(source)

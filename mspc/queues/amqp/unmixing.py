@@ -87,7 +87,7 @@ class Unmixing:
         if wanted and now - bucket.counted_at > QUIET_SECONDS:
             self._stock.count(bucket)
         if source.paused:
-            unseen = bucket.unseen and not self._stock.was_left(bucket)
+            unseen = bucket.unseen and not bucket.too_large
             if unseen or (asked and any(map(self._lanes.wants, [*bucket.counts]))):
                 self._stock.fetch(bucket)
         elif quiet and bucket.held and not bucket.unseen:

@@ -107,108 +107,112 @@ def given_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return tags
 
 
+class InLanes:
+    """An open queue whose calls have lanes: those of `x` another one than of `y`."""
+
+    def __init__(self, config: AmqpConfig) -> None:
+        self.lanes = Lanes(config.prefetch)
+        self.opened = Opened(AmqpQueue(config, self.lanes, self._lane_of))
+
+    def put(self, letter: bytes, size: int, count: int = 1) -> list[Call]:
+        calls = [Call(letter * size) for _ in range(count)]
+        Pool(8).map(self.opened.queue.put, calls)
+        return calls
+
+    def take(self) -> Delivery:
+        return self.opened.take()
+
+    def take_all(self, patience: float) -> list[Delivery]:
+        """What comes until nothing has come for so many seconds."""
+        taken: list[Delivery] = []
+        with suppress(Empty):
+            while True:
+                taken.append(self.opened.take(timeout=patience))
+        return taken
+
+    def done(self, delivery: Delivery) -> None:
+        delivery.ack()
+        self.lanes.ended(delivery)
+
+    def _lane_of(self, call: Call) -> str:
+        return f"http://{call.payload[:1].decode()}.test:80"
+
+
+@pytest.fixture
+def in_lanes(config: AmqpConfig) -> Iterator[InLanes]:
+    queue = InLanes(config)
+    yield queue
+    queue.opened.close()
+
+
 def test_what_is_too_large_for_now_does_not_go_to_and_fro(
-    config: AmqpConfig, given_back: list[int]
+    in_lanes: InLanes, given_back: list[int]
 ) -> None:
     """Neither alone, nor beside others whose calls come and go."""
-    lanes = Lanes(config.prefetch)
-    names = {b"x": "http://slow.test:80", b"y": "http://answers.test:80"}
-    opened = Opened(AmqpQueue(config, lanes, lambda call: names[call.payload[:1]]))
-    for _ in range(3):
-        opened.queue.put(Call(b"x" * 10 * MIB))
-    first = opened.take()
-    opened.expect_nothing(1)
+    in_lanes.put(b"x", 10 * MIB, 3)
+    first = in_lanes.take()
+    in_lanes.opened.expect_nothing(1)
     for _ in range(50):
-        opened.queue.put(Call(b"y" * 10_000))
-        delivery = opened.take()
-        delivery.ack()
-        lanes.ended(delivery)
+        in_lanes.put(b"y", 10_000)
+        in_lanes.done(in_lanes.take())
     assert len(given_back) < 20
     for _ in range(2):
-        first.ack()
-        lanes.ended(first)
-        first = opened.take()
-    first.ack()
-    lanes.ended(first)
-    opened.close()
+        in_lanes.done(first)
+        first = in_lanes.take()
+    in_lanes.done(first)
 
 
 @pytest.mark.parametrize(("size", "count"), [(MIB, 60), (3 * MIB, 20)])
 def test_a_backlog_of_large_calls_is_made_without_giving_most_of_it_back(
-    config: AmqpConfig, given_back: list[int], size: int, count: int
+    in_lanes: InLanes, given_back: list[int], size: int, count: int
 ) -> None:
     """Of a service that is slow, and answers."""
-    lanes = Lanes(config.prefetch)
-    opened = Opened(AmqpQueue(config, lanes, lambda _: "http://slow.test:80"))
-    Pool(8).map(lambda _: opened.queue.put(Call(b"x" * size)), range(count))
-    in_flight = [opened.take()]
+    in_lanes.put(b"x", size, count)
+    in_flight = [in_lanes.take()]
     for _ in range(count - 1):
-        with suppress(Empty):
-            while True:
-                in_flight.append(opened.take(timeout=0.05))
+        in_flight += in_lanes.take_all(0.05)
         if not in_flight:
-            in_flight.append(opened.take())
+            in_flight.append(in_lanes.take())
         delivery = in_flight.pop(0)
-        delivery.ack()
-        lanes.judge(delivery.lane, reachable=True, seconds=1.0)
-        lanes.ended(delivery)
+        in_lanes.lanes.judge(delivery.lane, reachable=True, seconds=1.0)
+        in_lanes.done(delivery)
     while in_flight:
         in_flight.pop().ack()
-    opened.expect_nothing()
+    in_lanes.opened.expect_nothing()
     assert len(given_back) <= 2 * count
-    opened.close()
 
 
-def test_starved_calls_can_be_withdrawn(config: AmqpConfig) -> None:
-    lanes = Lanes(config.prefetch)
-    opened = Opened(AmqpQueue(config, lanes, lambda _: "http://slow.test:80"))
-    calls = [Call(b"x" * MIB) for _ in range(30)]
-    Pool(8).map(opened.queue.put, calls)
-    held = [opened.take()]
-    with suppress(Empty):
-        while True:
-            held.append(opened.take(timeout=1))
-    opened.queue.withdraw([call.id for call in calls])
+def test_starved_calls_can_be_withdrawn(in_lanes: InLanes) -> None:
+    ids = [call.id for call in in_lanes.put(b"x", MIB, 30)]
+    held = [in_lanes.take(), *in_lanes.take_all(1)]
+    in_lanes.opened.queue.withdraw(ids)
     for delivery in held:
-        delivery.ack()
-        lanes.ended(delivery)
-    opened.queue.put(Call(b"x" * MIB))
-    delivery = opened.take()
-    assert delivery.call.id not in {call.id for call in calls}
+        in_lanes.done(delivery)
+    in_lanes.put(b"x", MIB)
+    delivery = in_lanes.take()
+    assert delivery.call.id not in ids
     delivery.ack()
-    opened.close()
 
 
 def test_a_lane_whose_large_calls_hang_leaves_room_to_others(
-    config: AmqpConfig, given_back: list[int]
+    in_lanes: InLanes, config: AmqpConfig, given_back: list[int]
 ) -> None:
     """Calls that are not small wait for no service but their own."""
-    lanes = Lanes(config.prefetch)
-    names = {b"x": "http://hangs.test:80", b"y": "http://answers.test:80"}
-    opened = Opened(AmqpQueue(config, lanes, lambda call: names[call.payload[:1]]))
     room = config.held_bytes - config.held_bytes // 4
     count = 2 * room // MIB
-    Pool(8).map(lambda _: opened.queue.put(Call(b"x" * MIB)), range(count))
-    held = [opened.take()]
-    with suppress(Empty):
-        while True:
-            held.append(opened.take(timeout=2))
+    in_lanes.put(b"x", MIB, count)
+    held = [in_lanes.take(), *in_lanes.take_all(2)]
     assert room // MIB // 2 - 1 <= len(held) <= room // MIB // 2 + 1
     assert len(given_back) < 3 * count
 
-    def done(delivery: Delivery) -> None:
-        delivery.ack()
-        lanes.ended(delivery)
-
     for size in (10_000, 300_000, MIB):
         for _ in range(3):
-            opened.queue.put(Call(b"y" * size))
-            delivery = opened.take()
+            in_lanes.put(b"y", size)
+            delivery = in_lanes.take()
             assert len(delivery.call.payload) == size
-            done(delivery)
+            in_lanes.done(delivery)
     for delivery in held:  # it answers again
-        done(delivery)
+        in_lanes.done(delivery)
     for _ in range(count - len(held)):
-        done(opened.take())
-    opened.expect_nothing()
-    opened.close()
+        in_lanes.done(in_lanes.take())
+    in_lanes.opened.expect_nothing()
