@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gevent import Timeout
 from gevent.event import AsyncResult, Event
 
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.process.bulk import Bulk, Row
+from mspc.process.patience import Patience, TookTooLong
 from mspc.queues.sqlite.space import disk_problem, free_in, nearly_full, space_of
 
 # As long as RabbitMQ may take to confirm one.
@@ -61,6 +61,7 @@ class Jobs:
         self.most = 0
         self.work = Event()
         self._path = path
+        self._patience = Patience(PATIENCE_SECONDS)
         self._waiting: list[Job] = []
         self._stuck = False  # nothing was committed since somebody has given up
 
@@ -81,8 +82,8 @@ class Jobs:
         self._waiting.append(job)
         self.work.set()
         try:
-            result = job.done.get(timeout=PATIENCE_SECONDS if job.grows else None)
-        except Timeout as exc:
+            result = self._patience.wait(job.done) if job.grows else job.done.get()
+        except TookTooLong as exc:
             if not job.done.ready():  # just now
                 raise self._given_up(job) from exc
             result = job.done.get()
