@@ -6,7 +6,7 @@ import os
 
 from gevent.monkey import get_original
 
-from mspc.process.lines import OneLine, warning
+from mspc.process.lines import OneLine, Record, warning
 from mspc.process.logfile import LogFile
 from mspc.process.writer import Writer
 from mspc.settings.config import LogConfig
@@ -95,6 +95,7 @@ def set_up(config: LogConfig) -> None:
     root.setLevel(config.level.upper())
     close()
     root.handlers = [Log(_writers(config))]
+    logging.setLogRecordFactory(Record)
     # The queue and the consumers report each change of state themselves, once, without
     # a traceback.
     logging.getLogger("amqpstorm").setLevel(logging.CRITICAL)
@@ -124,6 +125,7 @@ def close() -> None:
         if isinstance(handler, Log):
             handler.close()
             root.removeHandler(handler)
+    logging.setLogRecordFactory(logging.LogRecord)
 
 
 def say(sentence: str) -> None:

@@ -223,9 +223,11 @@ OVERRIDES: dict[str, dict[str, type]] = {
     "forwarding.connections._Plain": {"_new_conn": HTTPConnection},
     "forwarding.connections._OverTls": {"_new_conn": HTTPSConnection},
     "process.logs.OneLine": {
+        "format": logging.Formatter,
         "formatMessage": logging.Formatter,
         "usesTime": logging.Formatter,
     },
+    "process.logs.Record": {"__init__": logging.LogRecord},
     "process.logs.Log": {"emit": logging.Handler, "close": logging.Handler},
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mspc.process import logfile, logs
+from mspc.process.lines import Record
 from mspc.settings.config import LogConfig
 
 log = logging.getLogger("mspc.test")
@@ -120,6 +121,23 @@ class TestLine:
         say("half \ud83d pair")
         assert "half " in path.read_text()
         assert "half " in captured.out
+
+    def test_what_is_printed_is_left_as_it_is(self, captured: Captured) -> None:
+        """Whatever Python calls printable, and what it does not."""
+        logs.set_up(LogConfig())
+        log.info("a b\xa0\u3000\u200b\U0001f600 %s", "Grüße")
+        assert captured.out.endswith("INFO a b\xa0\u3000\u200b\U0001f600 Grüße\n")
+
+    def test_a_mapping_gives_the_names(self, captured: Captured) -> None:
+        logs.set_up(LogConfig())
+        log.info("%(first)s and %(second)d", {"first": "one", "second": 2})
+        assert captured.out.endswith("INFO one and 2\n")
+
+    def test_a_wrong_message_loses_no_other(self, captured: Captured) -> None:
+        logs.set_up(LogConfig())
+        log.info("%d", "no number")
+        log.info("%s", {})
+        assert captured.out.endswith("INFO {}\n")
 
     def test_a_traceback_is_there(self, captured: Captured) -> None:
         logs.set_up(LogConfig())
@@ -282,6 +300,21 @@ class TestFailingFile:
         assert len(out.splitlines()) == 3
         (told,) = err.splitlines()
         assert told.endswith("[Errno 28] No space left on device")
+
+
+def test_a_record_has_whatever_one_of_logging_has() -> None:
+    """Other handlers, a library's for example, look for all of it."""
+    arguments = ("mspc.test", logging.INFO, "path", 1, "%s", ("a",), None)
+    ours, usual = Record(*arguments), logging.LogRecord(*arguments)
+    assert not {name for name in vars(usual) if not hasattr(ours, name)}
+    for name in ("name", "levelno", "levelname", "msg", "args", "exc_info", "exc_text"):
+        assert getattr(ours, name) == getattr(usual, name)
+    assert abs(ours.created - usual.created) < 10
+
+
+def test_the_log_that_is_closed_leaves_no_record_behind(captured: Captured) -> None:
+    logs.close()
+    assert logging.getLogRecordFactory() is logging.LogRecord
 
 
 def test_standard_error_is_written_by_a_thread_too(captured: Captured) -> None:
