@@ -9,7 +9,7 @@ from functools import partial
 import falcon
 from msgspec.structs import replace
 
-from mspc.api.answers import answer
+from mspc.api.answers import MEDIA_TYPE, accepted_body, answer
 from mspc.api.hints import hint
 from mspc.api.reading import read_body
 from mspc.calls import validation
@@ -152,7 +152,9 @@ class CallsResource:
         payload = read_body(req, self._max_bytes)
         if not self._fast:
             call_id = take(with_trace(self._acceptance.take, req), req, payload)
-            answer(resp, falcon.HTTP_202, "Accepted", id=call_id)
+            resp.status = falcon.HTTP_202
+            resp.content_type = MEDIA_TYPE
+            resp.data = accepted_body(call_id)
         elif payload:
             call_id = with_trace(self._acceptance.take_unread, req)(payload)
             answer(resp, falcon.HTTP_200, "OK", id=call_id)

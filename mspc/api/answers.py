@@ -22,6 +22,17 @@ def answer_body(message: str, error: bool = False, **more: object) -> bytes:
     return json.dumps({"error": error, "message": message, **more}).encode()
 
 
+# What every call is answered is made once, but for its id: hexadecimal digits.
+_ID = "id"
+_ACCEPTED = answer_body("Accepted", id=_ID).rsplit(_ID.encode(), 1)
+
+
+def accepted_body(call_id: str) -> bytes:
+    """`answer_body("Accepted", id=...)` for an id of ours, at a tenth of its price."""
+    begin, end = _ACCEPTED
+    return b"%b%b%b" % (begin, call_id.encode(), end)
+
+
 def error_body(status: str, message: str) -> bytes:
     """The same for an error of which nothing is known but its status line."""
     return answer_body(message, error=True, code=codes.of(status))

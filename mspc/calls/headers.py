@@ -2,12 +2,17 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
 
 from voluptuous import Invalid, MultipleInvalid
 
 from mspc.calls.sentences import kind
 
 MAX_HEADERS = 1000
+# What is known of names, of which callers have few; longer ones are looked at anew.
+KNOWN_NAMES = 1000
+SHORT_NAME = 64
 
 # RFC 9110 7.6.1, and what the sending side makes itself: framing and Expect.
 _HOP_BY_HOP = "connection, keep-alive, te, trailer, transfer-encoding, upgrade"
@@ -32,23 +37,26 @@ def read_headers(value: object) -> Headers:
     headers: Headers = []
     errors: list[Invalid] = []
     seen: set[str] = set()
+    passed_on = True
     for name, content in value.items():
         try:
-            headers.append((_check_name(name, seen), _check_value(content)))
+            passed_on &= _check_name(name, seen)
+            headers.append((name, _check_value(content)))
         except Invalid as exc:
             exc.prepend([name])
             errors.append(exc)
     if errors:
         raise MultipleInvalid(errors)
-    return end_to_end(headers)
+    return headers if passed_on else end_to_end(headers)
 
 
 def has_content_type(headers: object) -> bool:
     """Whether these, as a client wrote them, say what the body is."""
-    return isinstance(headers, dict) and any(
-        len(name) == _CONTENT_TYPE_LENGTH and name.lower() == "content-type"
-        for name in headers
-    )
+    if isinstance(headers, dict):
+        for name in headers:
+            if len(name) == _CONTENT_TYPE_LENGTH and name.lower() == "content-type":
+                return True
+    return False
 
 
 def value_of(headers: Iterable[tuple[str, str]], wanted: str) -> str | None:
@@ -59,13 +67,36 @@ def value_of(headers: Iterable[tuple[str, str]], wanted: str) -> str | None:
     return None
 
 
-def _check_name(name: str, seen: set[str]) -> str:
-    if not TOKEN.fullmatch(name):
+class _Name(NamedTuple):
+    """What is known of a name.
+
+    Attributes:
+        lowered: empty for what is none.
+        passed_on: whether its header goes on whatever the others say: is none that is
+            dropped, and names none.
+    """
+
+    lowered: str
+    passed_on: bool
+
+
+def _named(name: str) -> _Name:
+    lowered = name.lower() if TOKEN.fullmatch(name) else ""
+    return _Name(lowered, lowered not in _DROPPED and not _is_for_a_proxy(lowered))
+
+
+_known_name = lru_cache(KNOWN_NAMES)(_named)
+
+
+def _check_name(name: str, seen: set[str]) -> bool:
+    """Whether the header is passed on as it is."""
+    lowered, passed_on = (_known_name if len(name) <= SHORT_NAME else _named)(name)
+    if not lowered:
         raise Invalid("is not a header name: letters, digits and !#$%&'*+-.^_`|~ are.")
-    if name.lower() in seen:
+    if lowered in seen:
         raise Invalid("is given twice: header names are the same in any case.")
-    seen.add(name.lower())
-    return name
+    seen.add(lowered)
+    return passed_on
 
 
 def _check_value(value: object) -> str:
@@ -102,7 +133,10 @@ def completed(
     headers: Headers, authorization: str | None, media_type: str | None
 ) -> tuple[tuple[str, str], ...]:
     """With what the url and the body imply, where the client did not say otherwise."""
-    names = {name.lower() for name, _ in headers}
-    implied = (("Authorization", authorization), ("Content-Type", media_type))
-    added = [(n, v) for n, v in implied if v is not None and n.lower() not in names]
-    return (*headers, *added)
+    for name, content in (
+        ("Authorization", authorization),
+        ("Content-Type", media_type),
+    ):
+        if content is not None and value_of(headers, name.lower()) is None:
+            headers = [*headers, (name, content)]
+    return tuple(headers)

@@ -63,8 +63,10 @@ class RequestHead:
 
     @property
     def keeps_alive(self) -> bool:
-        options = self.headers.get("HTTP_CONNECTION", "").lower().split(",")
-        wish = {option.strip(" \t") for option in options}
+        options = self.headers.get("HTTP_CONNECTION")
+        if options is None:
+            return self.version != "HTTP/1.0"
+        wish = {option.strip(" \t") for option in options.lower().split(",")}
         if self.version == "HTTP/1.0":
             return "keep-alive" in wish and "close" not in wish
         return "close" not in wish

@@ -35,9 +35,15 @@ def test_a_long_error_is_cut() -> None:
 
 
 def test_every_call_has_an_id_of_its_own() -> None:
-    ids = {Call(b"").id for _ in range(100)}
-    assert len(ids) == 100
-    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids)
+    ids = {Call(b"").id for _ in range(1000)}
+    assert len(ids) == 1000
+    # RFC 9562 5.7: the version, the variant, and all else is left to chance.
+    assert all(
+        re.fullmatch("[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", i) for i in ids
+    )
+    for place in {*range(13, 32)} - {16}:
+        assert {one[place] for one in ids} == set("0123456789abcdef")
+    assert {one[16] for one in ids} == set("89ab")
 
 
 @pytest.mark.parametrize(
