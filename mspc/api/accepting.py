@@ -9,7 +9,7 @@ from functools import partial
 import falcon
 from msgspec.structs import replace
 
-from mspc.api.answers import MEDIA_TYPE, accepted_body, answer
+from mspc.api.answers import accepted_body, answer, fill
 from mspc.api.hints import hint
 from mspc.api.reading import read_body
 from mspc.calls import validation
@@ -152,9 +152,7 @@ class CallsResource:
         payload = read_body(req, self._max_bytes)
         if not self._fast:
             call_id = take(with_trace(self._acceptance.take, req), req, payload)
-            resp.status = falcon.HTTP_202
-            resp.content_type = MEDIA_TYPE
-            resp.data = accepted_body(call_id)
+            fill(resp, falcon.HTTP_202, accepted_body(call_id))
         elif payload:
             call_id = with_trace(self._acceptance.take_unread, req)(payload)
             answer(resp, falcon.HTTP_200, "OK", id=call_id)

@@ -46,6 +46,11 @@ def answer(
     **more: object,
 ) -> None:
     """Fills `resp`; `status` is a whole status line, `202 Accepted`."""
+    fill(resp, status, answer_body(message, error, **more))
+
+
+def fill(resp: "falcon.Response", status: str, body: bytes) -> None:
+    """The same, with a body that is made already."""
     resp.status = status
     resp.content_type = MEDIA_TYPE
-    resp.data = answer_body(message, error, **more)
+    resp.data = body

@@ -82,7 +82,7 @@ class _Name(NamedTuple):
 
 def _named(name: str) -> _Name:
     lowered = name.lower() if TOKEN.fullmatch(name) else ""
-    return _Name(lowered, lowered not in _DROPPED and not _is_for_a_proxy(lowered))
+    return _Name(lowered, not _is_dropped(lowered))
 
 
 _known_name = lru_cache(KNOWN_NAMES)(_named)
@@ -114,19 +114,16 @@ def end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
     """Without what is meant for the next hop only, and so for this proxy."""
     headers = list(headers)
     lowered = {name.lower(): content for name, content in headers}
-    if _DROPPED.isdisjoint(lowered) and not any(map(_is_for_a_proxy, lowered)):
-        return headers
-    named = lowered.get("connection", "").lower().split(",")
-    dropped = _DROPPED.union(map(str.strip, named))
+    named = {*map(str.strip, lowered.get("connection", "").lower().split(","))}
     return [
         (name, content)
         for name, content in headers
-        if name.lower() not in dropped and not _is_for_a_proxy(name.lower())
+        if name.lower() not in named and not _is_dropped(name.lower())
     ]
 
 
-def _is_for_a_proxy(lowered: str) -> bool:
-    return lowered.startswith("proxy-")
+def _is_dropped(lowered: str) -> bool:
+    return lowered in _DROPPED or lowered.startswith("proxy-")
 
 
 def completed(
