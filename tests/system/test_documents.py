@@ -474,7 +474,7 @@ class Operator:
         for page, here in (
             ("https://api.myservicedomain.tld", self._place),
             ("https://old.example", self._place),
-            ("126a12f26f234e09b72400a1d8359ecc", call_id),
+            ("019c13ec9e0071f0a84cb3d09e15f26b", call_id),
         ):
             line = line.replace(page, here)
         return self._shell.run(f"{line} {more}", self._environment, fails=fails)
