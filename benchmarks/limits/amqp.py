@@ -15,7 +15,8 @@ from pamqp import commands
 
 from benchmarks.limits.clock import repeat, report
 from benchmarks.load import body
-from mspc.queues.amqp.channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import PipelinedChannel
+from mspc.queues.amqp.message import Message
 
 PREFETCH = 300
 TIMEOUT_SECONDS = 300.0

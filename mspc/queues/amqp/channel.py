@@ -8,7 +8,6 @@ replaces what it does with confirms, returns and deliveries.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from amqpstorm.channel import Channel
@@ -22,6 +21,8 @@ from pamqp import commands, frame, header
 from mspc.errors import QueueUnavailable
 from mspc.process import crash
 from mspc.queues.amqp.confirms import Confirms, Publish
+from mspc.queues.amqp.largest import Largest
+from mspc.queues.amqp.message import Message
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +33,6 @@ SLOW_CONFIRM_SECONDS = 5.0
 FRAME_OVERHEAD_BYTES = 8
 
 
-@dataclass(slots=True)
-class Message:
-    """One delivery as it came.
-
-    Attributes:
-        consumer: the consumer tag that it came for.
-        tag: its delivery tag, valid on this channel only.
-    """
-
-    consumer: str
-    tag: int
-    properties: commands.Basic.Properties
-    body: bytes
-
-
 class PipelinedChannel(Channel):
     """One channel, used until it is lost, then thrown away with its connection.
 
@@ -55,6 +41,7 @@ class PipelinedChannel(Channel):
         reason: why it was lost.
         on_lost: called then, before whoever waits is told.
         confirms: what was published and is not confirmed yet.
+        largest: how large a message may be; a link's channels share it.
     """
 
     def __init__(
@@ -68,6 +55,7 @@ class PipelinedChannel(Channel):
         self.reason = ""
         self.on_lost: Callable[[], None] = lambda: None
         self.confirms = Confirms()
+        self.largest = Largest()
         self._on_message = on_message
         self._chunk = connection.max_frame_size - FRAME_OVERHEAD_BYTES
         self._returned_from: str | None = None
@@ -130,10 +118,12 @@ class PipelinedChannel(Channel):
         """Sends a message and does not wait; its confirm may come later.
 
         Raises:
+            TooLarge: RabbitMQ would close the channel.
             QueueUnavailable: the channel is lost.
         """
         if self.lost.is_set():
             raise QueueUnavailable(self.reason)
+        self.largest.check(len(body))
         self._send(
             commands.Basic.Publish(routing_key=queue, mandatory=True),
             header.ContentHeader(body_size=len(body), properties=properties),
@@ -197,6 +187,7 @@ class PipelinedChannel(Channel):
         if self.lost.is_set():
             return
         self.reason = reason
+        self.largest.learn(reason)
         self.lost.set()
         self.on_lost()
         self._outgoing.set()

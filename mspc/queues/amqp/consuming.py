@@ -9,7 +9,8 @@ until there is.
 
 from collections.abc import Callable, Iterable, Mapping
 
-from mspc.queues.amqp.channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import PipelinedChannel
+from mspc.queues.amqp.message import Message
 from mspc.queues.amqp.sources import Consumer, Limits, Source
 
 # With which any queue but the main one begins: most are empty, or wait.

@@ -8,9 +8,10 @@ from amqpstorm.exception import AMQPError
 from gevent.lock import RLock
 
 from mspc.errors import QueueUnavailable
-from mspc.queues.amqp.channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import PipelinedChannel
 from mspc.queues.amqp.dead_pass import Pass, Settle
 from mspc.queues.amqp.link import Link
+from mspc.queues.amqp.message import Message
 
 log = logging.getLogger(__name__)
 

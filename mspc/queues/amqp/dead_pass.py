@@ -20,7 +20,8 @@ from gevent.pool import Group
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.queues.amqp import message as amqp_message
-from mspc.queues.amqp.channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import PipelinedChannel
+from mspc.queues.amqp.message import Message
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,9 @@ from gevent.event import Event
 from mspc.errors import ConfigError, MspcError, QueueError
 from mspc.process.greenlets import Watched
 from mspc.queues.amqp import connecting, diagnosis
-from mspc.queues.amqp.channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import PipelinedChannel
+from mspc.queues.amqp.largest import Largest
+from mspc.queues.amqp.message import Message
 from mspc.settings.config import AmqpConfig
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class Link:
         # With a spool nobody has to wait: the call is stored there.
         self._patience = PATIENCE_SECONDS if config.spool is None else 0.0
         self._being_made_until = 0.0
+        self._largest = Largest()
         self._told = ""
         self.reason = f"RabbitMQ ({purpose}): not connected yet."
         self._purpose = purpose
@@ -143,6 +146,7 @@ class Link:
             with gevent.Timeout(SET_UP_TIMEOUT_SECONDS, TimeoutError("no answer")):
                 connecting.open_up(connection)
                 channel = PipelinedChannel.open_on(connection, self._on_message)
+                channel.largest = self._largest
                 self._set_up(channel)
         except Exception as exc:  # noqa: BLE001 - amqpstorm leaks TypeError, ValueError...
             if not self._refused(exc, host, port):

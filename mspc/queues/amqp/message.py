@@ -7,6 +7,7 @@ needed, and nothing in a foreign message may harm.
 import math
 import re
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from pamqp import commands
@@ -29,6 +30,21 @@ PERSISTENT = 2
 _FAR_TOO_MANY = 1 << 53
 # The id goes into the log and into a header of the call.
 _SAFE_ID = re.compile(r"[!-~]{1,200}")
+
+
+@dataclass(slots=True)
+class Message:
+    """One delivery as it came.
+
+    Attributes:
+        consumer: the consumer tag that it came for.
+        tag: its delivery tag, valid on its channel only.
+    """
+
+    consumer: str
+    tag: int
+    properties: commands.Basic.Properties
+    body: bytes
 
 
 def encode(

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from mspc.queues.amqp.confirms import Publish
+from mspc.queues.amqp.largest import TooLarge
 
 
 class Outbox:
@@ -13,7 +14,8 @@ class Outbox:
     sent again, so a message may come twice.
 
     Attributes:
-        dropped: how many messages there was no room for since somebody set it to 0.
+        dropped: how many messages there was no room for, or were too large for the
+            broker, since somebody set it to 0.
     """
 
     def __init__(self, messages: int, octets: int) -> None:
@@ -36,8 +38,7 @@ class Outbox:
         if self._full():
             self._look()
         while self._full() and len(self._waiting) > 1:
-            self._held -= len(self._waiting.popleft())
-            self.dropped += 1
+            self._drop()
 
     def send(self, post: Callable[[bytes], Publish]) -> None:
         """Sends all that waits, and what was sent in vain.
@@ -47,8 +48,16 @@ class Outbox:
         """
         self._look()
         while self._waiting:
-            publish = post(self._waiting[0])
-            self._sent.append((self._waiting.popleft(), publish))
+            try:
+                publish = post(self._waiting[0])
+            except TooLarge:
+                self._drop()  # it would be in the way of all that follow
+            else:
+                self._sent.append((self._waiting.popleft(), publish))
+
+    def _drop(self) -> None:
+        self._held -= len(self._waiting.popleft())
+        self.dropped += 1
 
     def _full(self) -> bool:
         count = len(self._waiting) + len(self._sent)

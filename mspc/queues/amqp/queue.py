@@ -20,7 +20,7 @@ from mspc.lanes.lanes import Lanes
 from mspc.lanes.one import OneLane
 from mspc.queues.amqp import message as amqp_message
 from mspc.queues.amqp.aside import Aside
-from mspc.queues.amqp.channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import PipelinedChannel
 from mspc.queues.amqp.confirms import Unroutable
 from mspc.queues.amqp.consuming import Consuming
 from mspc.queues.amqp.dead import DeadLetters
@@ -28,6 +28,7 @@ from mspc.queues.amqp.delivery import AmqpDelivery, ours
 from mspc.queues.amqp.diagnosis import PRECONDITION_FAILED
 from mspc.queues.amqp.ladder import HOLD_SECONDS, Ladder
 from mspc.queues.amqp.link import PATIENCE_SECONDS, Link
+from mspc.queues.amqp.message import Message
 from mspc.queues.amqp.sources import Consumer, Limits, Source
 from mspc.queues.amqp.topology import Declaring, Topology
 from mspc.queues.amqp.unseen import Unseen

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from gevent.lock import RLock
 
-from mspc.queues.amqp.channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import PipelinedChannel
+from mspc.queues.amqp.message import Message
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,11 @@ from pamqp import commands
 
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.process.greenlets import Watched
-from mspc.queues.amqp.channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import PipelinedChannel
 from mspc.queues.amqp.confirms import Publish
 from mspc.queues.amqp.diagnosis import ACCESS_REFUSED, PRECONDITION_FAILED
 from mspc.queues.amqp.link import Link, Refused
+from mspc.queues.amqp.message import Message
 from mspc.queues.amqp.outbox import Outbox
 from mspc.queues.amqp.reading import MARK, Reading
 from mspc.queues.amqp.topology import DECLARE_TIMEOUT_SECONDS
@@ -149,8 +150,9 @@ class JournalStream:
             return
         if self._outbox.dropped:
             log.warning(
-                "%d batches for the stream %s were dropped while RabbitMQ was away:"
-                " other instances will not know what was in them",
+                "%d batches for the stream %s were dropped, since RabbitMQ was away or"
+                " they were too large for it: other instances will not know what was"
+                " in them",
                 *(self._outbox.dropped, self.name),
             )
             self._outbox.dropped = 0

@@ -8,8 +8,9 @@ from typing import cast
 import pytest
 from pamqp import commands
 
-from mspc.queues.amqp.channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import PipelinedChannel
 from mspc.queues.amqp.consuming import Consuming
+from mspc.queues.amqp.message import Message
 from mspc.queues.amqp.sources import Consumer, Limits
 
 MIB = 2**20

@@ -12,8 +12,9 @@ from pamqp import commands
 from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
 from mspc.queues.amqp import dead_pass
-from mspc.queues.amqp.channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import PipelinedChannel
 from mspc.queues.amqp.dead_pass import Pass
+from mspc.queues.amqp.message import Message
 
 
 class FakeChannel:

@@ -4,6 +4,7 @@ import pytest
 
 from mspc.errors import QueueUnavailable
 from mspc.queues.amqp.confirms import Publish
+from mspc.queues.amqp.largest import TooLarge
 from mspc.queues.amqp.outbox import Outbox
 
 
@@ -112,4 +113,18 @@ def test_what_is_not_confirmed_takes_room(channel: FakeChannel) -> None:
     outbox.send(channel.post)
     for message in (b"3", b"4"):
         outbox.add(message)
+    assert outbox.dropped == 1
+
+
+def test_what_is_too_large_is_in_nobody_s_way(channel: FakeChannel) -> None:
+    def post(message: bytes) -> Publish:
+        if len(message) > 3:
+            raise TooLarge("too large")
+        return channel.post(message)
+
+    outbox = Outbox(10, 100)
+    for message in (b"1", b"large", b"2"):
+        outbox.add(message)
+    outbox.send(post)
+    assert channel.posted == [b"1", b"2"]
     assert outbox.dropped == 1

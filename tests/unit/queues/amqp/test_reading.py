@@ -6,7 +6,8 @@ from typing import cast
 import pytest
 from pamqp import commands
 
-from mspc.queues.amqp.channel import Message, PipelinedChannel
+from mspc.queues.amqp.channel import PipelinedChannel
+from mspc.queues.amqp.message import Message
 from mspc.queues.amqp.reading import MARK, OFFSET, Reading, position_of
 
 
