@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from mspc.journal.base import Feed
-from mspc.journal.events import Accepted, Attempted, Decided, Event
+from mspc.journal.events import Accepted, Attempted, Event
 
 MOST_EVENTS = 20_000
 MOST_BYTES = 32 * 2**20
@@ -36,7 +36,8 @@ class Gathered:
     """Events that nobody has looked at yet.
 
     That a call was accepted is kept back for a turn. Most are attempted by then, and an
-    attempt tells all of it, too: a row to write, and none to find and change.
+    attempt tells all of it, too: a row to write, and none to find and change. Nor is it
+    kept when it comes late: RabbitMQ delivers many a call before it confirms it.
     """
 
     def __init__(self, timer: Callable[[], float]) -> None:
@@ -46,6 +47,9 @@ class Gathered:
         self._events: list[Event] = []
         self._accepted: dict[str, Accepted] = {}
         self._kept_back: dict[str, Accepted] = {}  # accepted before the last turn
+        # Ids of calls of which attempts have told all, since the last turn and before.
+        self._told: set[str] = set()
+        self._told_before: set[str] = set()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -60,14 +64,20 @@ class Gathered:
         """Whether there is room for it."""
         if len(self) >= MOST_EVENTS or self._bytes >= MOST_BYTES:
             return False
-        self._bytes += size_of(event)
-        if type(event) is Attempted:
+        if type(event) is Accepted:
+            if event.id in self._told or event.id in self._told_before:
+                return True
+            if event.id not in self._accepted:
+                self._bytes += size_of(event)
+                self._accepted[event.id] = event
+                return True
+        elif type(event) is Attempted:
             self._forget(event.call.id)
-        elif type(event) is Decided:
+            if event.call.method:  # else nobody could read it
+                self._told.add(event.call.id)
+        else:
             self._keep_nothing_back()  # it may be about one of them
-        elif type(event) is Accepted and event.id not in self._accepted:
-            self._accepted[event.id] = event
-            return True
+        self._bytes += size_of(event)
         self._events.append(event)
         return True
 
@@ -88,6 +98,7 @@ class Gathered:
             all_of_them: nothing is kept back.
         """
         before, self._turned_at = self._turned_at, self._timer()
+        self._told_before, self._told = self._told, set()
         # First what was accepted: others of that time are told of when it is written.
         if all_of_them or self._turned_at - before > KEPT_BACK_SECONDS:
             self._kept_back |= self._accepted

@@ -83,6 +83,37 @@ def test_an_attempt_tells_of_its_call_and_others_are_kept_back_for_a_turn() -> N
     assert taken(gathered) == []
 
 
+def test_a_call_that_its_attempt_has_told_of_is_not_told_of_again() -> None:
+    """RabbitMQ delivers it before it confirms it: the client's greenlet comes late."""
+    gathered = Gathered(lambda: 0.0)
+    first, second = accepted(1), accepted(2)
+    gathered.add(failed(first))
+    gathered.add(first)
+    gathered.add(failed(second))
+    assert taken(gathered) == [failed(first), failed(second)]
+    gathered.add(second)
+    assert not gathered
+    assert taken(gathered) == []
+
+
+def test_an_attempt_that_could_not_read_its_call_does_not_tell_of_it() -> None:
+    gathered = Gathered(lambda: 0.0)
+    unread = Accepted(accepted().id, accepted().at, "", "", "unreadable")
+    gathered.add(failed(unread))
+    gathered.add(accepted())
+    assert taken(gathered) == [failed(unread)]
+    assert taken(gathered) == [accepted()]
+
+
+def test_what_was_told_is_forgotten_after_a_turn() -> None:
+    gathered = Gathered(lambda: 0.0)
+    gathered.add(failed(accepted()))
+    for _ in range(3):
+        taken(gathered)
+    gathered.add(accepted())
+    assert gathered
+
+
 def test_after_a_long_turn_nothing_is_kept_back() -> None:
     now = 0.0
     gathered = Gathered(lambda: now)
@@ -105,8 +136,8 @@ def test_what_was_accepted_is_written_before_what_happened_later() -> None:
 
 def test_what_is_told_by_its_attempt_takes_no_room() -> None:
     gathered = Gathered(lambda: 0.0)
-    call = replace(accepted(), body=b"x" * (gathering.MOST_BYTES // 2))
-    for _ in range(3):
+    for number in range(3):
+        call = replace(accepted(number), body=b"x" * (gathering.MOST_BYTES // 2))
         gathered.add(call)
         assert gathered.add(failed(replace(call, body=b"")))
     assert len(taken(gathered)) == 3
