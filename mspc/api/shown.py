@@ -7,6 +7,7 @@ its own network forbids it.
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -66,8 +67,13 @@ def rfc3339(seconds: float) -> str:
             has, since other producers choose them too.
     """
     within = min(max(0.0, seconds), _LATEST)
-    written = datetime.fromtimestamp(within, UTC).isoformat(timespec="milliseconds")
-    return written.replace("+00:00", "Z")
+    second, rest = divmod(round(within * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{rest // 1000:03d}Z"
+
+
+@lru_cache(1000)  # a list has many of one second
+def _second(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def rfc3339_or_none(seconds: float | None) -> str | None:
