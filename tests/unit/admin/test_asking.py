@@ -4,6 +4,7 @@ import json
 from typing import Any, get_args
 from urllib.parse import quote, urlencode
 
+import gevent
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,6 +78,23 @@ def test_the_words_are_those_of_the_vocabulary() -> None:
 class TestList:
     def test_the_shape(self, door: Door) -> None:
         assert door.get("/v1/calls") == {"calls": [CALL], "next_cursor": None}
+
+    def test_others_have_their_turn_while_many_are_shown(self, door: Door) -> None:
+        door.view.known = [seen(number) for number in range(1000)]
+        turns = 0
+
+        def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                gevent.sleep(0)
+
+        beside = gevent.spawn(other)
+        try:
+            assert len(door.get("/v1/calls?limit=1000")["calls"]) == 1000
+        finally:
+            beside.kill()
+        assert turns > 10
 
     def test_the_filter(self, door: Door) -> None:
         query = urlencode(
