@@ -162,9 +162,9 @@ class Journal:
         self, wanted: Filter = EVERYTHING, after: int | None = None, limit: int = 100
     ) -> Page:
         calls: list[Seen] = []
-        for _ in range(PAGE_LOOKS):
+        for number in range(PAGE_LOOKS):
             look = reading.Looking(wanted, after, limit - len(calls))
-            found = self._keeper.ask(look)
+            found = self._keeper.ask(look, goes_on=number > 0)
             calls += found.calls
             after = found.next
             if after is None or len(calls) >= limit:

@@ -77,13 +77,12 @@ class Keeper:
         self._asked = Flag()
         self._tried = Flag()  # to open the file
         self._room = Flag()  # for what the feed brings
-        self._stopping = False
-        self._closed = False
+        self._is_new = False  # what is asked
+        self._stopping = self._closed = False
         self._is_open = self._is_replaced = False
         self._problem: str | None = None
-        self._is_full = False
         self._retry_at = 0.0
-        self._tidying = False
+        self._is_full = self._tidying = False
         self._reading = False  # what the feed brings
         # Some of it was not written: no offset is from now on, so that the next start
         # reads it again.
@@ -122,14 +121,19 @@ class Keeper:
     def listen(self, callback: Callable[[Decided], None]) -> None:
         self._listeners.append(callback)
 
-    def ask(self, question: Ask[T]) -> T:
+    def ask(self, question: Ask[T], *, goes_on: bool = False) -> T:
         """The answer, after all that has gathered was written.
+
+        Args:
+            question: what is asked.
+            goes_on: with what was asked just before, for which that was written.
 
         Raises:
             JournalUnavailable: there is none.
         """
         if self._stopping:
             raise JournalUnavailable("The journal is closed.")
+        self._is_new |= not goes_on
         return self._questions.ask(question)
 
     def _somebody_asks(self) -> None:
@@ -151,16 +155,14 @@ class Keeper:
         self._work.clear()
         self._asked.clear()
         # Whoever asks from now on may have recorded something that is not taken here.
-        questions = self._questions.take()
+        questions, is_new = self._questions.take(), self._is_new or self._stopping
+        self._is_new = False
         if not self._is_open and self._timer() >= self._retry_at:
             self._open()
         elif self._problem is not None:
             self._write(())
-        asked = bool(questions) or self._stopping
-        for events in self._gathered.take(all_of_them=asked):
-            self._publish(events)
-            self._write(events)
-        self._write_arrived()
+        if is_new or not questions or self._gathered.is_crowded:
+            self._write_all(all_of_them=is_new)
         if not self._gathered.is_crowded:
             self.losses.tell()
         self._answer(questions)
@@ -211,6 +213,12 @@ class Keeper:
             log.warning("%d events were not published: %s", len(events), batch)
         else:
             self._shared.publish(batch)
+
+    def _write_all(self, *, all_of_them: bool) -> None:
+        for events in self._gathered.take(all_of_them=all_of_them):
+            self._publish(events)
+            self._write(events)
+        self._write_arrived()
 
     def _write_arrived(self) -> None:
         if self._shared is None:

@@ -96,6 +96,34 @@ def test_an_answer_has_what_was_recorded_while_others_were_written(
     assert answer.get() is not None
 
 
+def test_what_goes_on_writes_nothing_first(journals: Journals, tmp_path: Path) -> None:
+    """A long page is read in several looks: what is new is for the next one."""
+    journal = journals(tmp_path / "journal.db")
+    journal.tally()
+
+    def calls(db: sqlite3.Connection) -> int:
+        (found,) = db.execute("SELECT count(*) FROM calls").fetchone()
+        return int(found)
+
+    journal.record(accepted())
+    assert journal._keeper.ask(calls, goes_on=True) == 0
+    assert journal._keeper.ask(calls) == 1
+    assert len(journal.calls().calls) == 1
+
+
+def test_a_page_of_several_looks(
+    journals: Journals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "LOOK_CALLS", 2)
+    journal = journals(tmp_path / "journal.db")
+    record(journal, *(accepted(number) for number in range(7)))
+    first = journal.calls(limit=5)
+    rest = journal.calls(after=first.next)
+    found = [seen.id for page in (first, rest) for seen in page.calls]
+    assert sorted(found) == [accepted(number).id for number in range(7)]
+    assert (len(first.calls), rest.next) == (5, None)
+
+
 def test_only_the_owner_can_read_the_file(journals: Journals, tmp_path: Path) -> None:
     path = tmp_path / "new" / "journal.db"
     journal = journals(path)
