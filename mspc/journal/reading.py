@@ -24,6 +24,10 @@ LOOK_CALLS = 250
 # To count what is in rows takes no longer than to show a page of them.
 COUNT_ROWS = 5000
 
+_rows_together: msgspec.json.Decoder[list[Sequence[Any]]] = msgspec.json.Decoder(
+    list[Sequence[Any]]
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -55,10 +59,10 @@ class Looking:
     def __call__(self, db: sqlite3.Connection) -> Look:
         span = _span(db, self.wanted, self.after, LOOK_ROWS)
         most = min(self.limit, LOOK_CALLS)
-        rows: list[tuple[Any, ...]] = []
+        rows: list[Sequence[Any]] = []
         for source in span.where:
             rows += _rows(db, source, self.wanted, span.between, most + 1)
-        rows.sort(reverse=True)
+        rows.sort(key=_key, reverse=True)
         found = [sql.seen(row) for row in rows[:most]]
         if len(rows) > most:
             return Look(found, rows[most - 1][0])
@@ -142,14 +146,24 @@ def _rows(
     wanted: Filter,
     between: tuple[int, int],
     limit: int,
-) -> list[tuple[Any, ...]]:
+) -> list[Sequence[Any]]:
     condition, values = conditions(wanted)
-    return db.execute(
+    rows = (
         f"SELECT {sql.SEEN} FROM {source.table} JOIN destinations d"
         f" ON d.number = c.destination WHERE {source.condition} AND key > ?"
-        f" AND key < ? AND {condition} ORDER BY key DESC LIMIT ?",
-        (*source.values, *between, *values, limit),
-    ).fetchall()
+        f" AND key < ? AND {condition} ORDER BY key DESC LIMIT ?"
+    )
+    given = *source.values, *between, *values, limit
+    together = f"SELECT {sql.SEEN_TOGETHER} FROM ({rows})"
+    (found,) = db.execute(together, given).fetchone()
+    try:
+        return _rows_together.decode(found)
+    except msgspec.DecodeError:  # an infinite number is no JSON
+        return db.execute(rows, given).fetchall()
+
+
+def _key(row: Sequence[Any]) -> int:
+    return int(row[0])
 
 
 def _number(db: sqlite3.Connection, destination: str) -> int | None:

@@ -1,5 +1,6 @@
 """Lists of calls: which ones, in which order, and how far one look goes."""
 
+import dataclasses
 import sqlite3
 
 import pytest
@@ -143,6 +144,42 @@ def test_looks_one_after_the_other_find_everything_once(
     assert found == expected
     assert after is None
     assert counted(wanted, db) == len(expected)
+
+
+HOSTILE = 'a\x00"b\\c\u202e\U0001f4a5</script>\u2028'
+
+
+def test_a_list_has_the_same_of_each_call_as_it_has_alone() -> None:
+    """It is read as JSON, and a call alone is not."""
+    db = in_memory()
+    strange = replace(accepted(7), url=f"http://a.example/{HOSTILE}")
+    told = replace(failed(strange), text=HOSTILE, answer=HOSTILE, status=2**53)
+    Writer(db).write([*EVENTS, told])
+    listed = reading.Looking(EVERYTHING, None, 9)(db).calls
+    assert len(listed) == 6
+    for seen in listed:
+        alone = reading.one_call(db, seen.id)
+        assert alone is not None
+        assert seen == dataclasses.replace(alone, headers=(), body=b"")
+
+
+def test_a_text_that_is_no_utf8_is_listed() -> None:
+    """A disk may alter one."""
+    db = in_memory()
+    db.text_factory = lambda text: text.decode(errors="replace")
+    Writer(db).write(EVENTS)
+    db.execute("UPDATE calls SET method = CAST(x'41ff42' AS TEXT)")
+    listed = reading.Looking(EVERYTHING, None, 9)(db).calls
+    assert {seen.method for seen in listed} == {"A\ufffdB"}
+
+
+def test_a_number_that_is_no_json_is_listed() -> None:
+    db = in_memory()
+    Writer(db).write(EVENTS)
+    db.execute("UPDATE calls SET due = 9e999 WHERE due IS NOT NULL")
+    listed = reading.Looking(EVERYTHING, None, 9)(db).calls
+    assert len(listed) == len(EVENTS) - 1
+    assert max(seen.next_at or 0.0 for seen in listed) == float("inf")
 
 
 def test_what_is_in_flight_is_found_among_many_without_looking_at_them() -> None:
