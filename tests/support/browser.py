@@ -136,7 +136,11 @@ class Browser:
         ).until(ticked, f"no box {value} to be ticked")
 
     def fill(self, name: str, text: str) -> None:
-        field = self.one(f"[name={name}]")
+        """A field, as soon as there is one: its page may be on its way."""
+        field = WebDriverWait(self.driver, WAIT_SECONDS, 0.1).until(
+            lambda _: self.one(f"[name={name}]"),
+            f"no field {name!r} on {self.driver.current_url}",
+        )
         field.clear()
         field.click()
         # At once, as a paste is: each key that is pressed takes a while.

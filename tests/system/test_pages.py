@@ -377,6 +377,7 @@ class TestSteering:
         visit.dead(5)
         visit.open(visit.calls(state="dead"))
         browser.button("Retry all…").click()
+        browser.wait_for("Retry 5 calls?")
         browser.fill("per_second", "1")
         browser.button("Retry").click()
         browser.wait_for("running")
