@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 
-import gevent
-
 from mspc.admin.queries import (
     LimitsBody,
     PauseBody,
@@ -26,13 +24,14 @@ from mspc.calls.destination import read_destination
 from mspc.calls.sentences import shown
 from mspc.errors import InvalidProperties, NotPossible
 from mspc.journal.base import Tally, View
+from mspc.process.greenlets import giving_way
 from mspc.steering.base import Steering
 
 JOURNAL = (501, 503)
 BODY = (404, 413, 422, *JOURNAL)
 
 _NOBODY = Tally()
-_TURN = 100  # destinations that are told before others get a turn
+_AT_ONCE = 100  # ten thousand take most of a second
 
 
 class DestinationRoutes:
@@ -110,11 +109,10 @@ class DestinationRoutes:
     def list(self, asked: Asked) -> Reply:
         tallies = self._view.destinations()
         names = sorted(tallies.keys() | self._steering.glance().keys())
-        told: list[ShownDestination] = []
-        for name in names:
-            told.append(self._shown(name, tallies.get(name, _NOBODY)))
-            if len(told) % _TURN == 0:
-                gevent.sleep(0)  # ten thousand take most of a second
+        told = [
+            self._shown(name, tallies.get(name, _NOBODY))
+            for name in giving_way(names, _AT_ONCE)
+        ]
         return Reply(DestinationList(told))
 
     def get(self, asked: Asked) -> Reply:

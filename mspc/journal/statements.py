@@ -87,9 +87,9 @@ _SEEN = (
     *("c.answer", "c.decision", "c.next_at"),
 )
 SEEN = ", ".join(_SEEN)
+_NAMES = ", ".join(one.partition(".")[2] for one in _SEEN)
 # All rows in one: to step from one to the next, Python's sqlite3 lets the interpreter's
 # lock go, and gets it back when the thread with all the greenlets pauses.
-_NAMES = ", ".join(one.partition(".")[2] for one in _SEEN)
 SEEN_TOGETHER = f"json_group_array(json_array({_NAMES}))"
 ATTEMPTS = """
 SELECT number, at, seconds, status, error, text, answer, decision, next_at, reason

@@ -1,14 +1,26 @@
-"""A greenlet that must live: one that fails is logged and started again."""
+"""Greenlets that must live, started again when they fail; and those that give way."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
+import gevent
 from gevent.event import Event
 from gevent.greenlet import Greenlet
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 START_AGAIN_SECONDS = 1.0
+
+
+def giving_way(items: Iterable[T], at_once: int) -> Iterator[T]:
+    """`items`; after so many of them other greenlets have their turn."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % at_once == 0:
+            gevent.sleep(0)
 
 
 class Watched:

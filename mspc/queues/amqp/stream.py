@@ -29,8 +29,9 @@ from mspc.settings.config import AmqpConfig
 
 log = logging.getLogger(__name__)
 
-# On each node that has the stream. A call has two events or more, each with the
-# beginning of its body: 1 GiB has 600,000 calls of 400 bytes, or 90,000 of 4 kB.
+# On each node that has the stream. A call that succeeds at once has one event, one that
+# waits two or more, each with the beginning of its body: 1 GiB has 1,200,000 or 600,000
+# calls of 400 bytes, 190,000 or 90,000 of 4 kB.
 STREAM_BYTES = 2**30
 # RabbitMQ deletes whole segments, never the last: so much is kept longer than asked.
 SEGMENT_BYTES = 2**26

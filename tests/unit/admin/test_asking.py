@@ -4,7 +4,6 @@ import json
 from typing import Any, get_args
 from urllib.parse import quote, urlencode
 
-import gevent
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from mspc.journal import events
 from mspc.journal.base import Filter, Group, Pace, Tally
 from mspc.journal.events import Decided
 from mspc.steering.base import Limits, Standing
+from tests.support.beside import somebody_beside
 from tests.support.door import ADMIN, HOST, MAX_BYTES, ONE, READ, Door
 from tests.support.operators import (
     ANSWER,
@@ -81,20 +81,9 @@ class TestList:
 
     def test_others_have_their_turn_while_many_are_shown(self, door: Door) -> None:
         door.view.known = [seen(number) for number in range(1000)]
-        turns = 0
-
-        def other() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                gevent.sleep(0)
-
-        beside = gevent.spawn(other)
-        try:
+        with somebody_beside() as other:
             assert len(door.get("/v1/calls?limit=1000")["calls"]) == 1000
-        finally:
-            beside.kill()
-        assert turns > 10
+        assert other.turns > 10
 
     def test_the_filter(self, door: Door) -> None:
         query = urlencode(

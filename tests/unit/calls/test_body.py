@@ -1,9 +1,12 @@
 """XML: checked piece by piece, so that a large document does not hold up others."""
 
+from contextlib import suppress
+
 import gevent
 import pytest
 
 from mspc.calls.body import XML, XML_PIECE_BYTES, BodyRefused, read_body
+from tests.support.beside import somebody_beside
 
 
 def document(size: int, content: str = "<b c='1'>é</b>") -> str:
@@ -44,22 +47,9 @@ def test_a_fault_behind_the_first_piece_has_its_place() -> None:
     ids=["elements", "deep", "attributes", "references"],
 )
 def test_others_have_their_turn_while_a_large_document_is_checked(text: str) -> None:
-    turns = 0
-
-    def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            gevent.sleep(0)
-
-    other = gevent.spawn(count)
-    try:
+    with somebody_beside() as other, suppress(BodyRefused):
         read_body(text)
-    except BodyRefused:
-        pass
-    finally:
-        other.kill()
-    assert turns >= len(text) // XML_PIECE_BYTES - 1
+    assert other.turns >= len(text) // XML_PIECE_BYTES - 1
 
 
 def test_a_small_document_waits_for_nobody() -> None:
