@@ -133,15 +133,21 @@ class RestOfAnswer:
         ) and b"close" not in options
         self.closing = not self._lasting
         self._expected = _END
+        coding = headers.get(b"transfer-encoding")
+        length = headers.get(b"content-length")
+        found = _length(length) if coding is None else None
+        chunked = coding is not None and coding.lower() == b"chunked" and length is None
         if self._method == "HEAD" or self._status in (204, 304):
+            # No body, whatever they say (RFC 9112, 6.3). But who says nonsense may send
+            # one all the same.
+            sensible = found is not None or chunked or coding is length is None
+            self._lasting = self._lasting and sensible
             return
         if self.said is not None:
             self.said.begin(headers)
-        coding = headers.get(b"transfer-encoding")
-        length = headers.get(b"content-length")
-        if coding is None and (found := _length(length)) is not None:
+        if found is not None:
             self._skip = found
-        elif coding is not None and coding.lower() == b"chunked" and length is None:
+        elif chunked:
             self._expected = _CHUNK_SIZE
         else:
             # Or it contradicts itself: who knows where the next answer would begin.

@@ -219,6 +219,9 @@ def answers(draw: st.DrawFn) -> bytes:
 @given(data=answers(), pieces=st.sampled_from([1, 2, 7, 1_000]))
 @example(data=b"HTTP/1.1 100 A\r\n\r\nHTTP/1.1 200 B\r\n\r\n", pieces=1)
 @example(data=b"HTTP/1.1 200 404\r\nContent-Length: 0\r\n\r\n", pieces=1_000)
+@example(data=b"HTTP/1.1 204\r\nX:\r\nContent-Length:\r\n\r\n", pieces=1)
+@example(data=b"HTTP/1.1 304\r\nContent-Length: +5\r\n\r\n", pieces=1)
+@example(data=b"HTTP/1.1 204\r\nTransfer-Encoding:\r\n\r\n", pieces=1)
 def test_what_both_accept_means_the_same(data: bytes, pieces: int) -> None:
     compare(data, pieces)
 
