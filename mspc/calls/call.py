@@ -138,7 +138,9 @@ class Request(Struct, frozen=True, gc=False):
     @property
     def url(self) -> str:
         """The URL for people to read: no user info, no default port."""
-        return f"{self.scheme}://{self.place}{self.target}"
+        if self.port == DEFAULT_PORTS[self.scheme]:
+            return f"{self.scheme}://{self._bracketed}{self.target}"
+        return f"{self.lane}{self.target}"
 
     @property
     def place(self) -> str:
@@ -159,7 +161,9 @@ class Request(Struct, frozen=True, gc=False):
     @property
     def lane(self) -> str:
         """What it has in common with the calls to the same service."""
-        return f"{self.scheme}://{self.authority}"
+        if ":" in self.host:
+            return f"{self.scheme}://[{self.host}]:{self.port}"
+        return f"{self.scheme}://{self.host}:{self.port}"
 
     @property
     def _bracketed(self) -> str:

@@ -1,6 +1,7 @@
 """What a batch of events changes: pure, but for looking calls up."""
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from mspc.calls.words import SUCCEEDED
@@ -14,7 +15,7 @@ from mspc.journal.folding import (
     fold_decided,
     row_of,
 )
-from mspc.journal.keys import key_of, tells_time
+from mspc.journal.keys import key_of, own_key
 
 OF_CALLS = frozenset({"cancelled", "retried", "deleted"})
 
@@ -26,6 +27,8 @@ class Batch:
 
     Attributes:
         changes: what they change in the counters; complete after counted().
+        delivered: by id, calls that nobody knew, of which there is nothing to say but
+            that they were delivered: most of them. Nothing is folded for these.
     """
 
     def __init__(self, find: Find, newest: int = -1) -> None:
@@ -36,6 +39,7 @@ class Batch:
             newest: the last key in the file: an id of a later time is not there.
         """
         self.changes = Changes()
+        self.delivered: dict[str, Attempted] = {}
         self._find = find
         self._newest = newest
         self._keys: dict[str, int] = {}
@@ -44,11 +48,12 @@ class Batch:
 
     @property
     def rows(self) -> Iterable[Row]:
+        """Of all calls but those that were delivered."""
         return self._rows.values()
 
     @property
     def new(self) -> list[Row]:
-        """Of calls that nobody knew."""
+        """Of calls that nobody knew, but for those that were delivered."""
         before = self._before
         return [row for call_id, row in self._rows.items() if call_id not in before]
 
@@ -58,13 +63,41 @@ class Batch:
         rows = self._rows
         return [rows[call_id] for call_id in self._before if rows[call_id].changed]
 
+    @property
+    def newest(self) -> int:
+        """The last key of its calls; -1 without any."""
+        return max(self._keys.values(), default=-1)
+
     def fold(self, events: Sequence[Event]) -> None:
         """All of them, once."""
         for found in self._find(list(self._sought(events))):
             row = self._rows[found[1]] = Row(*found)
             self._before[row.id] = row.state, row.cause
         for event in events:
-            self._fold(event)
+            if type(event) is Attempted and self._is_all(event):
+                self.delivered[event.call.id] = event
+            else:
+                self._fold(event)
+
+    def key(self, call: Accepted) -> int:
+        """See keys.py."""
+        return self._keys[call.id]
+
+    def row(self, event: Attempted) -> Row:
+        """Of a call that was delivered."""
+        row = row_of(event.call, self._keys[event.call.id])
+        fold_attempted(row, event)
+        return row
+
+    def _is_all(self, event: Attempted) -> bool:
+        """Whether it is all there is to say of the call so far."""
+        call_id = event.call.id
+        return (
+            event.decision == "done"
+            and not (event.error or event.text or event.reason or event.next_at)
+            and call_id not in self._rows
+            and call_id not in self.delivered
+        )
 
     def _sought(self, events: Sequence[Event]) -> set[str]:
         """Ids of the calls that may be in the file; notes the keys of all."""
@@ -76,9 +109,10 @@ class Batch:
                 continue
             call = event if isinstance(event, Accepted) else event.call
             if call.id not in keys:
-                key = keys[call.id] = key_of(call.id, call.at)
-                if key <= self._newest or not tells_time(call.id):
+                key = own_key(call.id)
+                if key is None or key <= self._newest:
                     ids.add(call.id)
+                keys[call.id] = key_of(call.id, call.at) if key is None else key
         return ids
 
     def _fold(self, event: Event) -> None:
@@ -88,20 +122,43 @@ class Batch:
             fold_attempted(self._of(event.call), event)
         elif event.kind in OF_CALLS:
             for call_id in event.targets:
-                if (row := self._rows.get(call_id)) is not None:
+                if (row := self._known(call_id)) is not None:
                     fold_decided(row, event)
         self.changes.last_at = max(self.changes.last_at, event.at)
 
     def _of(self, call: Accepted) -> Row:
-        row = self._rows.get(call.id)
+        row = self._known(call.id)
         if row is None:
             row = self._rows[call.id] = row_of(call, self._keys[call.id])
         return row
 
+    def _known(self, call_id: str) -> Row | None:
+        event = self.delivered.pop(call_id, None)
+        if event is not None:  # there is more to say of it
+            self._rows[call_id] = self.row(event)
+        return self._rows.get(call_id)
+
     def counted(self) -> Changes:
         for row in self._rows.values():
             self._count(row, self._before.get(row.id))
+        self._count_delivered()
         return self.changes
+
+    def _count_delivered(self) -> None:
+        alike: dict[tuple[str, int, int], list[Attempted]] = {}
+        for event in self.delivered.values():
+            call = event.call
+            place = call.destination, int(call.at // 60), int(event.at // 60)
+            alike.setdefault(place, []).append(event)
+        changes = self.changes
+        for (destination, accepted, minute), events in alike.items():
+            changes.moved[destination, None, SUCCEEDED] += len(events)
+            changes.accepted[accepted] += len(events)
+            changes.attempts[destination, minute] += len(events)
+            changes.succeeded[destination, minute] += len(events)
+            last = max(events, key=attrgetter("at"))
+            self._count_last(destination, last)
+            changes.last_at = max(changes.last_at, last.at)
 
     def _count(self, row: Row, known: tuple[str, Cause | None] | None) -> None:
         changes = self.changes
@@ -119,9 +176,12 @@ class Batch:
         changes.attempts[place] += row.attempted
         if row.state == SUCCEEDED:
             changes.succeeded[place] += 1
-        last = changes.last.get(row.destination)
-        if last is None or last.at <= row.last.at:
-            changes.last[row.destination] = row.last
+        self._count_last(row.destination, row.last)
+
+    def _count_last(self, destination: str, event: Attempted) -> None:
+        last = self.changes.last.get(destination)
+        if last is None or last.at <= event.at:
+            self.changes.last[destination] = event
 
     def _count_dead(self, row: Row, cause: Cause | None) -> None:
         if cause is not None:

@@ -62,14 +62,15 @@ class Gathered:
 
     def add(self, event: Event) -> bool:
         """Whether there is room for it."""
-        if len(self) >= MOST_EVENTS or self._bytes >= MOST_BYTES:
+        if self._bytes >= MOST_BYTES or len(self) >= MOST_EVENTS:
             return False
         if type(event) is Accepted:
-            if event.id in self._told or event.id in self._told_before:
+            call_id = event.id
+            if call_id in self._told or call_id in self._told_before:
                 return True
-            if event.id not in self._accepted:
+            if call_id not in self._accepted:
                 self._bytes += size_of(event)
-                self._accepted[event.id] = event
+                self._accepted[call_id] = event
                 return True
         elif type(event) is Attempted:
             self._forget(event.call.id)

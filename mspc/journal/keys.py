@@ -20,14 +20,20 @@ def key_of(call_id: str, at: float) -> int:
             dead letter that was made again.
         at: what counts for other ids, Unix seconds.
     """
-    return _of_ms(_ms_of(call_id, at)) | crc32(call_id.encode(errors="replace")) & (
-        _CHANCE
-    )
+    own = own_key(call_id)
+    return first_key(at) | _chance(call_id) if own is None else own
+
+
+def own_key(call_id: str) -> int | None:
+    """The same of an id that mspc makes, or one as good; None of others."""
+    if _LIKE_OURS.fullmatch(call_id) is None:
+        return None
+    return int(call_id[:_VERSION_DIGIT], 16) << _CHANCE_BITS | _chance(call_id)
 
 
 def first_key(at: float) -> int:
     """The lowest one of that moment, Unix seconds."""
-    return _of_ms(int(at * 1000))
+    return min(max(int(at * 1000), 0), _LATEST_MS) << _CHANCE_BITS
 
 
 def time_of(key: int) -> float:
@@ -35,16 +41,5 @@ def time_of(key: int) -> float:
     return (key >> _CHANCE_BITS) / 1000
 
 
-def _of_ms(milliseconds: int) -> int:
-    return min(max(milliseconds, 0), _LATEST_MS) << _CHANCE_BITS
-
-
-def _ms_of(call_id: str, at: float) -> int:
-    if tells_time(call_id):
-        return int(call_id[:_VERSION_DIGIT], 16)
-    return int(at * 1000)
-
-
-def tells_time(call_id: str) -> bool:
-    """Whether it is one that mspc makes, or as good."""
-    return _LIKE_OURS.fullmatch(call_id) is not None
+def _chance(call_id: str) -> int:
+    return crc32(call_id.encode(errors="replace")) & _CHANCE

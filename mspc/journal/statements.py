@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from mspc.calls.words import SUCCEEDED
 from mspc.journal.base import Seen
 from mspc.journal.events import Accepted, Attempted
 from mspc.journal.folding import Row
@@ -112,6 +113,18 @@ INSERT = Bulk(
     _row(len(_INSERTED)),
     " ON CONFLICT DO NOTHING",
 )
+# What all that were delivered have in common is not bound for each.
+DELIVERED = Bulk(
+    f"""
+INSERT INTO calls ({", ".join(_INSERTED)})
+SELECT column1, '{SUCCEEDED}', column2, NULL, column3, column2, '',
+    column4, '', column3, column5, column6, '', column7, 'done', NULL,
+    column8, column9, column10, column11, column12, column13, column14, column15,
+    column16
+FROM (VALUES """,
+    _row(16),
+    ") WHERE true ON CONFLICT DO NOTHING",
+)
 UPDATE = _updating(_STATE)
 UPDATE_LAST = _updating((*_STATE, *_LAST_ATTEMPT))
 
@@ -128,6 +141,21 @@ def values_of_call(row: Row, number: int) -> tuple[object, ...]:
     state = _values_of_state(row)
     described = _described(row.call)
     return (*state, row.status, row.error, *last, row.id, number, *described)
+
+
+def values_of_delivered(key: int, number: int, event: Attempted) -> tuple[object, ...]:
+    """For DELIVERED: of a new call, and its only attempt.
+
+    Args:
+        key: the call's.
+        number: of its destination.
+        event: the attempt.
+    """
+    call = event.call
+    return (
+        *(key, event.at + event.seconds, event.number, event.status, event.at),
+        *(event.seconds, event.answer, call.id, number, *_described(call)),
+    )
 
 
 def values_of_change(row: Row) -> tuple[object, ...]:

@@ -4,9 +4,8 @@ All of it runs in the journal's thread.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -16,11 +15,9 @@ from mspc.journal import statements as sql
 from mspc.journal.applying import OF_CALLS, Batch
 from mspc.journal.counters import Changes
 from mspc.journal.events import Decided, Event
-from mspc.journal.folding import Row
 from mspc.journal.keys import key_of
+from mspc.journal.rows import Rows
 
-# Of destinations; asked for again, when there are more.
-_MOST_NUMBERS = 20_000
 # Some text that is none, some number too large.
 _UNFIT = (
     *(ValueError, TypeError, OverflowError, sqlite3.DataError, sqlite3.IntegrityError),
@@ -44,7 +41,7 @@ class Writer:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._numbers: dict[str, int] = {}
+        self._rows = Rows(db)
         (newest,) = db.execute("SELECT max(key) FROM calls").fetchone()
         self._newest: int = -1 if newest is None else newest
         known = dict(db.execute("SELECT name, value FROM position"))
@@ -122,7 +119,7 @@ class Writer:
             changes = batch.counted()
             states = self._note(changes, offset)
         self._in_use = True
-        self._newest = max([self._newest, *(row.key for row in batch.new)])
+        self._newest = max(self._newest, batch.newest)
         self.states, self.last_at = states, max(self.last_at, changes.last_at)
         self.offset = self.offset if offset is None else offset
         return changes
@@ -146,7 +143,7 @@ class Writer:
 
     def forget_destinations(self, numbers: Sequence[int]) -> None:
         """Deletes destinations that no call has."""
-        self._numbers.clear()
+        self._rows.forget_numbers()
         rows = [(number,) for number in numbers]
         with self._transaction():
             self._db.executemany("DELETE FROM destinations WHERE number = ?", rows)
@@ -174,15 +171,15 @@ class Writer:
             yield
             self._db.execute("COMMIT" if keep else "ROLLBACK")
         except BaseException:
-            self._numbers.clear()
+            self._rows.forget_numbers()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
         if not keep:
-            self._numbers.clear()
+            self._rows.forget_numbers()
 
     def _apply(self, events: Sequence[Event]) -> Batch:
-        batch = Batch(self._find, self._newest)
+        batch = Batch(self._rows.found, self._newest)
         to_fold: list[Event] = []
         for event in events:
             if not isinstance(event, Decided):
@@ -193,13 +190,8 @@ class Writer:
             elif event.kind in OF_CALLS:
                 to_fold.append(self._still_true(event))
         batch.fold(to_fold)
-        self._insert(batch.new)
-        self._update(batch.changed)
-        self._keep_failed(batch.rows)
+        self._rows.write(batch)
         return batch
-
-    def _find(self, ids: Sequence[str]) -> list[tuple[Any, ...]]:
-        return sql.FIND.fetch(self._db, [(call_id,) for call_id in ids])
 
     def _note(self, changes: Changes, offset: int | None) -> dict[str, int]:
         """Writes down what is to be known at the next start; the calls by state."""
@@ -261,54 +253,3 @@ class Writer:
             "DELETE FROM targets WHERE decision = ?1 AND target = ?2",
             [(key, job_id) for (key,) in rows],
         )
-
-    def _insert(self, rows: Sequence[Row]) -> None:
-        if rows and self._added(rows) < len(rows):
-            # Two calls of a millisecond may have one key: the next one is free.
-            for row in rows:
-                known = "SELECT 1 FROM calls WHERE id = ?"
-                while self._db.execute(known, (row.id,)).fetchone() is None:
-                    if not self._added([row]):
-                        row.key += 1
-
-    def _added(self, rows: Sequence[Row]) -> int:
-        values = [
-            sql.values_of_call(row, self._number(row.destination)) for row in rows
-        ]
-        return sql.INSERT.change(self._db, values)
-
-    def _number(self, destination: str) -> int:
-        number = self._numbers.get(destination)
-        if number is None:
-            if len(self._numbers) >= _MOST_NUMBERS:
-                self._numbers.clear()
-            number = self._numbers[destination] = self._number_in_file(destination)
-        return number
-
-    def _number_in_file(self, destination: str) -> int:
-        self._db.execute(
-            "INSERT OR IGNORE INTO destinations (name) VALUES (?)", (destination,)
-        )
-        found = self._db.execute(
-            "SELECT number FROM destinations WHERE name = ?", (destination,)
-        )
-        return int(found.fetchone()[0])
-
-    def _update(self, rows: Sequence[Row]) -> None:
-        if not rows:
-            return
-        same = [sql.values_of_change(row) for row in rows if row.last is None]
-        attempted = [sql.values_of_change(row) for row in rows if row.last is not None]
-        filled = [sql.values_missing(row) for row in rows if row.call is not None]
-        sql.UPDATE.change(self._db, same)
-        sql.UPDATE_LAST.change(self._db, attempted)
-        self._db.executemany(sql.FILL, filled)
-
-    def _keep_failed(self, rows: Iterable[Row]) -> None:
-        failed = [(row.key, one) for row in rows for one in row.failed]
-        if not failed:
-            return
-        values = [sql.values_of_attempt(key, one) for key, one in failed]
-        sql.FAILED.change(self._db, values)
-        many = {key for key, one in failed if one.number > sql.KEPT_ATTEMPTS}
-        self._db.executemany(sql.FORGET_ATTEMPTS, [(key,) for key in many])

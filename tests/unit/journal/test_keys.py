@@ -3,17 +3,19 @@
 import pytest
 
 from mspc.calls.call import new_call_id
-from mspc.journal.keys import first_key, key_of, tells_time, time_of
+from mspc.journal.keys import first_key, key_of, own_key, time_of
 from tests.support.happened import NOW, call_id
 
 
 def test_an_id_of_ours_tells_when_it_was_made() -> None:
-    assert tells_time(new_call_id())
+    ours = new_call_id()
+    assert own_key(ours) == key_of(ours, at=0.0) > 0
     assert time_of(key_of(call_id(1), at=0.0)) == NOW
 
 
 @pytest.mark.parametrize("other", ["order-17", "f" * 32, "", "7" * 32, "\ud800"])
 def test_of_another_id_it_counts_when_it_was_accepted(other: str) -> None:
+    assert own_key(other) is None
     assert time_of(key_of(other, NOW + 0.25)) == NOW + 0.25
 
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from mspc.journal import reading
 from mspc.journal import statements as sql
-from mspc.journal.events import Attempted
+from mspc.journal.events import Attempted, Event
 from mspc.journal.keys import key_of
 from mspc.journal.writing import Writer
 from tests.support.happened import (
@@ -28,6 +28,48 @@ def test_a_call_that_is_done_at_its_first_attempt_is_one_row() -> None:
     Writer(db).write([CALL, succeeded(CALL)])
     assert db.execute("SELECT count(*) FROM calls").fetchone() == (1,)
     assert db.execute("SELECT count(*) FROM attempts").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        succeeded(CALL),
+        succeeded(CALL, 3, 90),
+        replace(succeeded(CALL), answer="thanks"),
+        succeeded(replace(CALL, labels=(), headers=(), body=b"", max_attempts=1)),
+        succeeded(replace(CALL, id="order-17")),
+        # Another version of mspc may say more of a success.
+        replace(succeeded(CALL), text="slowly"),
+        replace(succeeded(CALL), error="unknown"),
+        replace(succeeded(CALL), reason="permanent"),
+        replace(succeeded(CALL), next_at=NOW + 9),
+    ],
+)
+def test_what_was_delivered_is_written_as_any_call(event: Attempted) -> None:
+    # Of one that is heard of twice there is more to say than that.
+    once, twice = in_memory(), in_memory()
+    changes = Writer(once).write([event])
+    assert changes == Writer(twice).write([event, event])
+    rows, expected = (db.execute("SELECT * FROM calls") for db in (once, twice))
+    assert rows.fetchall() == expected.fetchall()
+    assert reading.attempts_of(once, event.call.id) == reading.attempts_of(
+        twice, event.call.id
+    )
+
+
+@pytest.mark.parametrize("before", [[], [CALL], [failed(CALL, 1, 0)]])
+@pytest.mark.parametrize("after", [[], [CALL], [decided("cancelled", CALL.id)]])
+def test_a_delivery_is_the_last_word(before: list[Event], after: list[Event]) -> None:
+    events = [*before, succeeded(CALL, 2), *after]
+    for batches in ([events], [[one] for one in events]):
+        db = in_memory()
+        writer = Writer(db)
+        for batch in batches:
+            writer.write(batch)
+        assert writer.states["succeeded"] == sum(writer.states.values()) == 1
+        seen = reading.one_call(db, CALL.id)
+        assert seen is not None
+        assert (seen.state, seen.attempts) == ("succeeded", 2)
 
 
 def test_one_call_is_read_as_it_was_written() -> None:
@@ -88,6 +130,18 @@ def test_calls_whose_keys_are_the_same_get_two() -> None:
         assert writer.states["dead"] == 2
         for call in (first, second):
             assert len(reading.attempts_of(db, call.id)) == 1
+
+
+def test_so_do_those_that_were_delivered() -> None:
+    first, second = succeeded(accepted(1)), succeeded(accepted(1_056_136))
+    for batches in ([[first, second]], [[first], [second]]):
+        db = in_memory()
+        writer = Writer(db)
+        for batch in batches:
+            writer.write(batch)
+        assert writer.states["succeeded"] == 2
+        for one in (first, second):
+            assert len(reading.attempts_of(db, one.call.id)) == 1
 
 
 @pytest.mark.parametrize(
