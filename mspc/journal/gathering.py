@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from mspc.journal.base import Feed
-from mspc.journal.events import Accepted, Attempted, Event
+from mspc.journal.events import Accepted, Attempted, Decided, Event
 
 MOST_EVENTS = 20_000
 MOST_BYTES = 32 * 2**20
 # One transaction, and one message in the stream.
-CHUNK_EVENTS = 500
+CHUNK_EVENTS = 512
 CHUNK_BYTES = 2**20
 # What was accepted longer ago is not kept back: after a crash it would be missing
 # beside what happened later. The recovery looks for calls of a second before that.
@@ -47,7 +47,8 @@ class Gathered:
         self._events: list[Event] = []
         self._accepted: dict[str, Accepted] = {}
         self._kept_back: dict[str, Accepted] = {}  # accepted before the last turn
-        # Ids of calls of which attempts have told all, since the last turn and before.
+        # Ids of calls of which attempts have told all before anybody said that they were
+        # accepted, since the last turn and before.
         self._told: set[str] = set()
         self._told_before: set[str] = set()
         self._bytes = 0
@@ -64,28 +65,27 @@ class Gathered:
         """Whether there is room for it."""
         if self._bytes >= MOST_BYTES or len(self) >= MOST_EVENTS:
             return False
-        if type(event) is Accepted:
-            call_id = event.id
-            if call_id in self._told or call_id in self._told_before:
-                return True
-            if call_id not in self._accepted:
-                self._bytes += size_of(event)
-                self._accepted[call_id] = event
-                return True
-        elif type(event) is Attempted:
-            self._forget(event.call.id)
-            if event.call.method:  # else nobody could read it
-                self._told.add(event.call.id)
-        else:
+        if type(event) is Attempted:
+            self._tells_all(event.call)
+        elif type(event) is Decided:
             self._keep_nothing_back()  # it may be about one of them
+        elif event.id in self._told or event.id in self._told_before:
+            return True
+        elif event.id not in self._accepted:
+            self._bytes += size_of(event)
+            self._accepted[event.id] = event
+            return True
         self._bytes += size_of(event)
         self._events.append(event)
         return True
 
-    def _forget(self, call_id: str) -> None:
-        told = self._accepted.pop(call_id, None) or self._kept_back.pop(call_id, None)
+    def _tells_all(self, call: Accepted) -> None:
+        """Its acceptance needs no event, whether that was heard of or comes late."""
+        told = self._accepted.pop(call.id, None) or self._kept_back.pop(call.id, None)
         if told is not None:
             self._bytes -= size_of(told)
+        elif call.method:  # else nobody could read it
+            self._told.add(call.id)
 
     def _keep_nothing_back(self) -> None:
         self._events += self._kept_back.values()

@@ -44,6 +44,7 @@ FORGET_ATTEMPTS = f"""
 DELETE FROM attempts WHERE call = ?1 AND at < (SELECT at FROM attempts WHERE call = ?1
     ORDER BY at DESC LIMIT 1 OFFSET {KEPT_ATTEMPTS - 1})
 """
+NOTES = Bulk("INSERT OR REPLACE INTO position VALUES ", "(?, ?)")
 NOTE = "INSERT OR REPLACE INTO position VALUES (?, ?)"
 DECIDE = """
 INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING

@@ -207,7 +207,7 @@ class Writer:
             notes.append(("offset", offset))
         if not self._in_use:  # the disk was full when it was opened
             notes.append(_IN_USE)
-        self._db.executemany(sql.NOTE, notes)
+        sql.NOTES.change(self._db, notes)
         return states
 
     def _note_decision(self, event: Decided) -> bool:
