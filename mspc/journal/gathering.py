@@ -47,8 +47,8 @@ class Gathered:
         self._events: list[Event] = []
         self._accepted: dict[str, Accepted] = {}
         self._kept_back: dict[str, Accepted] = {}  # accepted before the last turn
-        # Ids of calls of which attempts have told all before anybody said that they were
-        # accepted, since the last turn and before.
+        # Ids of calls whose attempts came before anybody said that they were accepted,
+        # since the last turn and before.
         self._told: set[str] = set()
         self._told_before: set[str] = set()
         self._bytes = 0
