@@ -65,9 +65,9 @@ class Gathered:
         """Whether there is room for it."""
         if self._bytes >= MOST_BYTES or len(self) >= MOST_EVENTS:
             return False
-        if type(event) is Attempted:
+        if isinstance(event, Attempted):
             self._tells_all(event.call)
-        elif type(event) is Decided:
+        elif isinstance(event, Decided):
             self._keep_nothing_back()  # it may be about one of them
         elif event.id in self._told or event.id in self._told_before:
             return True
