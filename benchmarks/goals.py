@@ -18,6 +18,8 @@ MEGABYTES = 1.048576  # in one MiB
 # What a p99 may be, of what it is alone: beside services that are ill, beside somebody
 # who looks.
 FAIR, OPERATED = 2, 1.5
+# While nothing else happens.
+PAGE_MS, COUNTS_MS = 50, 5
 NOTICED_SECONDS = 5
 # Seconds are not cut where mspc cuts them.
 DOUBLING = 2.2
@@ -132,6 +134,18 @@ def _operated(store: Store, queue: str) -> Iterator[Verdict]:
         f"{short(p99)} ms, alone {short(alone)}",
         p99 <= OPERATED * max(alone, NOISE_MS),
     )
+    for what, figure, most in (
+        ("a page of 1,000 calls", "quiet_page_max_ms", PAGE_MS),
+        ("the counts", "quiet_counts_max_ms", COUNTS_MS),
+    ):
+        longest = store.median(OPERATORS, name, figure)
+        if longest is not None:
+            yield Verdict(
+                f"{queue}, {stored:,.0f} calls that wait: {what} in less than"
+                f" {most} ms",
+                f"{short(longest)} ms at the longest",
+                longest < most,
+            )
 
 
 def _fair(store: Store, queue: str) -> Iterator[Verdict]:

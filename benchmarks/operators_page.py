@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from benchmarks.limits import QUEUES
-from benchmarks.operators import PAGE
+from benchmarks.operators import COUNTS, PAGE
 from benchmarks.store import OPERATORS, Store
 from benchmarks.tables import number, spread, table
 
@@ -13,11 +13,12 @@ journal. Calls to a healthy target come at half of the accepts/s, evenly spread,
 alone; then while somebody reads pages of {PAGE:,} calls from the operators' door one
 after the other, from the newest call to the oldest and again, and now and then the
 counts."""
-_HOW = """\
+_HOW = f"""\
 - **Listed:** calls in one reading of all pages, just before. **Read:** while the
   healthy calls came.
 - **Page:** until the whole page had come; p99 and the longest, beside the healthy
-  calls. **Counts:** the longest `GET /v1/stats`.
+  calls; the longest while there were none. **Counts:** the longest of
+  {", ".join(f"`GET {path}`" for path in COUNTS)}, the same.
 - **Start-up** runs to the first 200 from `/health/ready`, with all of it there.
   **Memory** is the highest resident size of the round."""
 _WAITS = (
@@ -30,7 +31,9 @@ _READS = (
     ("read", "read"),
     ("page p99, ms", "page_p99_ms"),
     ("longest", "page_max_ms"),
-    ("counts, ms", "stats_max_ms"),
+    ("alone", "quiet_page_max_ms"),
+    ("counts, ms", "counts_max_ms"),
+    ("alone", "quiet_counts_max_ms"),
     ("memory, MiB", "rss_mib"),
     ("start-up, s", "start_up_s"),
 )

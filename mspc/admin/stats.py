@@ -75,7 +75,8 @@ class StatsRoutes:
         )
 
     def stats(self, asked: Asked) -> Reply:
-        tally, rates, health = self._view.tally(), self._view.rates(), self._health
+        summary, health = self._view.summary(), self._health
+        tally, rates = summary.tally, summary.minutes
         states = {state: tally.states.get(state, 0) for state in STATES}
         states[IN_FLIGHT] = health.in_flight()
         problem = health.problem()
@@ -95,7 +96,7 @@ class StatsRoutes:
                 oldest_due_age_seconds=age,
                 rates=Lately(_counted(rates, 1), _counted(rates, 60)),
                 minutes=_numbers(rates),
-                hours=_numbers(self._view.hours()),
+                hours=_numbers(summary.hours),
                 events_dropped=self._view.dropped,
             )
         )

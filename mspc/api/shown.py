@@ -17,6 +17,7 @@ from mspc.journal.base import Seen
 from mspc.journal.events import Attempted
 from mspc.steering.base import Standing, Steering
 
+_MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
@@ -66,9 +67,10 @@ def rfc3339(seconds: float) -> str:
         seconds: Unix seconds; what no calendar has is taken for the nearest that one
             has, since other producers choose them too.
     """
-    within = min(max(0.0, seconds), _LATEST)
-    second, rest = divmod(round(within * 1_000_000), 1_000_000)
-    return f"{_second(second)}.{rest // 1000:03d}Z"
+    if not 0.0 <= seconds <= _LATEST:
+        seconds = _LATEST if seconds > _LATEST else 0.0
+    second, rest = divmod(round(seconds * 1_000_000), 1_000_000)
+    return _second(second) + _MILLISECONDS[rest // 1000]
 
 
 @lru_cache(1000)  # a list has many of one second

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from msgspec import Struct
+
 from mspc.journal.events import Attempted, Decided, Event
 
 
@@ -64,9 +66,8 @@ class Filter:
 EVERYTHING = Filter()
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A call, as the journal knows it.
+class Seen(Struct, frozen=True, gc=False):
+    """A call, as the journal knows it. A page makes a thousand.
 
     Attributes:
         id: the call's.
@@ -200,6 +201,21 @@ class Rates:
     died: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How things stand and how it goes, at one moment.
+
+    Attributes:
+        tally: of all calls.
+        minutes: of the last hour, as far as this process has seen.
+        hours: the same of the last 24 hours.
+    """
+
+    tally: Tally
+    minutes: Rates
+    hours: Rates
+
+
 class View(Protocol):
     """What can be asked. Each answer includes what was recorded before the question.
 
@@ -259,11 +275,8 @@ class View(Protocol):
     def tally(self) -> Tally:
         """Of all calls. Takes no time."""
 
-    def rates(self) -> Rates:
-        """Of the last hour, as far as this process has seen. Takes no time."""
-
-    def hours(self) -> Rates:
-        """The same of the last 24 hours, hour by hour."""
+    def summary(self) -> Summary:
+        """That, and how it goes. Takes no time."""
 
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100

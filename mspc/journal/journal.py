@@ -18,8 +18,8 @@ from mspc.journal.base import (
     Filter,
     Group,
     Page,
-    Rates,
     Seen,
+    Summary,
     Tally,
 )
 from mspc.journal.events import Attempted, Decided, Event
@@ -202,13 +202,9 @@ class Journal:
         due = self._keeper.ask(reading.oldest_due)
         return self._keeper.counters.tally(due)
 
-    def rates(self) -> Rates:
-        self._written()
-        return self._keeper.counters.rates(self._clock())
-
-    def hours(self) -> Rates:
-        self._written()
-        return self._keeper.counters.hours(self._clock())
+    def summary(self) -> Summary:
+        tally, now, counters = self.tally(), self._clock(), self._keeper.counters
+        return Summary(tally, counters.rates(now), counters.hours(now))
 
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100

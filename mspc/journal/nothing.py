@@ -68,10 +68,7 @@ class NoJournal:
     def tally(self) -> NoReturn:
         raise _off()
 
-    def rates(self) -> NoReturn:
-        raise _off()
-
-    def hours(self) -> NoReturn:
+    def summary(self) -> NoReturn:
         raise _off()
 
     def decisions(

@@ -216,23 +216,22 @@ def seen(found: Sequence[Any], headers: bytes = b"", body: bytes = b"") -> Seen:
     max_attempts, body_bytes, finished_at, reason, status, error = found[9:15]
     number, at, seconds, text, answer, decision, next_at = found[15:]
     created_at = time_of(key)
-    call = Accepted(
-        *(call_id, created_at, method, url, destination, tuple(labels.split())),
-        max_attempts=max_attempts,
-        body_bytes=body_bytes,
-    )
+    named = tuple(labels.split()) if labels else ()
     last = None
     if number is not None:
+        call = Accepted(
+            *(call_id, created_at, method, url, destination, named),
+            max_attempts=max_attempts,
+            body_bytes=body_bytes,
+        )
         died = reason if decision == "dead" else ""
         last = Attempted(
             *(call, number, at, seconds, status, error, text, answer, decision),
             *(next_at, died),
         )
     return Seen(
-        *(call_id, state, method, url, destination, call.labels, created_at, due),
-        *(attempts, max_attempts, body_bytes, finished_at, reason, last),
-        headers=_headers(headers),
-        body=body,
+        *(call_id, state, method, url, destination, named, created_at, due, attempts),
+        *(max_attempts, body_bytes, finished_at, reason, last, _headers(headers), body),
     )
 
 

@@ -21,9 +21,10 @@ class Overview(Page):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         desk, now = self.desk, time.time()
-        tally, rates = desk.view.tally(), desk.view.rates()
+        summary = desk.view.summary()
+        tally, rates = summary.tally, summary.minutes
         day = req.get_param("range") == "24h"
-        shown = desk.view.hours() if day else rates
+        shown = summary.hours if day else rates
         failed = [
             made - good
             for made, good in zip(shown.attempts, shown.succeeded, strict=True)

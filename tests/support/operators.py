@@ -1,8 +1,9 @@
 """The journal's view and steering in memory: what the two doors are tested with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from mspc.errors import MspcError, NoSuchCall, NotPossible
 from mspc.journal.base import (
@@ -13,6 +14,7 @@ from mspc.journal.base import (
     Page,
     Rates,
     Seen,
+    Summary,
     Tally,
 )
 from mspc.journal.events import Accepted, Attempted, Decided
@@ -133,13 +135,10 @@ class FakeView:
         self._answer()
         return Tally({"waiting": len(self.known)}, AT)
 
-    def rates(self) -> Rates:
-        self._answer()
-        return Rates((1,) * 60, (2,) * 60, (3,) * 60, (4,) * 60)
-
-    def hours(self) -> Rates:
-        self._answer()
-        return Rates((4,) * 24, (6,) * 24, (5,) * 24, (7,) * 24)
+    def summary(self) -> Summary:
+        minutes = Rates((1,) * 60, (2,) * 60, (3,) * 60, (4,) * 60)
+        hours = Rates((4,) * 24, (6,) * 24, (5,) * 24, (7,) * 24)
+        return Summary(self.tally(), minutes, hours)
 
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100

@@ -127,6 +127,24 @@ def test_the_slowest_page_decides() -> None:
     assert told.measured == "101 ms (a job), the longest of 3 pages"
 
 
+@pytest.mark.parametrize(
+    ("words", "slow"),
+    [
+        ("a page of 1,000 calls", {"quiet_page_max_ms": 50.0}),
+        ("the counts", {"quiet_counts_max_ms": 5.0}),
+    ],
+)
+def test_lists_and_counts_come_soon(words: str, slow: dict[str, float]) -> None:
+    quiet = {"quiet_page_max_ms": 49.9, "quiet_counts_max_ms": 4.9}
+    figures = {"stored": 1e6, "alone_p99_ms": 4.0, "p99_ms": 4.0, **quiet}
+    fine, bad = Store(), Store()
+    fine.add(OPERATORS, "mspc-sqlite", figures)
+    bad.add(OPERATORS, "mspc-sqlite", figures | slow)
+
+    assert judged(words, fine)
+    assert not judged(words, bad)
+
+
 @pytest.mark.parametrize(("times", "good"), [(1.03, True), (1.031, False)])
 def test_metrics_cost_a_call_little(times: float, good: bool) -> None:
     figures = {"with": 0.4, "without": 0.4, "times": times}

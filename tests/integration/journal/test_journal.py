@@ -72,7 +72,7 @@ def test_each_answer_has_what_was_recorded_before(
     assert journal.tally().oldest_due == NOW + 200
     assert [one.kind for one in journal.decisions(call.id)] == ["retried"]
     journals.clock.now = NOW + 60
-    assert sum(journal.rates().attempts) == 2
+    assert sum(journal.summary().minutes.attempts) == 2
     assert (journal.scope, journal.dropped, journal.problem()) == ("instance", 0, None)
 
 

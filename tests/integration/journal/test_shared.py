@@ -179,7 +179,7 @@ def test_what_was_missed_is_read_at_the_next_start(
         one.record(call)
         one.tally()
         journals.timer.now += RETRY_SECONDS
-        other.rates()
+        other.summary()
     other.stop()
     assert instances.start("other").tally().states == {"queued": 3}
 

@@ -1,11 +1,11 @@
 """A call as a line for a shell: what the shell and curl make of it is what was sent."""
 
 import shlex
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mspc.admin.curl import curl_line
 from mspc.calls.masks import is_secret, masked_headers, masked_url

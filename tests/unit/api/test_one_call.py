@@ -6,13 +6,13 @@ import json
 import tracemalloc
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import gevent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mspc.api.accepting import Acceptance
 from mspc.api.app import create_app

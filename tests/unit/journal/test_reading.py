@@ -1,6 +1,5 @@
 """Lists of calls: which ones, in which order, and how far one look goes."""
 
-import dataclasses
 import sqlite3
 
 import pytest
@@ -160,7 +159,7 @@ def test_a_list_has_the_same_of_each_call_as_it_has_alone() -> None:
     for seen in listed:
         alone = reading.one_call(db, seen.id)
         assert alone is not None
-        assert seen == dataclasses.replace(alone, headers=(), body=b"")
+        assert seen == replace(alone, headers=(), body=b"")
 
 
 def test_a_text_that_is_no_utf8_is_listed() -> None:

@@ -1,8 +1,7 @@
 """Bodies and answers for people."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from mspc.pages.bodies import MOST_PRETTY_CHARACTERS, pretty, shown_body
 from tests.support.operators import SEEN

@@ -561,8 +561,8 @@ class TestSending:
         """It sends each line with CRLF, and takes a line end at the begin away."""
         headers = (("A", "b\u2028c"), ("D", "e"))
         body = b"\n{\n1}\n"
-        call = replace(SEEN, headers=headers, body=body, body_bytes=len(body))
-        site.view.known = [replace(call, method="TRACE")]
+        call = structs.replace(SEEN, headers=headers, body=body, body_bytes=len(body))
+        site.view.known = [structs.replace(call, method="TRACE")]
         shown = html.unescape(site.get(f"/send?copy={CALL_ID}").body.decode())
         areas = re.findall(r"<textarea[^>]*>\n?(.*?)</textarea>", shown, re.DOTALL)
         fields = dict(zip(("headers", "body"), areas, strict=True))
@@ -577,14 +577,14 @@ class TestSending:
 
     def test_a_copy_says_that_a_browser_changes_its_lines(self, site: Site) -> None:
         body = b"a\r\nb"
-        site.view.known = [replace(SEEN, body=body, body_bytes=len(body))]
+        site.view.known = [structs.replace(SEEN, body=body, body_bytes=len(body))]
         assert "end with CRLF" in text(site.get(f"/send?copy={CALL_ID}"))
 
     @pytest.mark.parametrize(("most", "again"), [(0, True), (5, True), (1, False)])
     def test_a_copy_of_a_call_that_is_made_once_is_made_once(
         self, site: Site, most: int, again: bool
     ) -> None:
-        site.view.known = [replace(SEEN, max_attempts=most)]
+        site.view.known = [structs.replace(SEEN, max_attempts=most)]
         page = site.get(f"/send?copy={CALL_ID}")
         assert ('name="requeue" value="1" checked' in page.body.decode()) is again
         assert "are not copied" in text(page)
@@ -620,7 +620,7 @@ class TestSending:
 def test_hostile_content_is_text(site: Site) -> None:
     attempt = structs.replace(ATTEMPTED, answer=HOSTILE, text=HOSTILE)
     site.view.known = [
-        replace(
+        structs.replace(
             SEEN,
             url=f"https://service.test/{HOSTILE}",
             labels=(HOSTILE,),

@@ -3,7 +3,6 @@
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import gevent
@@ -382,7 +381,7 @@ def test_what_was_done_before_a_kill_counts_and_is_not_done_again(
         seen = world.journal.rows[one]
         told = Accepted(one, NOW, "POST", URL, URL)
         last = Attempted(told, 1, world.clock.now)
-        world.journal.rows[one] = replace(seen, state=state, last=last)
+        world.journal.rows[one] = structs.replace(seen, state=state, last=last)
     world.in_flight.add("d296")
     world.queue.there["d297"] = DEAD
     world.queue.after_verb = lambda: None

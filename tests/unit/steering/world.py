@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -102,7 +102,7 @@ class Journal:
             before = self.rows[call_id]
             again = QUEUED if before.state == DEAD else before.state
             state = GONE if decided.kind == "cancelled" else again
-            self.rows[call_id] = replace(before, state=state)
+            self.rows[call_id] = structs.replace(before, state=state)
 
     def call(self, call_id: str) -> Seen | None:
         self.flush()
