@@ -20,6 +20,7 @@ from mspc.calls.call import Origin, Request
 from mspc.forwarding.dialer import Dialer
 from mspc.forwarding.exchange import TargetConnection
 from mspc.forwarding.rest import State
+from mspc.process.greenlets import give_way
 
 # An older connection is closed when it is idle: many servers close one after a minute
 # or less, and a name may mean another address by now.
@@ -156,7 +157,7 @@ class Connections:
             self._sweep(kept)
             if not (kept.idle or kept.unfinished) and self._kept.get(origin) is kept:
                 del self._kept[origin]
-            gevent.sleep(0)  # a thousand connections take a millisecond
+            give_way()  # a thousand connections take a millisecond
         now = self._clock()
         for _ in range(len(self._leaving)):
             connection = self._leaving.popleft()

@@ -13,6 +13,18 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 START_AGAIN_SECONDS = 1.0
+# Not zero, and over before the event loop asks for how long it may wait.
+_NEXT_ITERATION = 1e-9
+
+
+def give_way() -> None:
+    """Others have their turn: also those for whom something has arrived meanwhile.
+
+    Not gevent.sleep(0), as its documentation says: whoever does that again and again
+    is followed by himself, and until the switch interval is over, 5 ms, nobody looks
+    what has arrived.
+    """
+    gevent.sleep(_NEXT_ITERATION)
 
 
 def giving_way(items: Iterable[T], at_once: int) -> Iterator[T]:
@@ -20,7 +32,7 @@ def giving_way(items: Iterable[T], at_once: int) -> Iterator[T]:
     for number, item in enumerate(items, 1):
         yield item
         if number % at_once == 0:
-            gevent.sleep(0)
+            give_way()
 
 
 class Watched:

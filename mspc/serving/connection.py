@@ -14,10 +14,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import unquote
 
-import gevent
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from mspc.api.answers import MEDIA_TYPE, error_body
+from mspc.process.greenlets import give_way
 from mspc.process.sockets import send_all
 from mspc.serving.limits import Limits
 from mspc.serving.lingering import DRAINING_SECONDS, Lingering
@@ -167,7 +167,7 @@ class ClientConnection(WSGIHandler):
     def _await_request(self) -> bool:
         """False when the client has hung up instead."""
         if self._served % TURN == TURN - 1:
-            gevent.sleep(0)  # requests that were sent ahead are read without waiting
+            give_way()  # requests that were sent ahead are read without waiting
         self.waiting = True
         if self._traffic.draining:
             self.drain()

@@ -8,7 +8,7 @@ he had to be told is lost: RFC 9112 9.6.
 import socket
 from typing import Any
 
-import gevent
+from mspc.process.greenlets import give_way
 
 DRAINING_SECONDS = 1.0  # when mspc stops; otherwise the connection's limits say
 MOST_CONNECTIONS = 64  # at once; others are closed as soon as they are answered
@@ -49,4 +49,4 @@ class Lingering:
             turn += read
             if turn >= TURN_BYTES:
                 turn = 0
-                gevent.sleep(0)  # what has arrived is read without waiting
+                give_way()  # what has arrived is read without waiting

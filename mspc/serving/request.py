@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import gevent
+from mspc.process.greenlets import give_way
 
 MAX_LINE = 8192  # bytes: the request line, a header, a trailer
 MAX_CHUNK_LINE = 1024  # bytes: RFC 9112 7.1.1 asks for some limit
@@ -266,7 +266,7 @@ class Body(io.BufferedIOBase):
     def _next_chunk(self) -> None:
         self._chunks += 1
         if self._chunks % TURN == 0:
-            gevent.sleep(0)  # what has arrived is read without waiting
+            give_way()  # what has arrived is read without waiting
         match = _CHUNK.fullmatch(self._rfile.readline(MAX_CHUNK_LINE))
         if match is None:
             raise BrokenBody("the client hung up in its body, or a chunk has no size")
