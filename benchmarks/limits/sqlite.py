@@ -10,12 +10,11 @@ from pathlib import Path
 
 from benchmarks.limits.clock import repeat
 from benchmarks.load import body
-from mspc.process.bulk import Bulk
+from mspc.process.bulk import Bulk, inserting
 from mspc.queues.sqlite.commits import Store
 
-INSERT = Bulk(
-    "INSERT INTO calls (seq, id, accepted_at, attempts, last_error, payload) VALUES ",
-    "(?, ?, ?, 0, '', ?)",
+INSERT = inserting(
+    "INSERT INTO calls (seq, id, accepted_at, attempts, last_error, payload)", 6
 )
 DELETE = Bulk("DELETE FROM calls WHERE seq IN (", "?", ")")
 # Numbers below 0 are for warming up; SQLite's begin at 1.
@@ -28,7 +27,7 @@ def main(path: Path, count: int, what: str) -> None:
     payload = body("http://127.0.0.1:9000/notification")
 
     def insert(number: int) -> None:
-        row = (_FIRST + number, "0" * 32, time.time(), payload)
+        row = (_FIRST + number, "0" * 32, time.time(), 0, "", payload)
         store.run_for(INSERT, row, grows=len(payload))
 
     def delete(number: int) -> None:

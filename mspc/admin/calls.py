@@ -39,7 +39,9 @@ from mspc.steering.base import Steering
 
 ONE = "/v1/calls/{call_id}"
 JOURNAL = (501, 503)
-_AT_ONCE = 50  # a thousand take some milliseconds
+# In less than a millisecond. Fewer would cost the calls more than they gain: each turn
+# of the event loop that comes early has less to do for its price.
+_AT_ONCE = 250
 _UNTIL = {
     "paused": "its destination is resumed",
     "held": "its destination answers again",

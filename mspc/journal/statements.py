@@ -10,14 +10,10 @@ from mspc.journal.base import Seen
 from mspc.journal.events import Accepted, Attempted
 from mspc.journal.folding import Row
 from mspc.journal.keys import time_of
-from mspc.process.bulk import Bulk
+from mspc.process.bulk import Bulk, inserting, row_of
 
 # Of one call; the older ones are forgotten.
 KEPT_ATTEMPTS = 50
-
-
-def _row(width: int) -> str:
-    return f"({', '.join('?' * width)})"
 
 
 _FIND = """
@@ -39,12 +35,12 @@ FILL = """
 UPDATE calls SET method = ?, url = ?, labels = ?, max_attempts = ?, body_bytes = ?,
     headers = ?, body = ? WHERE key = ?
 """
-FAILED = Bulk("INSERT OR REPLACE INTO attempts VALUES ", _row(11))
+FAILED = inserting("INSERT OR REPLACE INTO attempts", 11)
 FORGET_ATTEMPTS = f"""
 DELETE FROM attempts WHERE call = ?1 AND at < (SELECT at FROM attempts WHERE call = ?1
     ORDER BY at DESC LIMIT 1 OFFSET {KEPT_ATTEMPTS - 1})
 """
-NOTES = Bulk("INSERT OR REPLACE INTO position VALUES ", "(?, ?)")
+NOTES = inserting("INSERT OR REPLACE INTO position", 2)
 NOTE = "INSERT OR REPLACE INTO position VALUES (?, ?)"
 DECIDE = """
 INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
@@ -105,13 +101,13 @@ def _updating(columns: Sequence[str]) -> Bulk:
     """The first one is the key."""
     new = (f"{name} = new.column{n}" for n, name in enumerate(columns[1:], 2))
     head = f"UPDATE calls SET {', '.join(new)} FROM (VALUES "
-    return Bulk(head, _row(len(columns)), ") AS new WHERE key = new.column1")
+    return Bulk(head, row_of(len(columns)), ") AS new WHERE key = new.column1")
 
 
 _INSERTED = (*_STATE, *_LAST_ATTEMPT, *_CALL)
-INSERT = Bulk(
-    f"INSERT INTO calls ({', '.join(_INSERTED)}) VALUES ",
-    _row(len(_INSERTED)),
+INSERT = inserting(
+    f"INSERT INTO calls ({', '.join(_INSERTED)})",
+    len(_INSERTED),
     " ON CONFLICT DO NOTHING",
 )
 # What all that were delivered have in common is not bound for each.
@@ -123,8 +119,8 @@ SELECT column1, '{SUCCEEDED}', column2, NULL, column3, column2, '',
     column8, column9, column10, column11, column12, column13, column14, column15,
     column16
 FROM (VALUES """,
-    _row(16),
-    ") WHERE true ON CONFLICT DO NOTHING",
+    row_of(16),
+    ") WHERE column1 IS NOT NULL ON CONFLICT DO NOTHING",
 )
 UPDATE = _updating(_STATE)
 UPDATE_LAST = _updating((*_STATE, *_LAST_ATTEMPT))

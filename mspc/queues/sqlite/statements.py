@@ -1,6 +1,6 @@
 """What the embedded queue tells SQLite."""
 
-from mspc.process.bulk import Bulk
+from mspc.process.bulk import Bulk, inserting
 
 # Of what is found, and not yet read, in one look: a few milliseconds, for which a
 # commit waits. While a million calls were looked through by 2,000, healthy calls took
@@ -20,14 +20,11 @@ _MARK = b"mspc:bodies/"
 _LONGEST_REFERENCE = len(_MARK) + 19  # digits of the largest number
 
 CALL = "id, accepted_at, attempts, last_error, payload, crc, lane"
-PUT = Bulk(f"INSERT INTO calls ({CALL}) VALUES ", "(?, ?, ?, ?, ?, ?, ?)")
+PUT = inserting(f"INSERT INTO calls ({CALL})", 7)
 # `seq` is told, for SQLite gives a number again when its row is gone: whoever knows a
 # row of `waiting` that was taken out meanwhile must not find another one there.
-PUT_WAITING = Bulk(
-    f"INSERT INTO waiting (seq, due, delay, {CALL}) VALUES ",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-)
-PUT_BODY = Bulk("INSERT INTO bodies (body, payload) VALUES ", "(?, ?)")
+PUT_WAITING = inserting(f"INSERT INTO waiting (seq, due, delay, {CALL})", 10)
+PUT_BODY = inserting("INSERT INTO bodies (body, payload)", 2)
 DELETE = {
     table: Bulk(f"DELETE FROM {table} WHERE seq IN (", "?", ")")
     for table in ("calls", "waiting", "dead")

@@ -18,7 +18,7 @@ from gevent.pool import Pool
 from mspc.calls.call import Call
 from mspc.errors import ConfigError, QueueUnavailable
 from mspc.lanes.lanes import MOST_READY
-from mspc.process.bulk import Bulk
+from mspc.process.bulk import inserting
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.settings.config import SqliteConfig
@@ -113,7 +113,7 @@ def test_a_bulk_is_one_statement_for_all_who_wait(path: Path) -> None:
     store.open(lambda _: None)
     table = "bulk (seq INTEGER PRIMARY KEY AUTOINCREMENT, value)"
     store.run(lambda db: db.execute(f"CREATE TABLE {table}"))
-    insert = Bulk("INSERT INTO bulk (value) VALUES ", "(?)")
+    insert = inserting("INSERT INTO bulk (value)", 1)
     statements: list[str] = []
     store.run(lambda db: db.set_trace_callback(statements.append))
     numbers = Pool(100).map(lambda n: store.run_for(insert, (n,)), range(100))
