@@ -26,6 +26,8 @@ DESKTOP, PHONE = (1280, 900), (360, 740)
 SERIOUS = ("serious", "critical")
 # A page that is being replaced.
 _GONE = (StaleElementReferenceException, NoSuchElementException)
+# The same, as chromedriver says it at times: SeleniumHQ/selenium issue 15401.
+_GONE_TOO = "Node with given id does not belong to the document"
 
 
 def missing(*, axe: bool = True) -> str | None:
@@ -154,7 +156,12 @@ class Browser:
         """Until the page says so."""
 
         def says(_: Any) -> bool:
-            return text in self.text
+            try:
+                return text in self.text
+            except WebDriverException as exc:
+                if _GONE_TOO in str(exc):
+                    return False
+                raise
 
         WebDriverWait(self.driver, seconds, 0.1, ignored_exceptions=_GONE).until(
             says, f"no {text!r} on {self.driver.current_url}"
