@@ -138,9 +138,7 @@ class Request(Struct, frozen=True, gc=False):
     @property
     def url(self) -> str:
         """The URL for people to read: no user info, no default port."""
-        if self.port == DEFAULT_PORTS[self.scheme]:
-            return f"{self.scheme}://{self._bracketed}{self.target}"
-        return f"{self.lane}{self.target}"
+        return f"{self.scheme}://{self.place}{self.target}"
 
     @property
     def place(self) -> str:
@@ -161,9 +159,7 @@ class Request(Struct, frozen=True, gc=False):
     @property
     def lane(self) -> str:
         """What it has in common with the calls to the same service."""
-        if ":" in self.host:
-            return f"{self.scheme}://[{self.host}]:{self.port}"
-        return f"{self.scheme}://{self.host}:{self.port}"
+        return f"{self.scheme}://{self.authority}"
 
     @property
     def _bracketed(self) -> str:

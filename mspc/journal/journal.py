@@ -136,7 +136,7 @@ class Journal:
     def _complete(self, db: sqlite3.Connection) -> None:
         """In the journal's thread, while nothing else is done."""
         if not self._keeper.losses:  # or more is missing by now
-            db.execute(sql.NOTE, (CUT_AT, 0))
+            sql.NOTE.change(db, [(CUT_AT, 0)])
             self._keeper.losses.cut_off = False
 
     def knows_nothing(self) -> None:
@@ -145,7 +145,7 @@ class Journal:
         Raises:
             JournalUnavailable: the file is away.
         """
-        self._keeper.ask(lambda db: db.execute(sql.NOTE, (CUT_AT, EVER)))
+        self._keeper.ask(lambda db: sql.NOTE.change(db, [(CUT_AT, EVER)]))
         self._keeper.losses.cut_off = True
 
     def incomplete(self) -> None:

@@ -10,7 +10,7 @@ from mspc.journal.base import Seen
 from mspc.journal.events import Accepted, Attempted
 from mspc.journal.folding import Row
 from mspc.journal.keys import time_of
-from mspc.process.bulk import Bulk, inserting, row_of
+from mspc.process.bulk import Bulk, inserting, placeholders
 
 # Of one call; the older ones are forgotten.
 KEPT_ATTEMPTS = 50
@@ -40,8 +40,7 @@ FORGET_ATTEMPTS = f"""
 DELETE FROM attempts WHERE call = ?1 AND at < (SELECT at FROM attempts WHERE call = ?1
     ORDER BY at DESC LIMIT 1 OFFSET {KEPT_ATTEMPTS - 1})
 """
-NOTES = inserting("INSERT OR REPLACE INTO position", 2)
-NOTE = "INSERT OR REPLACE INTO position VALUES (?, ?)"
+NOTE = inserting("INSERT OR REPLACE INTO position", 2)
 DECIDE = """
 INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
@@ -101,7 +100,7 @@ def _updating(columns: Sequence[str]) -> Bulk:
     """The first one is the key."""
     new = (f"{name} = new.column{n}" for n, name in enumerate(columns[1:], 2))
     head = f"UPDATE calls SET {', '.join(new)} FROM (VALUES "
-    return Bulk(head, row_of(len(columns)), ") AS new WHERE key = new.column1")
+    return Bulk(head, placeholders(len(columns)), ") AS new WHERE key = new.column1")
 
 
 _INSERTED = (*_STATE, *_LAST_ATTEMPT, *_CALL)
@@ -119,7 +118,7 @@ SELECT column1, '{SUCCEEDED}', column2, NULL, column3, column2, '',
     column8, column9, column10, column11, column12, column13, column14, column15,
     column16
 FROM (VALUES """,
-    row_of(16),
+    placeholders(16),
     ") WHERE column1 IS NOT NULL ON CONFLICT DO NOTHING",
 )
 UPDATE = _updating(_STATE)

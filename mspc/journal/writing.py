@@ -62,8 +62,8 @@ class Writer:
         cut_off = self._closed == 0
         # What a full disk has can be read all the same.
         with suppress(sqlite3.OperationalError):
-            self._db.execute(sql.NOTE, (CUT_AT, self.cut_at if cut_off else 0))
-            self._db.execute(sql.NOTE, _IN_USE)
+            sql.NOTE.change(self._db, [(CUT_AT, self.cut_at if cut_off else 0)])
+            sql.NOTE.change(self._db, [_IN_USE])
             self._in_use = True
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # which syncs it
         return cut_off
@@ -75,8 +75,8 @@ class Writer:
             sqlite3.Error: that is not noted.
         """
         # In this order: of a file that is not in use nobody believes it.
-        self._db.execute(sql.NOTE, _IN_USE)
-        self._db.execute(sql.NOTE, (CUT_AT, since))
+        sql.NOTE.change(self._db, [_IN_USE])
+        sql.NOTE.change(self._db, [(CUT_AT, since)])
         self._in_use = True
 
     def end(self) -> None:
@@ -85,7 +85,7 @@ class Writer:
         Raises:
             sqlite3.Error: that is not noted.
         """
-        self._db.execute(sql.NOTE, ("closed", 1))
+        sql.NOTE.change(self._db, [("closed", 1)])
 
     def write(self, events: Sequence[Event], offset: int | None = None) -> Changes:
         """All of them, in one transaction; what cannot be written is left out.
@@ -207,7 +207,7 @@ class Writer:
             notes.append(("offset", offset))
         if not self._in_use:  # the disk was full when it was opened
             notes.append(_IN_USE)
-        sql.NOTES.change(self._db, notes)
+        sql.NOTE.change(self._db, notes)
         return states
 
     def _note_decision(self, event: Decided) -> bool:

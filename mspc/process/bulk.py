@@ -65,7 +65,7 @@ def _portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         yield rows[start : start + LARGEST]
 
 
-def row_of(width: int) -> str:
+def placeholders(width: int) -> str:
     """So many values, one after the other."""
     return f"({', '.join('?' * width)})"
 
@@ -79,4 +79,4 @@ def inserting(into: str, width: int, tail: str = "") -> Bulk:
         tail: what to do on a conflict.
     """
     values = f"{into} SELECT * FROM (VALUES "
-    return Bulk(values, row_of(width), f") WHERE column1 IS NOT NULL{tail}")
+    return Bulk(values, placeholders(width), f") WHERE column1 IS NOT NULL{tail}")
