@@ -60,6 +60,8 @@ class Consuming:
         self._made = 0
         # Those that are not consumed for want of room, and for how many bytes.
         self._refused: dict[Source, int] = {}
+        # Those that are again, and have the room that they waited for.
+        self._admitted: set[Source] = set()
         self._stopped = False
 
     def start(self) -> None:
@@ -80,7 +82,7 @@ class Consuming:
             return
         size = len(message.body)
         if size > self.small:
-            if not self._has_room(size):
+            if not self._has_room(consumer.source, size):
                 self._refuse(consumer.source, size)
                 self.channel.give_back(message.tag)
                 return
@@ -199,9 +201,14 @@ class Consuming:
         first = most if main else min(FIRST_OF_OTHERS, most)
         return Source(name, level, first, most, cap=most, aside=aside)
 
-    def _has_room(self, size: int) -> bool:
-        # What waits for room has it first: else a large call could wait for ever.
-        taken = self._large + max(self._refused.values(), default=0)
+    def _has_room(self, source: Source, size: int) -> bool:
+        taken = self._large
+        if source in self._admitted:
+            # Or two that wait would be refused in turns, each for the other's sake.
+            self._admitted.discard(source)
+        else:
+            # What waits for room has it first: else a large call could wait for ever.
+            taken += max(self._refused.values(), default=0)
         return not self._large or taken + size <= self._room_for_large
 
     def _refuse(self, source: Source, size: int) -> None:
@@ -218,6 +225,7 @@ class Consuming:
                 return
             room -= size
             del self._refused[source]
+            self._admitted.add(source)
             if not source.paused:
                 self._consume_again(source)
 

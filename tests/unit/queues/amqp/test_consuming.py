@@ -238,6 +238,26 @@ def test_a_large_call_is_not_passed_for_ever_by_smaller_ones() -> None:
     assert instance.held()["main"] == 1
 
 
+def test_two_that_wait_for_the_same_room_are_not_refused_for_each_others_sake() -> None:
+    broker = FakeBroker()
+    fill(broker, 1, 10 * MIB, "retry.0")
+    instance = Instance(broker)
+    instance.receive()
+    fill(broker, 2, 10 * MIB, "main", "retry.5")
+    fill(broker, 1, 10 * MIB, "retry.7")
+    instance.receive()
+    assert len(instance.lent) == 2
+    given_back = broker.given_back
+    instance.settle()
+    instance.receive()
+    assert len(instance.lent) == 2  # of those that waited, as many as there is room for
+    for _ in range(50):
+        fill(broker, 1, 500, "retry.8")
+        instance.receive()
+        instance.settle(-1)
+    assert broker.given_back <= given_back + 3
+
+
 def test_a_stream_of_large_calls_is_seldom_given_back() -> None:
     broker = FakeBroker()
     fill(broker, 5000, MIB, "main")
