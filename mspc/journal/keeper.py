@@ -21,7 +21,7 @@ from mspc.journal.gathering import Gathered, Shared
 from mspc.journal.losses import Losses
 from mspc.journal.room import NoRoom
 from mspc.journal.store import Opened, Store
-from mspc.process.greenlets import Watched
+from mspc.process.greenlets import Watched, caught
 from mspc.settings.config import JournalConfig
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ BATCH_SECONDS = 0.2
 SHORT_CHECK_SECONDS = 0.5
 RETRY_SECONDS = 5.0
 IDLE_SECONDS = 1.0
-# Steps of tidying before the next batch has its turn, and the rest after them.
+# Steps of tidying before the next batch has its turn, and the rest after them; where
+# there was nothing to do, it is a second.
 TIDY_STEPS = 8
 TIDY_REST_SECONDS = 0.05
 
@@ -79,10 +80,10 @@ class Keeper:
         self._room = Flag()  # for what the feed brings
         self._is_new = False  # what is asked
         self._stopping = self._closed = False
-        self._is_open = self._is_replaced = False
+        self._is_open = self._is_replaced = self._is_full = False
         self._problem: str | None = None
-        self._retry_at = 0.0
-        self._is_full = self._tidying = False
+        self._retry_at = self._tidy_at = 0.0
+        self._rest = IDLE_SECONDS
         self._reading = False  # what the feed brings
         # Some of it was not written: no offset is from now on, so that the next start
         # reads it again.
@@ -144,7 +145,7 @@ class Keeper:
         while not self._stopping:
             self._turn()
             if not self._gathered:
-                self._work.wait(TIDY_REST_SECONDS if self._tidying else IDLE_SECONDS)
+                self._work.wait(self._rest)
             if self._gathered or self._shared:
                 self._asked.wait(BATCH_SECONDS)
         self._turn()
@@ -166,10 +167,12 @@ class Keeper:
         if not self._gathered.is_crowded:
             self.losses.tell()
         self._answer(questions)
-        self._tidying = self._tidy()
+        if self._timer() >= self._tidy_at:  # not after each question
+            self._rest = TIDY_REST_SECONDS if self._tidy() else IDLE_SECONDS
+            self._tidy_at = self._timer() + self._rest
 
     def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T | Exception:
-        return self._thread.apply(_caught, (function, *arguments))
+        return self._thread.apply(caught, (function, *arguments))
 
     def _open(self) -> None:
         result = self._in_thread(self._store.open)
@@ -297,8 +300,10 @@ class Keeper:
 
     def _tidy(self) -> bool:
         """Whether there is more to do."""
-        for _ in range(TIDY_STEPS):
-            if not self._is_open or self._questions or self._stopping:
+        for number in range(TIDY_STEPS):
+            if number and self._questions:
+                return True
+            if not self._is_open or self._stopping:
                 return False
             if self._problem and not self._is_full:  # what is forgotten makes room
                 return False
@@ -310,11 +315,3 @@ class Keeper:
                 return False
             self.counters.apply(changes)
         return True
-
-
-def _caught(function: Callable[..., T], *arguments: Any) -> T | Exception:
-    """What a job of a ThreadPool raises, the hub prints: it is returned instead."""
-    try:
-        return function(*arguments)
-    except Exception as exc:  # noqa: BLE001 - told apart where it is returned to
-        return exc

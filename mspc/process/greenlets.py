@@ -1,8 +1,8 @@
-"""Greenlets that must live, started again when they fail; and those that give way."""
+"""Greenlets that must live, those that give way, and what they have others do."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import gevent
 from gevent.event import Event
@@ -33,6 +33,14 @@ def giving_way(items: Iterable[T], at_once: int) -> Iterator[T]:
         yield item
         if number % at_once == 0:
             give_way()
+
+
+def caught(function: Callable[..., T], *arguments: Any) -> T | Exception:
+    """What it returns, or raises, which the hub would print of a ThreadPool's job."""
+    try:
+        return function(*arguments)
+    except Exception as exc:  # noqa: BLE001 - told apart where it is returned to
+        return exc
 
 
 class Watched:

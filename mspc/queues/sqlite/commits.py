@@ -21,13 +21,12 @@ from gevent.threadpool import ThreadPool
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.process import crash
 from mspc.process.bulk import Bulk, Row
-from mspc.process.greenlets import Watched
+from mspc.process.greenlets import Watched, caught
 from mspc.process.lookout import Lookout
 from mspc.queues.sqlite.file import close_file, open_file, prepare
 from mspc.queues.sqlite.jobs import (
     Job,
     Jobs,
-    caught,
     failure_of,
     refusals_of,
     work,

@@ -18,12 +18,12 @@ from mspc.calls.call import Call, first_call_id
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.process.bulk import Row
+from mspc.process.greenlets import caught
 from mspc.queues.base import Kept
 from mspc.queues.sqlite import rows as stored
 from mspc.queues.sqlite import statements as sql
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.delivery import Owner, checksum, fields
-from mspc.queues.sqlite.jobs import caught
 from mspc.queues.sqlite.lending import Lending
 from mspc.queues.sqlite.loading import Loading
 from mspc.queues.sqlite.rows import Found
@@ -246,4 +246,4 @@ def _to_its_end(
     result = gevent.spawn(caught, lambda: _gathered(steps(ids))).get()
     if isinstance(result, Exception):
         raise result
-    return result  # type: ignore[no-any-return]
+    return result

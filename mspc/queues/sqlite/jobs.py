@@ -206,11 +206,3 @@ def failure_of(path: Path, exc: Exception) -> MspcError:
         error = QueueUnavailable(f"{path}: {exc}")
     error.__cause__ = exc
     return error
-
-
-def caught(function: Callable[..., Any], *arguments: Any) -> Any:
-    # An exception that leaves a job of gevent's thread pool is printed by the hub.
-    try:
-        return function(*arguments)
-    except Exception as exc:  # noqa: BLE001 - raised again by the caller
-        return exc

@@ -14,12 +14,14 @@ from msgspec.structs import replace
 from mspc.errors import JournalUnavailable
 from mspc.journal import gathering, reading
 from mspc.journal.base import Filter, Seen
+from mspc.journal.counters import Changes
 from mspc.journal.events import Decided, Event
 from mspc.journal.file import open_file
 from mspc.journal.journal import Journal
-from mspc.journal.keeper import RETRY_SECONDS
+from mspc.journal.keeper import IDLE_SECONDS, RETRY_SECONDS, TIDY_REST_SECONDS
 from mspc.journal.nothing import NoJournal
 from mspc.journal.room import LEAST_MARGIN_BYTES
+from mspc.journal.store import Store
 from mspc.journal.writing import Writer
 from mspc.process.disk import reserve_of
 from mspc.settings.config import JournalConfig
@@ -466,12 +468,35 @@ def test_what_is_forgotten_gives_its_space_back(
     before = path.stat().st_size
     journal = journals(path, max_calls=10)
     for _ in range(200):
+        journals.timer.now += TIDY_REST_SECONDS
         journal.tally()
     assert journal.tally().states == {"succeeded": 10}
     journal.stop()
     assert before > 16 * 2**20
     assert path.stat().st_size < 6 * 2**20
     assert os.listdir(tmp_path) == ["journal.db"]
+
+
+def test_what_is_asked_does_not_wait_for_tidying_each_time(
+    journals: Journals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+    tidy = Store.tidy
+
+    def counted(store: Store) -> Changes | None:
+        nonlocal steps
+        steps += 1
+        return tidy(store)
+
+    monkeypatch.setattr(Store, "tidy", counted)
+    journal = journals(tmp_path / "journal.db")
+    for _ in range(50):
+        journal.tally()
+    assert steps == 1
+    journals.timer.now += IDLE_SECONDS
+    for _ in range(50):
+        journal.tally()
+    assert steps == 2
 
 
 def test_a_page_of_many_calls_looks_at_few(journals: Journals, tmp_path: Path) -> None:
