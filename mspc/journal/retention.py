@@ -4,8 +4,11 @@ All of it runs in the journal's thread.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
+
+import msgspec
 
 from mspc.calls.words import DEAD, FINISHED
 from mspc.journal import statements as sql
@@ -14,8 +17,10 @@ from mspc.journal.folding import Cause
 from mspc.journal.keys import first_key
 from mspc.journal.writing import Writer
 
-# In one step, which takes some milliseconds.
+# In one step, which takes some milliseconds. Where none of so many is to go, the next
+# step looks at twice as many calls, and so on.
 STEP_ROWS = 200
+MOST_ROWS = 1600
 STEP_PAGES = 256
 DAY_SECONDS = 86_400.0
 DECISION_DAYS = 90
@@ -31,12 +36,23 @@ OPEN_GO_SECONDS = 600.0
 _KEPT_PAGES = 1024
 _NEWEST = (1 << 63) - 1
 
+# All in one row: see SEEN_TOGETHER. `old` is NULL of a call that is open; one that may
+# have ended unnoticed in a crash has ended then.
 _SELECT = f"""
-SELECT c.key, c.id, c.state, d.name, c.finished_at, c.reason, c.status, c.error,
-    c.due
-FROM calls c JOIN destinations d ON d.number = c.destination
-WHERE c.key > ? AND c.key < ? ORDER BY c.key LIMIT {STEP_ROWS}
+SELECT max(key), json_group_array(
+    json_array(key, id, state, name, old, reason, status, error)
+) FILTER (WHERE old IS NOT NULL OR :open)
+FROM (
+    SELECT c.key, c.id, c.state, d.name, c.reason, c.status, c.error, CASE
+        WHEN c.state IN ({", ".join(f"'{state}'" for state in sorted(FINISHED))})
+        THEN c.finished_at WHEN c.due <= :crashed THEN :crashed END < :before AS old
+    FROM calls c JOIN destinations d ON d.number = c.destination
+    WHERE c.key > :after AND c.key < :end ORDER BY c.key LIMIT :rows
+)
 """
+_rows_together: msgspec.json.Decoder[list[Sequence[Any]]] = msgspec.json.Decoder(
+    list[Sequence[Any]]
+)
 _UNUSED = f"""
 SELECT d.number, EXISTS (SELECT 1 FROM calls c WHERE c.destination = d.number)
 FROM destinations d WHERE d.number > ? ORDER BY d.number LIMIT {STEP_ROWS}
@@ -88,6 +104,7 @@ class Retention:
         self._max_calls = max_calls
         self._clock = clock
         self._began = clock()
+        self._rows = STEP_ROWS
         self._call = self._destination = self._decision = -1
         # Before this key there are too many decisions. Counted once a round.
         self._kept: int | None = None
@@ -118,32 +135,45 @@ class Retention:
         # Most calls are finished soon after they came: an hour later they are passed.
         passed = first_key(old - ROUND_SECONDS)
         end = _NEWEST if over > 0 else passed
-        (crashed,) = self._db.execute(sql.CRASHED).fetchone()
-        rows = self._db.execute(_SELECT, (self._call, end)).fetchall()
-        gone: list[tuple[Any, ...]] = []
-        for row in rows:
-            too_many = over > len(gone)
-            if not too_many and row[0] >= passed:
-                break
-            self._call = row[0]
-            ended = _ended(row, crashed)
-            if ended is not None and (too_many or ended < old):
-                gone.append(row)
-        if over <= 0 or rows:
-            return self._forgotten(gone) if rows else None
+        last, ended = self._look(self._call, end, old, self._rows)
+        if last is not None:
+            if len(ended) > STEP_ROWS:
+                del ended[STEP_ROWS:]
+                last = ended[-1][0]
+            gone = [row for n, row in enumerate(ended) if n < over or row[4]]
+            self._rows = STEP_ROWS if gone else min(2 * self._rows, MOST_ROWS)
+            if over <= len(ended):  # whatever follows is neither too much nor old
+                last = min(last, max([passed - 1, *(row[0] for row in gone)]))
+            self._call = last
+            return self._forgotten(gone)
+        if over <= 0:
+            return None
         if self._looks_again:
             self._looks_again, self._open_go_until = False, now + OPEN_GO_SECONDS
         if now < self._open_go_until:
             # All that were passed are open, and somebody must go.
-            oldest = self._db.execute(_SELECT, (-1, end)).fetchall()
+            _, oldest = self._look(-1, end, old, STEP_ROWS, open_ones=True)
             return self._forgotten(oldest[:over])
         # Those that were open when they were passed may have ended since.
         self._call, self._looks_again = -1, True
         return Changes()
 
-    def _forgotten(self, rows: list[tuple[Any, ...]]) -> Changes:
+    def _look(
+        self, after: int, end: int, old: float, rows: int, *, open_ones: bool = False
+    ) -> tuple[int | None, list[Sequence[Any]]]:
+        """The key of the last of so many calls, None when there are none; and those of
+        them that have ended, or all.
+        """
+        (crashed,) = self._db.execute(sql.CRASHED).fetchone()
+        bounds = {"after": after, "end": end, "rows": rows, "open": open_ones}
+        last, found = self._db.execute(
+            _SELECT, {**bounds, "crashed": crashed, "before": old}
+        ).fetchone()
+        return last, sorted(_rows_together.decode(found), key=itemgetter(0))
+
+    def _forgotten(self, rows: Sequence[Sequence[Any]]) -> Changes:
         changes = Changes()
-        for _, call_id, state, destination, _, reason, status, error, _ in rows:
+        for _, call_id, state, destination, _, reason, status, error in rows:
             changes.moved[destination, state, None] += 1
             if state == DEAD:
                 cause = Cause(reason, status, error)
@@ -185,16 +215,3 @@ class Retention:
         if gone:
             self._writer.forget_decisions(gone)
         return True
-
-
-def _ended(row: tuple[Any, ...], crashed: float | None) -> float | None:
-    """When the call of a row of _SELECT ended, or perhaps did, Unix seconds.
-
-    Args:
-        row: of a call.
-        crashed: when it was known last that calls may have ended unnoticed; or None.
-    """
-    if row[2] in FINISHED:
-        return float(row[4])
-    due = row[8]
-    return None if crashed is None or due is None or due > crashed else crashed

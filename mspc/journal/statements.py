@@ -40,6 +40,9 @@ FORGET_ATTEMPTS = f"""
 DELETE FROM attempts WHERE call = ?1 AND at < (SELECT at FROM attempts WHERE call = ?1
     ORDER BY at DESC LIMIT 1 OFFSET {KEPT_ATTEMPTS - 1})
 """
+FORGET_CALLS = Bulk("DELETE FROM calls WHERE key IN (", "?", ")")
+FORGET_THEIR_ATTEMPTS = Bulk("DELETE FROM attempts WHERE call IN (", "?", ")")
+FORGET_DESTINATIONS = Bulk("DELETE FROM destinations WHERE number IN (", "?", ")")
 NOTE = inserting("INSERT OR REPLACE INTO position", 2)
 DECIDE = """
 INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING

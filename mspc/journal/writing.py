@@ -136,8 +136,8 @@ class Writer:
         """
         rows = [(key,) for key in keys]
         with self._transaction():
-            self._db.executemany("DELETE FROM calls WHERE key = ?", rows)
-            self._db.executemany("DELETE FROM attempts WHERE call = ?", rows)
+            sql.FORGET_CALLS.change(self._db, rows)
+            sql.FORGET_THEIR_ATTEMPTS.change(self._db, rows)
             states = self._note(changes, None)
         self.states = states
 
@@ -146,7 +146,7 @@ class Writer:
         self._rows.forget_numbers()
         rows = [(number,) for number in numbers]
         with self._transaction():
-            self._db.executemany("DELETE FROM destinations WHERE number = ?", rows)
+            sql.FORGET_DESTINATIONS.change(self._db, rows)
 
     def forget_decisions(self, keys: Sequence[int]) -> None:
         rows = [(key,) for key in keys]
