@@ -1,14 +1,38 @@
 """What it costs each call that it is counted for Prometheus, or remembered."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from benchmarks.end_to_end import deliver
 from benchmarks.service import Service, Subject
 from benchmarks.stage import Stage
 from benchmarks.store import Figures
 
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What is compared: one process with it, and one without.
+
+    Attributes:
+        what: it is; the figures of a subject are stored under that name, too.
+        setting: turns it on and off.
+        others: settings of both.
+    """
+
+    what: str
+    setting: str
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    def name(self, key: str) -> str:
+        """Under which a subject's figures are stored."""
+        return f"{key} {self.what}".strip()
+
+
 # No setting turns the metrics off alone: the door at which they are asked for does.
-COUNTED, REMEMBERED = "ADMIN", "JOURNAL"
+COUNTED = Price("", "ADMIN")
+REMEMBERED = Price("remembered", "JOURNAL")
+# As most are: from the millionth call on, one is forgotten for each that comes.
+FULL = Price("forgotten", "JOURNAL", {"JOURNAL_MAX_CALLS": "1000"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +50,11 @@ class Effort:
     turns: int = 4
 
 
-def name_of(setting: str, key: str) -> str:
-    """Under which a subject's figures are stored."""
-    return f"{key} remembered" if setting == REMEMBERED else key
-
-
-def run(stage: Stage, subject: Subject, effort: Effort, setting: str) -> Figures:
-    """One round: two processes of it take turns, one with `setting`, one without."""
+def run(stage: Stage, subject: Subject, effort: Effort, price: Price) -> Figures:
+    """One round: two processes of it take turns, one with what has the price."""
     with (
-        stage.service(subject, {setting: "1"}) as one,
-        stage.service(subject, {setting: "0"}) as other,
+        stage.service(subject, {**price.others, price.setting: "1"}) as one,
+        stage.service(subject, {**price.others, price.setting: "0"}) as other,
     ):
         both = (one, other)
         spent = {service.url: 0.0 for service in both}

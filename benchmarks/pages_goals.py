@@ -28,8 +28,12 @@ def verdicts(store: Store) -> Iterator[Verdict]:
         for name, journal in ((f"mspc-{queue}", "with"), (plain(queue), "without")):
             what = f"{queue}, {journal} the journal"
             yield from _price(store, name, what, "the metrics", COUNTED)
-        name = counting.name_of(counting.REMEMBERED, f"mspc-{queue}")
-        yield from _price(store, name, queue, "the journal", REMEMBERED)
+        for price, what in (
+            (counting.REMEMBERED, "the journal"),
+            (counting.FULL, "the journal when it is full"),
+        ):
+            name = price.name(f"mspc-{queue}")
+            yield from _price(store, name, queue, what, REMEMBERED)
 
 
 def _looked_at(store: Store, queue: str) -> Iterator[Verdict]:

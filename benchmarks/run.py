@@ -108,8 +108,8 @@ class Bench:
                 self._try(METRICS, what, step, subject)
             for subject in self._ours:
                 what = f"{subject.title}, the journal, round {number}"
-                step = partial(self._price, counting.REMEMBERED)
-                self._try(METRICS, what, step, subject)
+                for price in (counting.REMEMBERED, counting.FULL):
+                    self._try(METRICS, what, partial(self._price, price), subject)
 
     def _limits(self) -> None:
         parts = limits.run(self._stage, self._scale.limit_operations)
@@ -145,9 +145,9 @@ class Bench:
         for page, figures in pages.run(self._stage, subject, scale.sight, scale.rounds):
             self._note(PAGES, f"{subject.key} {page}".strip(), figures)
 
-    def _price(self, setting: str, subject: Subject) -> None:
-        figures = counting.run(self._stage, subject, self._scale.effort, setting)
-        self._note(METRICS, counting.name_of(setting, subject.key), figures)
+    def _price(self, price: counting.Price, subject: Subject) -> None:
+        figures = counting.run(self._stage, subject, self._scale.effort, price)
+        self._note(METRICS, price.name(subject.key), figures)
 
     def _note(self, section: str, name: str, figures: Figures) -> None:
         self.results.add(section, name, figures)

@@ -151,10 +151,11 @@ def test_metrics_cost_a_call_little(times: float, good: bool) -> None:
     assert met("mspc-classic-plain", figures, section=METRICS) is good
 
 
+@pytest.mark.parametrize("what", ["remembered", "forgotten"])
 @pytest.mark.parametrize(("times", "good"), [(1.15, True), (1.151, False)])
-def test_the_journal_costs_a_call_little(times: float, good: bool) -> None:
+def test_the_journal_costs_a_call_little(what: str, times: float, good: bool) -> None:
     figures = {"with": 0.4, "without": 0.4, "times": times}
-    assert met("mspc-classic remembered", figures, section=METRICS) is good
+    assert met(f"mspc-classic {what}", figures, section=METRICS) is good
 
 
 def test_each_page_has_a_name_and_a_path_of_its_own() -> None:
