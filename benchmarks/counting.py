@@ -11,10 +11,10 @@ from benchmarks.store import Figures
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What is compared: one process with it, and one without.
+    """Of one process with something, compared with one without.
 
     Attributes:
-        what: it is; the figures of a subject are stored under that name, too.
+        what: has it, in a word: part of the name under which its figures are stored.
         setting: turns it on and off.
         others: settings of both.
     """

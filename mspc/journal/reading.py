@@ -24,10 +24,6 @@ LOOK_CALLS = 250
 # To count what is in rows takes no longer than to show a page of them.
 COUNT_ROWS = 5000
 
-_rows_together: msgspec.json.Decoder[list[Sequence[Any]]] = msgspec.json.Decoder(
-    list[Sequence[Any]]
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -157,7 +153,7 @@ def _rows(
     together = f"SELECT {sql.SEEN_TOGETHER} FROM ({rows})"
     (found,) = db.execute(together, given).fetchone()
     try:
-        return _rows_together.decode(found)
+        return sql.rows_together.decode(found)
     except msgspec.DecodeError:  # an infinite number is no JSON
         return db.execute(rows, given).fetchall()
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
-import msgspec
-
 from mspc.calls.words import DEAD, FINISHED
 from mspc.journal import statements as sql
 from mspc.journal.counters import Changes
@@ -50,9 +48,6 @@ FROM (
     WHERE c.key > :after AND c.key < :end ORDER BY c.key LIMIT :rows
 )
 """
-_rows_together: msgspec.json.Decoder[list[Sequence[Any]]] = msgspec.json.Decoder(
-    list[Sequence[Any]]
-)
 _UNUSED = f"""
 SELECT d.number, EXISTS (SELECT 1 FROM calls c WHERE c.destination = d.number)
 FROM destinations d WHERE d.number > ? ORDER BY d.number LIMIT {STEP_ROWS}
@@ -169,7 +164,7 @@ class Retention:
         last, found = self._db.execute(
             _SELECT, {**bounds, "crashed": crashed, "before": old}
         ).fetchone()
-        return last, sorted(_rows_together.decode(found), key=itemgetter(0))
+        return last, sorted(sql.rows_together.decode(found), key=itemgetter(0))
 
     def _forgotten(self, rows: Sequence[Sequence[Any]]) -> Changes:
         changes = Changes()

@@ -91,6 +91,9 @@ _NAMES = ", ".join(one.partition(".")[2] for one in _SEEN)
 # All rows in one: to step from one to the next, Python's sqlite3 lets the interpreter's
 # lock go, and gets it back when the thread with all the greenlets pauses.
 SEEN_TOGETHER = f"json_group_array(json_array({_NAMES}))"
+rows_together: msgspec.json.Decoder[list[Sequence[Any]]] = msgspec.json.Decoder(
+    list[Sequence[Any]]
+)
 ATTEMPTS = """
 SELECT number, at, seconds, status, error, text, answer, decision, next_at, reason
 FROM attempts WHERE call = ? ORDER BY at, number
