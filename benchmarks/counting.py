@@ -11,10 +11,10 @@ from benchmarks.store import Figures
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Of one process with something, compared with one without.
+    """Of something that one process does and another one does not.
 
     Attributes:
-        what: has it, in a word: part of the name under which its figures are stored.
+        what: becomes of calls by it: part of the name under which figures are stored.
         setting: turns it on and off.
         others: settings of both.
     """
@@ -51,7 +51,7 @@ class Effort:
 
 
 def run(stage: Stage, subject: Subject, effort: Effort, price: Price) -> Figures:
-    """One round: two processes of it take turns, one with what has the price."""
+    """One round: two processes of it take turns, one that does it and one not."""
     with (
         stage.service(subject, {**price.others, price.setting: "1"}) as one,
         stage.service(subject, {**price.others, price.setting: "0"}) as other,

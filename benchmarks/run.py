@@ -107,8 +107,8 @@ class Bench:
                 step = partial(self._price, counting.COUNTED)
                 self._try(METRICS, what, step, subject)
             for subject in self._ours:
-                what = f"{subject.title}, the journal, round {number}"
                 for price in (counting.REMEMBERED, counting.FULL):
+                    what = f"{subject.title}, calls {price.what}, round {number}"
                     self._try(METRICS, what, partial(self._price, price), subject)
 
     def _limits(self) -> None:

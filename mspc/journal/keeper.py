@@ -83,7 +83,6 @@ class Keeper:
         self._is_open = self._is_replaced = self._is_full = False
         self._problem: str | None = None
         self._retry_at = self._tidy_at = 0.0
-        self._rest = IDLE_SECONDS
         self._reading = False  # what the feed brings
         # Some of it was not written: no offset is from now on, so that the next start
         # reads it again.
@@ -145,7 +144,7 @@ class Keeper:
         while not self._stopping:
             self._turn()
             if not self._gathered:
-                self._work.wait(self._rest)
+                self._work.wait(max(0.0, self._tidy_at - self._timer()))
             if self._gathered or self._shared:
                 self._asked.wait(BATCH_SECONDS)
         self._turn()
@@ -168,8 +167,8 @@ class Keeper:
             self.losses.tell()
         self._answer(questions)
         if self._timer() >= self._tidy_at:  # not after each question
-            self._rest = TIDY_REST_SECONDS if self._tidy() else IDLE_SECONDS
-            self._tidy_at = self._timer() + self._rest
+            rest = TIDY_REST_SECONDS if self._tidy() else IDLE_SECONDS
+            self._tidy_at = self._timer() + rest
 
     def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T | Exception:
         return self._thread.apply(caught, (function, *arguments))

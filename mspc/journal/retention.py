@@ -99,7 +99,7 @@ class Retention:
         self._max_calls = max_calls
         self._clock = clock
         self._began = clock()
-        self._rows = STEP_ROWS
+        self._rows = STEP_ROWS  # which the next step looks at
         self._call = self._destination = self._decision = -1
         # Before this key there are too many decisions. Counted once a round.
         self._kept: int | None = None
@@ -138,7 +138,8 @@ class Retention:
             gone = [row for n, row in enumerate(ended) if n < over or row[4]]
             self._rows = STEP_ROWS if gone else min(2 * self._rows, MOST_ROWS)
             if over <= len(ended):  # whatever follows is neither too much nor old
-                last = min(last, max([passed - 1, *(row[0] for row in gone)]))
+                last_gone = gone[-1][0] if gone else -1
+                last = min(last, max(last_gone, passed - 1))
             self._call = last
             return self._forgotten(gone)
         if over <= 0:
