@@ -4,7 +4,7 @@ import base64
 import builtins
 import codecs
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -34,14 +34,10 @@ from mspc.calls.networks import NetworkRules
 from mspc.calls.words import IN_FLIGHT
 from mspc.errors import BadRequest
 from mspc.journal.base import Filter, Seen, View
-from mspc.process.greenlets import giving_way
 from mspc.steering.base import Steering
 
 ONE = "/v1/calls/{call_id}"
 JOURNAL = (501, 503)
-# In less than a millisecond. Fewer would cost the calls more than they gain: each turn
-# of the event loop that comes early has less to do for its price.
-_AT_ONCE = 250
 _UNTIL = {
     "paused": "its destination is resumed",
     "held": "its destination answers again",
@@ -206,15 +202,14 @@ class CallRoutes:
         self, wanted: Filter, after: int | None, limit: int
     ) -> tuple[builtins.list[ShownCall], int | None]:
         """So many calls at most, and where the next page begins."""
-        page = self._view.calls(with_flying(wanted, self._steering), after, limit)
-        return self._shown(page.calls, wanted.states), page.next
-
-    def _shown(
-        self, calls: Sequence[Seen], states: frozenset[str]
-    ) -> builtins.list[ShownCall]:
         showing = Showing(self._steering, answers=True, clock=self._clock)
-        shown = map(showing.call, giving_way(calls, _AT_ONCE))
-        return [call for call in shown if not states or call.state in states]
+        asked, states = with_flying(wanted, self._steering), wanted.states
+        calls: builtins.list[ShownCall] = []
+        for page in self._view.looks(asked, after, limit):
+            shown = map(showing.call, page.calls)
+            calls += [call for call in shown if not states or call.state in states]
+            after = page.next
+        return calls, after
 
     def _request(self, seen: Seen) -> dict[str, Any]:
         """Its headers and its body."""

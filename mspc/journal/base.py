@@ -1,6 +1,6 @@
 """What the rest of mspc may ask of the journal, and what it answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -249,6 +249,15 @@ class View(Protocol):
             limit: how many at most.
         """
 
+    def looks(
+        self, wanted: Filter = EVERYTHING, after: int | None = None, limit: int = 100
+    ) -> Iterator[Page]:
+        """The same calls, some at a time: the pages, one after the other, make one.
+
+        Between them it rests, while other calls come and go, half as long as the look
+        has taken and what was done with its calls.
+        """
+
     def count(self, wanted: Filter, after: int | None = None) -> Count:
         """How many of the next thousands of calls are wanted, newest first.
 
@@ -288,30 +297,3 @@ class View(Protocol):
             kinds: of these; without any, of all but `chunk`.
             limit: how many at most.
         """
-
-
-class Feed(Protocol):
-    """What carries batches of events between instances, their own ones too."""
-
-    def start(self, arrived: Callable[[bytes, int], None], after: int | None) -> None:
-        """Begins to read; connects again by itself.
-
-        Args:
-            arrived: is told each batch and its offset, in a reader greenlet of its own;
-                may wait, and then what follows stays where it is. A batch may come
-                twice.
-            after: the last offset that was applied; None for from the first.
-        """
-
-    def publish(self, batch: bytes) -> None:
-        """Never waits; the batch may be lost."""
-
-    def stop(self) -> None: ...
-
-    @property
-    def keeps(self) -> bool:
-        """Whether what is published is kept for the next start; else it is dropped."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether the batches of all instances come: View.scope."""

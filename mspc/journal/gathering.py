@@ -2,8 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
-from mspc.journal.base import Feed
 from mspc.journal.events import Accepted, Attempted, Decided, Event
 
 MOST_EVENTS = 20_000
@@ -117,6 +117,33 @@ class Gathered:
                 chunk, size = [], 0
         if chunk:
             yield chunk
+
+
+class Feed(Protocol):
+    """What carries batches of events between instances, their own ones too."""
+
+    def start(self, arrived: Callable[[bytes, int], None], after: int | None) -> None:
+        """Begins to read; connects again by itself.
+
+        Args:
+            arrived: is told each batch and its offset, in a reader greenlet of its own;
+                may wait, and then what follows stays where it is. A batch may come
+                twice.
+            after: the last offset that was applied; None for from the first.
+        """
+
+    def publish(self, batch: bytes) -> None:
+        """Never waits; the batch may be lost."""
+
+    def stop(self) -> None: ...
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is published is kept for the next start; else it is dropped."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether the batches of all instances come: View.scope."""
 
 
 class Shared:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from gevent.event import Event as Flag
@@ -25,12 +25,13 @@ from mspc.journal.base import (
 from mspc.journal.events import Attempted, Decided, Event
 from mspc.journal.gathering import Shared
 from mspc.journal.keeper import Keeper
+from mspc.journal.leisure import Leisure
 from mspc.journal.losses import EVER
 from mspc.journal.writing import CUT_AT
 from mspc.settings.config import JournalConfig
 
-# Looks at the file for one page: some twenty milliseconds in all.
-PAGE_LOOKS = 5
+# For one page: some twenty milliseconds in all, where nothing else is done.
+PAGE_LOOKS = 20
 # Asked for at once.
 STALE_GROUPS = 20
 DESTINATIONS = 200
@@ -59,6 +60,7 @@ class Journal:
         self._shared = shared
         self._clock = clock
         self._keeper = Keeper(config, shared, clock, timer)
+        self._leisure = Leisure(self._keeper.is_busy)
 
     def start(self) -> None:
         """Returns soon, when it takes long to look at the file, too."""
@@ -162,17 +164,26 @@ class Journal:
         self, wanted: Filter = EVERYTHING, after: int | None = None, limit: int = 100
     ) -> Page:
         calls: list[Seen] = []
-        for number in range(PAGE_LOOKS):
-            look = reading.Looking(wanted, after, limit - len(calls))
-            found = self._keeper.ask(look, goes_on=number > 0)
-            calls += found.calls
-            after = found.next
-            if after is None or len(calls) >= limit:
-                break
+        for page in self.looks(wanted, after, limit):
+            calls += page.calls
+            after = page.next
         return Page(calls, after)
 
+    def looks(
+        self, wanted: Filter = EVERYTHING, after: int | None = None, limit: int = 100
+    ) -> Iterator[Page]:
+        for number in range(PAGE_LOOKS):
+            with self._leisure.piece():
+                look = reading.Looking(wanted, after, limit)
+                page = self._keeper.ask(look, goes_on=number > 0)
+                yield page
+            after, limit = page.next, limit - len(page.calls)
+            if after is None or limit <= 0:
+                return
+
     def count(self, wanted: Filter, after: int | None = None) -> Count:
-        return self._keeper.ask(reading.Counting(wanted, after))
+        with self._leisure.piece():
+            return self._keeper.ask(reading.Counting(wanted, after))
 
     def groups(self) -> Sequence[Group]:
         self._written()
@@ -195,7 +206,8 @@ class Journal:
         due: dict[str, float] = {}
         for place in range(0, len(names), DESTINATIONS):
             some = reading.OldestDue(names[place : place + DESTINATIONS])
-            due |= self._keeper.ask(some)
+            with self._leisure.piece():
+                due |= self._keeper.ask(some)
         return self._keeper.counters.destinations(due, names, self._clock())
 
     def tally(self) -> Tally:

@@ -136,6 +136,10 @@ class Keeper:
         self._is_new |= not goes_on
         return self._questions.ask(question)
 
+    def is_busy(self) -> bool:
+        """Whether calls come and go: something was recorded that is not written yet."""
+        return bool(self._gathered)
+
     def _somebody_asks(self) -> None:
         self._work.set()
         self._asked.set()

@@ -54,6 +54,11 @@ class NoJournal:
     ) -> NoReturn:
         raise _off()
 
+    def looks(
+        self, wanted: Filter = EVERYTHING, after: int | None = None, limit: int = 100
+    ) -> NoReturn:
+        raise _off()
+
     def count(self, wanted: Filter, after: int | None = None) -> NoReturn:
         raise _off()
 

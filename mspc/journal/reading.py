@@ -12,30 +12,17 @@ import msgspec
 
 from mspc.calls.words import SUCCEEDED
 from mspc.journal import statements as sql
-from mspc.journal.base import Count, Filter, Group, Seen
+from mspc.journal.base import Count, Filter, Group, Page, Seen
 from mspc.journal.counters import Dead
 from mspc.journal.events import Accepted, Attempted, Decided
 from mspc.journal.filtering import Source, conditions, keys, sources
 from mspc.journal.folding import Cause
 
-# In one look: a few milliseconds. Of so many rows, and so many calls, at most.
-LOOK_ROWS = 1000
-LOOK_CALLS = 250
+# In one look: a millisecond. Of so many rows, and so many calls, at most.
+LOOK_ROWS = 500
+LOOK_CALLS = 50
 # To count what is in rows takes no longer than to show a page of them.
 COUNT_ROWS = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one look at the calls has found.
-
-    Attributes:
-        calls: newest first, by key.
-        next: where the next look begins; None when there is nothing more.
-    """
-
-    calls: Sequence[Seen]
-    next: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +31,7 @@ class Looking:
 
     Attributes:
         wanted: which.
-        after: Look.next of the look before; None for from the newest.
+        after: Page.next of the look before; None for from the newest.
         limit: how many at most.
     """
 
@@ -52,7 +39,7 @@ class Looking:
     after: int | None
     limit: int
 
-    def __call__(self, db: sqlite3.Connection) -> Look:
+    def __call__(self, db: sqlite3.Connection) -> Page:
         span = _span(db, self.wanted, self.after, LOOK_ROWS)
         most = min(self.limit, LOOK_CALLS)
         rows: list[Sequence[Any]] = []
@@ -61,8 +48,8 @@ class Looking:
         rows.sort(key=_key, reverse=True)
         found = [sql.seen(row) for row in rows[:most]]
         if len(rows) > most:
-            return Look(found, rows[most - 1][0])
-        return Look(found, span.next)
+            return Page(found, rows[most - 1][0])
+        return Page(found, span.next)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The journal's view and steering in memory: what the two doors are tested with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -114,6 +114,11 @@ class FakeView:
         start = after or 0
         end = start + limit
         return Page(found[start:end], end if end < len(found) else None)
+
+    def looks(
+        self, wanted: Filter = EVERYTHING, after: int | None = None, limit: int = 100
+    ) -> Iterator[Page]:
+        yield self.calls(wanted, after, limit)
 
     def count(self, wanted: Filter, after: int | None = None) -> Count:
         found = self.calls(wanted, after, len(self.known) or 1)

@@ -19,6 +19,7 @@ from mspc.journal.events import Decided, Event
 from mspc.journal.file import open_file
 from mspc.journal.journal import Journal
 from mspc.journal.keeper import IDLE_SECONDS, RETRY_SECONDS, TIDY_REST_SECONDS
+from mspc.journal.leisure import LONGEST_REST_SECONDS, Leisure
 from mspc.journal.nothing import NoJournal
 from mspc.journal.room import LEAST_MARGIN_BYTES
 from mspc.journal.store import Store
@@ -26,6 +27,8 @@ from mspc.journal.writing import Writer
 from mspc.process.disk import reserve_of
 from mspc.settings.config import JournalConfig
 from tests.integration.journal.conftest import Journals, fill
+from tests.support.beside import somebody_beside
+from tests.support.clock import Clock
 from tests.support.happened import (
     DESTINATION,
     NOW,
@@ -124,6 +127,42 @@ def test_a_page_of_several_looks(
     found = [seen.id for page in (first, rest) for seen in page.calls]
     assert sorted(found) == [accepted(number).id for number in range(7)]
     assert (len(first.calls), rest.next) == (5, None)
+
+
+def test_others_have_their_turn_between_two_looks(
+    journals: Journals, tmp_path: Path
+) -> None:
+    journal = journals(tmp_path / "journal.db")
+    calls = 10 * reading.LOOK_CALLS
+    record(journal, *(accepted(number) for number in range(calls)))
+    with somebody_beside() as other:
+        assert len(journal.calls(limit=calls).calls) == calls
+    assert other.turns >= 9
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_page_rests_while_calls_come_and_go(
+    busy: bool, journals: Journals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "LOOK_CALLS", 2)
+    journal = journals(tmp_path / "journal.db")
+    record(journal, *(accepted(number) for number in range(7)))
+    now, slept = Clock(), list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now.now += seconds
+
+    leisure = Leisure(journal._keeper.is_busy, now, sleep)
+    monkeypatch.setattr(journal, "_leisure", leisure)
+    found = 0
+    for page in journal.looks():
+        found += len(page.calls)
+        now.now += 0.25  # whatever is done with them
+        if busy:
+            journal.record(accepted(found + 100))
+    assert found == 7
+    assert slept == pytest.approx([LONGEST_REST_SECONDS] * 3 if busy else [])
 
 
 def test_only_the_owner_can_read_the_file(journals: Journals, tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ from mspc.calls.networks import NetworkRules
 from mspc.calls.requests import Requests
 from mspc.errors import JournalUnavailable
 from mspc.journal import gathering
-from mspc.journal.base import Feed
 from mspc.journal.events import accepted
-from mspc.journal.gathering import Shared
+from mspc.journal.gathering import Feed, Shared
 from mspc.journal.journal import Journal
 from mspc.journal.keeper import RETRY_SECONDS
 from mspc.journal.room import LEAST_MARGIN_BYTES

@@ -1,6 +1,7 @@
 """What can be asked at the operators' door, and what is said of mistakes."""
 
 import json
+from collections.abc import Iterator
 from typing import Any, get_args
 from urllib.parse import quote, urlencode
 
@@ -16,10 +17,9 @@ from mspc.calls.requests import UNREADABLE
 from mspc.calls.words import ERRORS, REASONS, STATES
 from mspc.errors import JournalUnavailable, NotPossible, QueueUnavailable
 from mspc.journal import events
-from mspc.journal.base import Filter, Group, Pace, Tally
+from mspc.journal.base import Filter, Group, Pace, Page, Tally
 from mspc.journal.events import Decided
 from mspc.steering.base import Limits, Standing
-from tests.support.beside import somebody_beside
 from tests.support.door import ADMIN, HOST, MAX_BYTES, ONE, READ, Door
 from tests.support.operators import (
     ANSWER,
@@ -79,11 +79,26 @@ class TestList:
     def test_the_shape(self, door: Door) -> None:
         assert door.get("/v1/calls") == {"calls": [CALL], "next_cursor": None}
 
-    def test_others_have_their_turn_while_many_are_shown(self, door: Door) -> None:
-        door.view.known = [seen(number) for number in range(1000)]
-        with somebody_beside() as other:
-            assert len(door.get("/v1/calls?limit=1000")["calls"]) == 1000
-        assert other.turns >= 1000 // 250 - 1
+    def test_what_a_look_has_found_is_shown_before_the_next(
+        self, door: Door, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        order: list[str] = []
+
+        def looks(*_: object) -> Iterator[Page]:
+            for number, following in enumerate((2, 3, None), 1):
+                order.append("look")
+                yield Page([seen(number)], following)
+
+        def in_flight(call_id: str) -> bool:
+            order.append("shown")
+            return False
+
+        monkeypatch.setattr(door.view, "looks", looks)
+        monkeypatch.setattr(door.steering, "in_flight", in_flight)
+        page = door.get("/v1/calls")
+        assert [call["id"] for call in page["calls"]] == [seen(n).id for n in (1, 2, 3)]
+        assert page["next_cursor"] is None
+        assert order == ["look", "shown"] * 3
 
     def test_the_filter(self, door: Door) -> None:
         query = urlencode(

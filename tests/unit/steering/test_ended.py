@@ -66,8 +66,13 @@ class World:
     def calls(
         self, wanted: Filter = EVERYTHING, after: int | None = None, limit: int = 100
     ) -> Page:
-        look = reading.Looking(wanted, after, limit)(self._db)
-        return Page(look.calls, look.next)
+        found: list[Seen] = []
+        while True:
+            look = reading.Looking(wanted, after, limit - len(found))(self._db)
+            found += look.calls
+            after = look.next
+            if after is None or len(found) == limit:
+                return Page(found, after)
 
     def decisions(
         self, target: str = "", kinds: Sequence[str] = (), limit: int = 100

@@ -119,6 +119,11 @@ class Journal:
         following = last[0][0] if last else 0
         return Page([seen for _, seen in fit[:limit]], following or None)
 
+    def looks(
+        self, wanted: Filter = EVERYTHING, after: int | None = None, limit: int = 100
+    ) -> Iterator[Page]:
+        yield self.calls(wanted, after, limit)
+
     def count(self, wanted: Filter, after: int | None = None) -> Count:
         found = self.calls(wanted, after, len(self.rows) + 1)
         return Count(len(found.calls), found.next)
