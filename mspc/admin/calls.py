@@ -5,6 +5,7 @@ import builtins
 import codecs
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -231,13 +232,11 @@ class CallRoutes:
         """Its body; of one that is done, as much as is kept."""
         if len(seen.body) >= seen.body_bytes:
             return seen.body
-        payload = self._steering.payload(seen.id)
-        if payload is None:
-            return seen.body
-        try:
-            return validation.parse(payload, NetworkRules(deny=())).body
-        except BadRequest:  # sent as far as it can be: see calls/salvage.py
-            return seen.body
+        for _, payload in self._steering.payloads([seen.id]):
+            # Else it is sent as far as it can be: see calls/salvage.py.
+            with suppress(BadRequest):
+                return validation.parse(payload, NetworkRules(deny=())).body
+        return seen.body
 
 
 def with_flying(wanted: Filter, steering: Steering) -> Filter:

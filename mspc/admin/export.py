@@ -3,7 +3,7 @@
 import base64
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -14,13 +14,14 @@ from mspc.api.problems import problem_of
 from mspc.api.shown import Showing, ShownCall
 from mspc.calls.words import DEAD, QUEUED, WAITING
 from mspc.errors import JournalUnavailable, QueueError
-from mspc.journal.base import Filter, Page, View
+from mspc.journal.base import Filter, Page, Seen, View
 from mspc.steering.base import Steering
 
 log = logging.getLogger(__name__)
 
 PAGE = 200
 MEDIA_TYPE = "application/x-ndjson"
+_NOTHING = "", None
 
 
 class Line(Struct, frozen=True):
@@ -64,19 +65,15 @@ class ExportRoutes:
 
     def _lines(self, wanted: Filter, page: Page) -> Iterator[bytes]:
         """All calls, page by page. What ends it early is its last line."""
-        looks_up = False  # RabbitMQ does not
         try:
             while True:
                 showing = Showing(self._steering, answers=True, clock=self._clock)
-                for seen in page.calls:
-                    payload = self._steering.payload(seen.id)
-                    looks_up = looks_up or payload is not None
-                    if (
-                        payload is None
-                        and looks_up
-                        and self._has_ended(seen.id, wanted)
-                    ):
-                        continue
+                for seen, found in self._with_payloads(page.calls):
+                    payload = found
+                    if payload is None and self._steering.looks_up:
+                        if self._has_ended(seen.id, wanted):
+                            continue
+                        payload = self._found_again(seen.id)
                     yield self._line(showing.call(seen), payload)
                 if page.next is None:
                     return
@@ -86,6 +83,23 @@ class ExportRoutes:
             log.warning("An export ended early: %s", exc)
             refused = {"error": True, "message": problem.message, **problem.more}
             yield msgspec.json.encode(refused) + b"\n"
+
+    def _with_payloads(
+        self, calls: Sequence[Seen]
+    ) -> Iterator[tuple[Seen, bytes | None]]:
+        payloads = self._steering.payloads([seen.id for seen in calls])
+        call_id, payload = next(payloads, _NOTHING)
+        for seen in calls:
+            if seen.id != call_id:
+                yield seen, None
+                continue
+            yield seen, payload
+            call_id, payload = next(payloads, _NOTHING)
+
+    def _found_again(self, call_id: str) -> bytes | None:
+        """An attempt has moved it to another row meanwhile."""
+        _, payload = next(self._steering.payloads([call_id]), _NOTHING)
+        return payload
 
     def _has_ended(self, call_id: str, wanted: Filter) -> bool:
         """Since the page was read, of which it was."""

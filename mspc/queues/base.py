@@ -116,7 +116,7 @@ class Queue(Protocol):
         """Flushes what was settled and lets the store go. May be called twice."""
 
     looks_up: bool
-    """Whether it can find a call by its id, wherever it waits: see payload()."""
+    """Whether it can find a call by its id, wherever it waits: see payloads()."""
 
     def withdraw(self, ids: Sequence[str]) -> list[str]:
         """Takes open calls out for good; those that are lent out stay.
@@ -172,9 +172,12 @@ class Queue(Protocol):
         Returns, raises: as for revive().
         """
 
-    def payload(self, call_id: str) -> bytes | None:
-        """What the client sent, of an open or dead call; None when it is not found, or
-        cannot be looked up.
+    def payloads(self, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Ids, and what the client sent, of those of these calls that are open or dead,
+        in that order; read as they are asked for. None where none can be looked up.
+
+        Raises:
+            QueueUnavailable: they cannot be read.
         """
 
     def recent(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:

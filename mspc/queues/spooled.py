@@ -111,8 +111,8 @@ class SpooledQueue:
     def forget(self, ids: Sequence[str]) -> list[str]:
         return self._broker.forget(ids)
 
-    def payload(self, call_id: str) -> bytes | None:
-        return self._spool.payload(call_id)
+    def payloads(self, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        return self._spool.payloads(ids)
 
     def recent(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
         return self._broker.recent(since)

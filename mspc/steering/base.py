@@ -5,7 +5,7 @@ destination is `scheme://host:port`; times are Unix seconds. `who` is the name o
 key that came with the request: `admin`, `read` or `calls`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -194,5 +194,14 @@ class Steering(Protocol):
     def revealed(self, call_id: str, who: str) -> None:
         """Writes down that the secrets of a call were shown."""
 
-    def payload(self, call_id: str) -> bytes | None:
-        """The call as the client sent it; None where the queue cannot look it up."""
+    @property
+    def looks_up(self) -> bool:
+        """Whether payloads() finds each call that is there."""
+
+    def payloads(self, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Ids, and the calls as clients sent them, of those of these calls that the
+        queue can look up, in that order; read as they are asked for.
+
+        Raises:
+            QueueUnavailable: they cannot be read.
+        """

@@ -198,8 +198,12 @@ class Operator:
     def revealed(self, call_id: str, who: str) -> None:
         self._decisions.decide("revealed", who, call_id)
 
-    def payload(self, call_id: str) -> bytes | None:
-        return self._queue.payload(call_id)
+    @property
+    def looks_up(self) -> bool:
+        return self._queue.looks_up
+
+    def payloads(self, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        return self._queue.payloads(ids)
 
     def remind(self) -> None:
         """Tells the journal what was decided last of each destination, and of jobs."""

@@ -394,9 +394,10 @@ def test_what_the_client_sent(opened: Opened, queue: Queue, size: int) -> None:
     waits = waiting(opened, 30.0, size)
     new = call_of(size)
     queue.put(new)
-    found = [queue.payload(one.id) for one in (dead, waits, new)]
-    assert found == ([new.payload] * 3 if queue.looks_up else [None] * 3)
-    assert queue.payload(NOBODY) is None
+    ids = [one.id for one in (dead, waits, new)]
+    found = list(queue.payloads([NOBODY, *ids]))
+    assert found == [(one, new.payload) for one in ids if queue.looks_up]
+    assert not list(queue.payloads([NOBODY]))
 
 
 # ---- all

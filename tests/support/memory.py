@@ -126,10 +126,11 @@ class MemoryQueue:
     def forget(self, ids: Sequence[str]) -> list[str]:
         return [call.id for call in self._exhume(ids)]
 
-    def payload(self, call_id: str) -> bytes | None:
+    def payloads(self, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         self._check()
         calls = [call for call, _ in (*self.store.rows.values(), *self.store.dead)]
-        return next((one.payload for one in calls if one.id == call_id), None)
+        known = {call.id: call.payload for call in calls}
+        return iter([(one, known[one]) for one in ids if one in known])
 
     def recent(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
         self._check()

@@ -161,7 +161,7 @@ class FakeSteering:
         refusal: what everything is answered with that changes something.
         attempted: calls that are attempted now.
         states: how destinations stand that do not stand as usual.
-        payloads: of calls that can be looked up.
+        sent: payloads of calls that can be looked up.
         cut_off: what cut_off_at() says.
     """
 
@@ -170,7 +170,7 @@ class FakeSteering:
         self.refusal: MspcError | None = None
         self.attempted: set[str] = set()
         self.states: dict[str, Standing] = {}
-        self.payloads: dict[str, bytes] = {}
+        self.sent: dict[str, bytes] = {}
         self.begun: dict[str, Job] = {}
         self.cut_off: float | None = None
         self.planned = Plan(1, False, [CALL_ID])
@@ -266,5 +266,9 @@ class FakeSteering:
     def revealed(self, call_id: str, who: str) -> None:
         self._note("revealed", call_id, who)
 
-    def payload(self, call_id: str) -> bytes | None:
-        return self.payloads.get(call_id)
+    @property
+    def looks_up(self) -> bool:
+        return bool(self.sent)
+
+    def payloads(self, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        return iter([(one, self.sent[one]) for one in ids if one in self.sent])

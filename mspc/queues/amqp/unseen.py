@@ -17,8 +17,8 @@ class Unseen:
     def postpone(self, ids: Sequence[str], delay: float) -> list[str]:
         return []
 
-    def payload(self, call_id: str) -> bytes | None:
-        return None
+    def payloads(self, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        return iter(())
 
     def recent(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
         return iter(())

@@ -215,8 +215,8 @@ class SqliteQueue:
     def forget(self, ids: Sequence[str]) -> list[str]:
         return self._finding.forget(ids)
 
-    def payload(self, call_id: str) -> bytes | None:
-        return self._finding.payload(call_id)
+    def payloads(self, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        return self._finding.payloads(ids)
 
     def recent(self, since: float) -> Iterator[list[tuple[Call, Kept | None]]]:
         return self._finding.recent(since)

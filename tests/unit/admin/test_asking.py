@@ -1,7 +1,7 @@
 """What can be asked at the operators' door, and what is said of mistakes."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 from urllib.parse import quote, urlencode
 
@@ -476,7 +476,7 @@ class TestOneCall:
         door.view.known = [seen(1, body=b"[1", body_bytes=4)]
         path = f"/v1/calls/{1:032x}?include=body"
         assert door.get(path)["body_complete"] is False
-        door.steering.payloads[f"{1:032x}"] = json.dumps(
+        door.steering.sent[f"{1:032x}"] = json.dumps(
             {"url": "http://a.test/", "body": "[12]"}
         ).encode()
         call = door.get(path)
@@ -871,7 +871,7 @@ class TestMany:
 
     def test_export(self, door: Door) -> None:
         door.view.known = [seen(number) for number in range(250)]
-        door.steering.payloads = {
+        door.steering.sent = {
             f"{0:032x}": b'{"url": "http://a.test/"}',
             f"{1:032x}": b"\xff",
         }
@@ -886,34 +886,54 @@ class TestMany:
         door.ask("GET", "/v1/export?state=dead")
         assert door.view.asked[-1].states == {"dead"}
 
-    def test_an_export_has_no_call_that_has_ended_since(self, door: Door) -> None:
+    @pytest.mark.parametrize("ended", [0, 1, 2])
+    def test_an_export_has_no_call_that_has_ended_since(
+        self, ended: int, door: Door, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         door.view.known = [seen(number) for number in range(3)]
-        for number in (2, 0):
-            door.steering.payloads[f"{number:032x}"] = b'{"url": "http://a.test/"}'
-        page, payload = list(door.view.known), door.steering.payload
+        for number in {0, 1, 2} - {ended}:
+            door.steering.sent[f"{number:032x}"] = b'{"url": "http://a.test/"}'
+        page, payloads = list(door.view.known), door.steering.payloads
 
-        def ends(call_id: str) -> bytes | None:
-            door.view.known = [one for one in page if one.id != f"{1:032x}"]
-            return payload(call_id)
+        def ends(ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+            door.view.known = [one for one in page if one.id != f"{ended:032x}"]
+            return payloads(ids)
 
-        door.steering.payload = ends  # type: ignore[method-assign]
+        monkeypatch.setattr(door.steering, "payloads", ends)
         lines = door.ask("GET", "/v1/export").body.splitlines()
         ids = [json.loads(line)["call"]["id"] for line in lines]
-        assert ids == [f"{2:032x}", f"{0:032x}"]
+        assert ids == [f"{number:032x}" for number in (2, 1, 0) if number != ended]
 
-    def test_an_export_that_ends_early_says_so(self, door: Door) -> None:
+    def test_an_export_has_a_call_that_an_attempt_has_moved_meanwhile(
+        self, door: Door, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        door.view.known = [seen(number) for number in range(3)]
+        sent = {one.id: one.id.encode() for one in door.view.known}
+        door.steering.sent = sent
+
+        def moves(ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+            there = [one for one in ids if len(ids) == 1 or one != f"{1:032x}"]
+            return iter([(one, sent[one]) for one in there])
+
+        monkeypatch.setattr(door.steering, "payloads", moves)
+        lines = map(json.loads, door.ask("GET", "/v1/export").body.splitlines())
+        assert [(line["call"]["id"], line["payload"]) for line in lines] == [
+            (one, one) for one in reversed(sent)
+        ]
+
+    def test_an_export_that_ends_early_says_so(
+        self, door: Door, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         door.view.known = [seen(number) for number in range(250)]
         door.view.failure = JournalUnavailable("Its file is away.")
         assert door.refused("GET", "/v1/export", status=503)
         door.view.failure = None
-        payload, calls = door.steering.payload, iter(range(250))
 
-        def fails(call_id: str) -> bytes | None:
-            if next(calls) == 3:
-                raise QueueUnavailable("Its file is away.")
-            return payload(call_id)
+        def fails(ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+            yield from ((one, b"{}") for one in ids[:3])
+            raise QueueUnavailable("Its file is away.")
 
-        door.steering.payload = fails  # type: ignore[method-assign]
+        monkeypatch.setattr(door.steering, "payloads", fails)
         *whole, last = door.ask("GET", "/v1/export").body.splitlines()
         assert len(whole) == 3
         assert json.loads(last)["code"] == "queue_unavailable"

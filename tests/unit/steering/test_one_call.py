@@ -275,8 +275,7 @@ def test_revealing_is_written_down_before_anything_is_shown(world: World) -> Non
 
 def test_what_the_queue_has_of_a_call_is_shown(world: World) -> None:
     world.queue.add("1", state=QUEUED)
-    assert world.operator().payload("1") == b"{}"
-    assert world.operator().payload("2") is None
+    assert list(world.operator().payloads(["1", "2"])) == [("1", b"{}")]
 
 
 def test_cancelled_calls_are_told_to_a_queue_that_cannot_look_them_up(

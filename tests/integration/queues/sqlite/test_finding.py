@@ -13,6 +13,7 @@ from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
 from mspc.lanes.lanes import Lanes
 from mspc.queues.base import Kept
+from mspc.queues.sqlite import finding
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.queues.sqlite.rows import Found
 from mspc.queues.sqlite.statements import COUNTS
@@ -203,7 +204,7 @@ def test_a_dead_letter_is_not_taken_for_one_that_had_its_row(
     monkeypatch.setattr(queue._finding, "_find", find_and_lose)
     reached = queue.forget([first]) if verb == "forget" else queue.revive([first], 60)
     assert reached == []
-    assert queue.payload(later[0]) == b"x" * size
+    assert dict(queue.payloads(later)) == {later[0]: b"x" * size}
 
 
 def test_large_calls_leave_room_for_those_of_another_lane(
@@ -314,11 +315,34 @@ def test_a_damaged_dead_letter_stays_dead(path: Path, size: int) -> None:
     opened.close()
     rows(path, "UPDATE dead SET last_error = 'altered' WHERE id = 'altered'")
     opened = Opened(SqliteQueue(SqliteConfig(path)))
-    assert opened.queue.payload("altered") is None
+    assert [one for one, _ in opened.queue.payloads(["other", "altered"])] == ["other"]
     assert opened.queue.revive(["altered", "other"]) == ["other"]
     assert opened.take().call.payload == b"x" * size
     assert opened.queue.forget(["altered"]) == ["altered"]
     opened.close()
+
+
+def test_payloads_come_in_the_order_in_which_they_are_asked_for(
+    opened: Opened, queue: SqliteQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "AT_ONCE", 3)
+    monkeypatch.setattr(finding, "BYTES_AT_ONCE", 10)
+    ids = [str(number) for number in range(8)]
+    for one in ids:
+        queue.put(Call(f"payload {one}".encode(), id=one))
+    asked = [*reversed(ids), "nobody", ids[0]]
+    expected = [(one, f"payload {one}".encode()) for one in reversed(ids)]
+    assert list(queue.payloads(asked)) == expected
+
+
+def test_the_payload_of_an_open_call_counts_when_a_dead_letter_has_its_id(
+    opened: Opened, queue: SqliteQueue
+) -> None:
+    queue.put(Call(b"dead", id="one"))
+    delivery = opened.take()
+    delivery.bury(delivery.call.next_attempt("500"), "max_attempts")
+    queue.put(Call(b"open", id="one"))
+    assert list(queue.payloads(["one"])) == [("one", b"open")]
 
 
 def test_a_reference_that_was_altered_takes_nobody_else_s_body(path: Path) -> None:
@@ -335,7 +359,7 @@ def test_a_reference_that_was_altered_takes_nobody_else_s_body(path: Path) -> No
     )
     opened = Opened(SqliteQueue(SqliteConfig(path)))
     assert opened.queue.forget(["altered"]) == ["altered"]
-    assert opened.queue.payload("other") == b"x" * 50_000 + b"other"
+    assert dict(opened.queue.payloads(["other"])) == {"other": b"x" * 50_000 + b"other"}
     opened.close()
 
 
