@@ -71,9 +71,9 @@ class ExportRoutes:
                 for seen, found in self._with_payloads(page.calls):
                     payload = found
                     if payload is None and self._steering.looks_up:
-                        if self._has_ended(seen.id, wanted):
-                            continue
                         payload = self._found_again(seen.id)
+                        if payload is None and self._has_ended(seen.id, wanted):
+                            continue
                     yield self._line(showing.call(seen), payload)
                 if page.next is None:
                     return
@@ -97,7 +97,7 @@ class ExportRoutes:
             call_id, payload = next(payloads, _NOTHING)
 
     def _found_again(self, call_id: str) -> bytes | None:
-        """An attempt has moved it to another row meanwhile."""
+        """One that an attempt has moved to another row meanwhile."""
         _, payload = next(self._steering.payloads([call_id]), _NOTHING)
         return payload
 
