@@ -11,6 +11,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,14 +24,8 @@ from mspc.process import crash
 from mspc.process.bulk import Bulk, Row
 from mspc.process.greenlets import Watched, caught
 from mspc.process.lookout import Lookout
-from mspc.queues.sqlite.file import close_file, open_file, prepare
-from mspc.queues.sqlite.jobs import (
-    Job,
-    Jobs,
-    failure_of,
-    refusals_of,
-    work,
-)
+from mspc.queues.sqlite.file import close_file, is_index_damage, open_file, prepare
+from mspc.queues.sqlite.jobs import Job, Jobs, failure_of, refusals_of, work
 from mspc.queues.sqlite.space import disk_problem, transaction_bytes
 from mspc.queues.watch import COMMIT, NOBODY, StoreWatch
 
@@ -74,6 +69,7 @@ class Store:
         self._file: sqlite3.Connection | None = None
         self._db: sqlite3.Connection | None = None  # the file, once it was checked
         self._failure: MspcError | None = None
+        self._mended = False  # its indexes
         self._on_failure: Callable[[MspcError], None] = lambda _: None
 
     def open(
@@ -290,9 +286,23 @@ class Store:
             self.transactions += 1
             crash.at("after_commit")
         except Exception as exc:  # noqa: BLE001 - raised again in the greenlets that wait
+            if is_index_damage(exc) and self._indexes_made_again(self._db):
+                return self._transaction(jobs)
             error = self._rolled_back(self._db, exc)
             return [error] * len(jobs)
         return results
+
+    def _indexes_made_again(self, db: sqlite3.Connection) -> bool:
+        """Once: all of them fit their rows then; what else is damaged stays so."""
+        if self._mended:
+            return False
+        self._mended = True
+        log.warning("%s: an index does not fit its rows; it is made again", self.path)
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+            db.execute("REINDEX")
+            return True
+        return False
 
     def _rolled_back(self, db: sqlite3.Connection, exc: Exception) -> MspcError:
         error = failure_of(self.path, exc)

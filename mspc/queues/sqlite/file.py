@@ -190,6 +190,15 @@ def _unusable(path: Path, exc: sqlite3.Error) -> str:
     return f"DATA_DIR: {path} cannot be used: {exc}."
 
 
+def is_index_damage(exc: Exception) -> bool:
+    """Whether a row was altered where an index has it, too: in the id of a call.
+
+    The check at the start looks at each by itself.
+    """
+    code = getattr(exc, "sqlite_errorcode", 0)
+    return bool(code == sqlite3.SQLITE_CORRUPT_INDEX)
+
+
 def empty_wal(db: sqlite3.Connection, path: Path, above: int) -> None:
     """Empties a WAL that takes more than `above` bytes; the file is cut to its size."""
     wal = path.with_name(f"{path.name}-wal")

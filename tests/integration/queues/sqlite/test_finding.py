@@ -1,5 +1,6 @@
 """What is done to calls by their ids leaves no trace, in the file or in memory."""
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -343,6 +344,53 @@ def test_the_payload_of_an_open_call_counts_when_a_dead_letter_has_its_id(
     delivery.bury(delivery.call.next_attempt("500"), "max_attempts")
     queue.put(Call(b"open", id="one"))
     assert list(queue.payloads(["one"])) == [("one", b"open")]
+
+
+@pytest.mark.parametrize("settle", ["ack", "retry", "bury"])
+def test_a_row_whose_id_was_altered_is_set_aside_and_all_others_are_made(
+    settle: str, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its index has it as it was: SQLite refuses to delete it, whatever it is for."""
+    opened = Opened(SqliteQueue(SqliteConfig(path)))
+    for number in range(5):
+        opened.queue.put(Call(f"payload {number}".encode(), id=f"the call {number}"))
+    opened.close()
+    alter_id(path, b"the call 2")
+    opened = Opened(SqliteQueue(SqliteConfig(path)))
+    damaged = []
+    for _ in range(5):
+        delivery = opened.take()
+        if delivery.damage:
+            damaged.append(delivery.call.id)
+            delivery.bury(delivery.call, delivery.damage)
+        elif settle == "ack":
+            delivery.ack()
+        elif settle == "retry":
+            delivery.retry(delivery.call.next_attempt("500"), 60)
+        else:
+            delivery.bury(delivery.call.next_attempt("500"), "max_attempts")
+    assert len(damaged) == 1
+    opened.close()
+    assert not opened.failures
+    assert rows(path, "SELECT count(*) FROM calls") == [(0,)]
+    assert rows(path, "SELECT payload FROM dead WHERE reason LIKE 'damaged%'") == [
+        (b"payload 2",)
+    ]
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+    assert "an index does not fit its rows; it is made again" in caplog.text
+
+
+def alter_id(path: Path, call_id: bytes) -> None:
+    """A bit of the row, not of the index that has it, too."""
+    whole = path.read_bytes()
+    for found in re.finditer(re.escape(call_id), whole):
+        altered = bytearray(whole)
+        altered[found.end() - 1] ^= 64
+        path.write_bytes(altered)
+        ids = [one for (one,) in rows(path, "SELECT id FROM calls NOT INDEXED")]
+        if call_id.decode() not in ids:
+            return
+    raise AssertionError(f"{path} has no row of {call_id!r}")
 
 
 def test_a_reference_that_was_altered_takes_nobody_else_s_body(path: Path) -> None:
