@@ -68,12 +68,7 @@ class ExportRoutes:
         try:
             while True:
                 showing = Showing(self._steering, answers=True, clock=self._clock)
-                for seen, found in self._with_payloads(page.calls):
-                    payload = found
-                    if payload is None and self._steering.looks_up:
-                        payload = self._found_again(seen.id)
-                        if payload is None and self._has_ended(seen.id, wanted):
-                            continue
+                for seen, payload in self._still_there(page.calls, wanted):
                     yield self._line(showing.call(seen), payload)
                 if page.next is None:
                     return
@@ -84,17 +79,22 @@ class ExportRoutes:
             refused = {"error": True, "message": problem.message, **problem.more}
             yield msgspec.json.encode(refused) + b"\n"
 
-    def _with_payloads(
-        self, calls: Sequence[Seen]
+    def _still_there(
+        self, calls: Sequence[Seen], wanted: Filter
     ) -> Iterator[tuple[Seen, bytes | None]]:
+        """Those that have not ended since, and their payloads."""
         payloads = self._steering.payloads([seen.id for seen in calls])
         call_id, payload = next(payloads, _NOTHING)
         for seen in calls:
-            if seen.id != call_id:
+            if seen.id == call_id:
+                yield seen, payload
+                call_id, payload = next(payloads, _NOTHING)
+            elif not self._steering.looks_up:
                 yield seen, None
-                continue
-            yield seen, payload
-            call_id, payload = next(payloads, _NOTHING)
+            elif (again := self._found_again(seen.id)) is not None:
+                yield seen, again
+            elif not self._has_ended(seen.id, wanted):
+                yield seen, None
 
     def _found_again(self, call_id: str) -> bytes | None:
         """One that an attempt has moved to another row meanwhile."""

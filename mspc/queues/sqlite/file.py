@@ -195,8 +195,7 @@ def is_index_damage(exc: Exception) -> bool:
 
     The check at the start looks at each by itself.
     """
-    code = getattr(exc, "sqlite_errorcode", 0)
-    return bool(code == sqlite3.SQLITE_CORRUPT_INDEX)
+    return getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_CORRUPT_INDEX
 
 
 def empty_wal(db: sqlite3.Connection, path: Path, above: int) -> None:

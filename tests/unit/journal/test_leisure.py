@@ -25,8 +25,7 @@ class World:
     def is_busy(self) -> bool:
         return self.busy
 
-    @property
-    def leisure(self) -> Leisure:
+    def new_leisure(self) -> Leisure:
         return Leisure(self.is_busy, self.timer, self.sleep)
 
 
@@ -41,14 +40,14 @@ def work(world: World, leisure: Leisure, seconds: float) -> None:
 
 
 def test_each_piece_is_followed_by_a_rest(world: World) -> None:
-    leisure = world.leisure
+    leisure = world.new_leisure()
     for _ in range(10):
         work(world, leisure, 0.002)
     assert world.slept == pytest.approx([0.002 * REST] * 9)
 
 
 def test_time_that_has_passed_anyway_is_rest(world: World) -> None:
-    leisure = world.leisure
+    leisure = world.new_leisure()
     work(world, leisure, 0.004)
     world.now += 0.003 * REST
     work(world, leisure, 0.001)
@@ -59,14 +58,14 @@ def test_time_that_has_passed_anyway_is_rest(world: World) -> None:
 
 def test_nobody_rests_when_there_is_nothing_else_to_do(world: World) -> None:
     world.busy = False
-    leisure = world.leisure
+    leisure = world.new_leisure()
     for _ in range(10):
         work(world, leisure, 0.002)
     assert not world.slept
 
 
 def test_pieces_side_by_side_share_the_rest_that_ends_last(world: World) -> None:
-    leisure = world.leisure
+    leisure = world.new_leisure()
     with leisure.piece():
         with leisure.piece():
             world.now += 0.002
@@ -78,7 +77,7 @@ def test_pieces_side_by_side_share_the_rest_that_ends_last(world: World) -> None
 def test_whoever_waits_goes_on_waiting_when_another_has_begun_before(
     world: World,
 ) -> None:
-    leisure = world.leisure
+    leisure = world.new_leisure()
     work(world, leisure, 0.002)
     others = [0.003]
 
@@ -93,14 +92,14 @@ def test_whoever_waits_goes_on_waiting_when_another_has_begun_before(
 
 
 def test_a_piece_that_took_long_is_not_paid_for_as_long(world: World) -> None:
-    leisure = world.leisure
+    leisure = world.new_leisure()
     work(world, leisure, 5.0)
     work(world, leisure, 0.001)
     assert world.slept == pytest.approx([LONGEST_REST_SECONDS])
 
 
 def test_a_piece_that_fails_counts_too(world: World) -> None:
-    leisure = world.leisure
+    leisure = world.new_leisure()
 
     def fail() -> None:
         world.now += 0.002
