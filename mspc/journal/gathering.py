@@ -8,14 +8,18 @@ from mspc.journal.events import Accepted, Attempted, Decided, Event
 
 MOST_EVENTS = 20_000
 MOST_BYTES = 32 * 2**20
-# One transaction, and one message in the stream.
+# So many are written at once, not to keep those waiting who ask: an event costs hardly
+# less in a larger transaction.
+BATCH_EVENTS = 64
+# What one transaction, and one message in the stream, has at most.
 CHUNK_EVENTS = 512
 CHUNK_BYTES = 2**20
 # What was accepted longer ago is not kept back: after a crash it would be missing
 # beside what happened later. The recovery looks for calls of a second before that.
 KEPT_BACK_SECONDS = 0.5
+TURN_SECONDS = 0.2
 # Published ones that are remembered: some have not come back yet.
-OWN_BATCHES = 256
+OWN_BATCHES = 1024
 # What an event takes besides its body, roughly.
 _EVENT_BYTES = 1024
 
@@ -57,6 +61,11 @@ class Gathered:
         return len(self._events) + len(self._accepted) + len(self._kept_back)
 
     @property
+    def is_batch(self) -> bool:
+        """Whether what is not kept back should be written now."""
+        return len(self._events) >= BATCH_EVENTS
+
+    @property
     def is_crowded(self) -> bool:
         """Whether there is little room left."""
         return len(self) > MOST_EVENTS // 2 or self._bytes > MOST_BYTES // 2
@@ -93,20 +102,25 @@ class Gathered:
         self._kept_back, self._accepted = {}, {}
 
     def take(self, *, all_of_them: bool) -> Iterator[list[Event]]:
-        """What is to be written in this turn, some at a time.
+        """What is to be written now, some at a time.
 
         Args:
             all_of_them: nothing is kept back.
         """
-        before, self._turned_at = self._turned_at, self._timer()
-        self._told_before, self._told = self._told, set()
-        # First what was accepted: others of that time are told of when it is written.
-        if all_of_them or self._turned_at - before > KEPT_BACK_SECONDS:
+        now = self._timer()
+        seconds = now - self._turned_at
+        if all_of_them or seconds > KEPT_BACK_SECONDS:
             self._kept_back |= self._accepted
             self._accepted = {}
-        events = [*self._kept_back.values(), *self._events]
-        self._kept_back, self._accepted, self._events = self._accepted, {}, []
-        self._bytes = sum(map(size_of, self._kept_back.values()))
+        events, self._events = self._events, []
+        if all_of_them or seconds >= TURN_SECONDS:
+            # First what was accepted: others of that time are told of when it is
+            # written.
+            events = [*self._kept_back.values(), *events]
+            self._kept_back, self._accepted = self._accepted, {}
+            self._told_before, self._told = self._told, set()
+            self._turned_at = now
+        self._bytes -= sum(map(size_of, events))
         chunk: list[Event] = []
         size = 0
         for event in events:
@@ -165,8 +179,9 @@ class Shared:
     def __bool__(self) -> bool:
         return bool(self._batches)
 
-    def publish(self, batch: bytes) -> None:
+    def publish(self, events: Sequence[Event]) -> None:
         """Tells the others; what comes back of it is not read again."""
+        batch = self.encode(events)
         self._own.append(hash(batch))
         self.feed.publish(batch)
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Events that come in that time share a transaction.
+# Events that come in that time share a transaction, if they are no whole batch before.
 BATCH_SECONDS = 0.2
 # A file of some hundred MB is checked in less.
 SHORT_CHECK_SECONDS = 0.5
@@ -75,7 +75,7 @@ class Keeper:
         self._questions = Questions(config.path, self._somebody_asks)
         self._listeners: list[Callable[[Decided], None]] = []
         self._work = Flag()
-        self._asked = Flag()
+        self._hurry = Flag()  # somebody asks, or a batch is whole
         self._tried = Flag()  # to open the file
         self._room = Flag()  # for what the feed brings
         self._is_new = False  # what is asked
@@ -87,6 +87,8 @@ class Keeper:
         # Some of it was not written: no offset is from now on, so that the next start
         # reads it again.
         self._missed = False
+        # Up to where the stream was read, until it is noted with what is written next.
+        self._offset: int | None = None
         self._watched = Watched("journal", self._run)
 
     def start(self) -> None:
@@ -117,6 +119,8 @@ class Keeper:
             self.losses.add()
         elif not self._work.is_set():
             self._work.set()
+        elif self._gathered.is_batch:
+            self._hurry.set()
 
     def listen(self, callback: Callable[[Decided], None]) -> None:
         self._listeners.append(callback)
@@ -142,7 +146,7 @@ class Keeper:
 
     def _somebody_asks(self) -> None:
         self._work.set()
-        self._asked.set()
+        self._hurry.set()
 
     def _run(self) -> None:
         while not self._stopping:
@@ -150,14 +154,14 @@ class Keeper:
             if not self._gathered:
                 self._work.wait(max(0.0, self._tidy_at - self._timer()))
             if self._gathered or self._shared:
-                self._asked.wait(BATCH_SECONDS)
+                self._hurry.wait(BATCH_SECONDS)
         self._turn()
         self._in_thread(self._store.close, not (self.losses or self.losses.cut_off))
         self._closed = True
 
     def _turn(self) -> None:
         self._work.clear()
-        self._asked.clear()
+        self._hurry.clear()
         # Whoever asks from now on may have recorded something that is not taken here.
         questions, is_new = self._questions.take(), self._is_new or self._stopping
         self._is_new = False
@@ -170,6 +174,8 @@ class Keeper:
         if not self._gathered.is_crowded:
             self.losses.tell()
         self._answer(questions)
+        if self._offset is not None and not (self._gathered or self._problem):
+            self._write(())
         if self._timer() >= self._tidy_at:  # not after each question
             rest = TIDY_REST_SECONDS if self._tidy() else IDLE_SECONDS
             self._tidy_at = self._timer() + rest
@@ -211,34 +217,28 @@ class Keeper:
                 return
         self._work.set()
 
-    def _publish(self, events: list[Event]) -> None:
-        if self._shared is None:
-            return
-        batch = self._in_thread(self._shared.encode, events)
-        if isinstance(batch, Exception):
-            log.warning("%d events were not published: %s", len(events), batch)
-        else:
-            self._shared.publish(batch)
-
     def _write_all(self, *, all_of_them: bool) -> None:
         for events in self._gathered.take(all_of_them=all_of_them):
-            self._publish(events)
+            if self._shared is not None:
+                self._shared.publish(events)
             self._write(events)
-        self._write_arrived()
+        if self._shared:
+            self._write_arrived(self._shared)
 
-    def _write_arrived(self) -> None:
-        if self._shared is None:
-            return
-        for batches, offset in self._shared.take():
+    def _write_arrived(self, shared: Shared) -> None:
+        for batches, self._offset in shared.take():
             self._room.set()
-            events = self._in_thread(self._shared.decoded, batches)
+            if not any(batches):
+                continue
+            events = self._in_thread(shared.decoded, batches)
             if isinstance(events, Exception):
                 self.losses.add(len(batches), published=True)
                 log.warning("%d batches were not read: %s", len(batches), events)
             else:
-                self._write(events, offset)
+                self._write(events)
 
-    def _write(self, events: Sequence[Event], offset: int | None = None) -> None:
+    def _write(self, events: Sequence[Event]) -> None:
+        offset, self._offset = self._offset, None
         if not self._is_open or self._timer() < self._retry_at:
             changes: Changes | Exception = JournalUnavailable(f"{self._problem}")
         else:

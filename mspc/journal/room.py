@@ -10,9 +10,10 @@ from mspc.process.disk import reserve_of
 # file, each time with its indexes.
 LEAST_MARGIN_BYTES = 4 * CHUNK_BYTES
 _PAGE_BYTES = 4096
-# The WAL grows to this before its pages go into the file: less than the margin.
+# The WAL grows to this before its pages go into the file: less than the margin. While
+# they do nobody is answered.
 _WAL_SHARE = 8
-_LEAST_WAL_PAGES, _MOST_WAL_PAGES = 100, 2000
+_LEAST_WAL_PAGES, _MOST_WAL_PAGES = 100, 400
 
 
 class NoRoom(Exception):

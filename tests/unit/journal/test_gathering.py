@@ -1,5 +1,6 @@
 """What waits to be written is bounded, and is written in pieces."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -62,13 +63,18 @@ def test_all_that_has_gathered_is_taken_in_order_and_in_pieces() -> None:
     assert not gathered
 
 
+def turning() -> Gathered:
+    """A turn is over whenever something is taken."""
+    return Gathered(itertools.count(0.0, gathering.TURN_SECONDS * 1.5).__next__)
+
+
 def taken(gathered: Gathered) -> list[Event]:
     chunks = gathered.take(all_of_them=False)
     return [event for chunk in chunks for event in chunk]
 
 
 def test_an_attempt_tells_of_its_call_and_others_are_kept_back_for_a_turn() -> None:
-    gathered = Gathered(lambda: 0.0)
+    gathered = turning()
     first, second, third = (accepted(n) for n in range(3))
     gathered.add(first)
     gathered.add(second)
@@ -85,7 +91,7 @@ def test_an_attempt_tells_of_its_call_and_others_are_kept_back_for_a_turn() -> N
 
 def test_a_call_that_its_attempt_has_told_of_is_not_told_of_again() -> None:
     """RabbitMQ delivers it before it confirms it: the client's greenlet comes late."""
-    gathered = Gathered(lambda: 0.0)
+    gathered = turning()
     first, second = accepted(1), accepted(2)
     gathered.add(failed(first))
     gathered.add(first)
@@ -97,7 +103,7 @@ def test_a_call_that_its_attempt_has_told_of_is_not_told_of_again() -> None:
 
 
 def test_an_attempt_that_could_not_read_its_call_does_not_tell_of_it() -> None:
-    gathered = Gathered(lambda: 0.0)
+    gathered = turning()
     unread = Accepted(accepted().id, accepted().at, "", "", "unreadable")
     gathered.add(failed(unread))
     gathered.add(accepted())
@@ -106,12 +112,29 @@ def test_an_attempt_that_could_not_read_its_call_does_not_tell_of_it() -> None:
 
 
 def test_what_was_told_is_forgotten_after_a_turn() -> None:
-    gathered = Gathered(lambda: 0.0)
+    gathered = turning()
     gathered.add(failed(accepted()))
     for _ in range(3):
         taken(gathered)
     gathered.add(accepted())
     assert gathered
+
+
+def test_a_batch_that_is_whole_is_written_before_the_turn_is_over() -> None:
+    now = 0.0
+    gathered = Gathered(lambda: now)
+    waiting, attempted = accepted(0), failed(accepted(1))
+    gathered.add(waiting)
+    whole = []
+    for _ in range(gathering.BATCH_EVENTS):
+        gathered.add(attempted)
+        whole.append(gathered.is_batch)
+    assert whole == [False] * (gathering.BATCH_EVENTS - 1) + [True]
+    assert taken(gathered) == [attempted] * gathering.BATCH_EVENTS
+    now = gathering.TURN_SECONDS
+    assert taken(gathered) == [], "it was accepted in the turn that is over"
+    now *= 2
+    assert taken(gathered) == [waiting]
 
 
 def test_after_a_long_turn_nothing_is_kept_back() -> None:
@@ -144,7 +167,7 @@ def test_what_is_told_by_its_attempt_takes_no_room() -> None:
 
 
 def test_before_a_decision_is_what_it_may_be_about() -> None:
-    gathered = Gathered(lambda: 0.0)
+    gathered = turning()
     older, newer = accepted(1), accepted(2)
     gathered.add(older)
     assert taken(gathered) == []
@@ -155,7 +178,7 @@ def test_before_a_decision_is_what_it_may_be_about() -> None:
 
 
 def test_a_call_that_is_accepted_twice_is_told_of_twice() -> None:
-    gathered = Gathered(lambda: 0.0)
+    gathered = turning()
     gathered.add(accepted())
     gathered.add(accepted())
     assert taken(gathered) == [accepted()]
@@ -183,8 +206,8 @@ def test_what_comes_back_is_not_read_again_but_has_its_place() -> None:
         read.append(batch)
         return []
 
-    shared = Shared(NoFeed(), lambda _: b"", decode)
-    shared.publish(b"own")
+    shared = Shared(NoFeed(), lambda _: b"own", decode)
+    shared.publish([accepted()])
     shared.add(b"other", 4)
     shared.add(b"own", 5)
     ((batches, offset),) = shared.take()
