@@ -136,6 +136,19 @@ def test_a_new_instance_reads_from_the_first_and_goes_on_where_it_was(
     assert [reader.began for reader in instances.readers] == [[None], [None], [0]]
 
 
+def test_what_comes_back_of_its_own_is_not_read_again_after_a_start(
+    journals: Journals, tmp_path: Path
+) -> None:
+    instances = Instances(journals, tmp_path)
+    one = instances.start("one")
+    for number in range(3):
+        one.record(accepted(number))
+        one.tally()
+    one.stop()
+    instances.start("one")
+    assert [reader.began for reader in instances.readers] == [[None], [2]]
+
+
 def test_a_decision_from_before_a_start_is_not_told_again(
     journals: Journals, tmp_path: Path
 ) -> None:
