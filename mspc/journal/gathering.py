@@ -8,9 +8,9 @@ from mspc.journal.events import Accepted, Attempted, Decided, Event
 
 MOST_EVENTS = 20_000
 MOST_BYTES = 32 * 2**20
-# So many are written at once, not to keep those waiting who ask: an event costs hardly
-# less in a larger transaction.
-BATCH_EVENTS = 64
+# So many are written at once: whoever asks waits for what has gathered. In smaller ones
+# a transaction, and the way to its thread and back, cost more than the events do.
+BATCH_EVENTS = 128
 # What one transaction, and one message in the stream, has at most.
 CHUNK_EVENTS = 512
 CHUNK_BYTES = 2**20
