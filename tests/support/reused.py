@@ -7,6 +7,7 @@ gets nothing in its first second; to empty them takes a tenth of that.
 from collections import defaultdict, deque
 from collections.abc import Iterator
 
+from amqpstorm.exception import AMQPError
 from pamqp import commands
 from pamqp.base import Frame
 
@@ -32,7 +33,10 @@ class Reused:
         names = self._names[queue_type]
         names.rotate()
         if names[0] in self._used:
-            self._empty(names[0])
+            try:
+                self._empty(names[0])
+            except AMQPError:  # a test wanted fewer than there are by default
+                self._broker.delete_queues(names[0])
         self._used.add(names[0])
         return names[0]
 

@@ -45,6 +45,8 @@ class Bucket:
         unseen: how many calls are to come of which nobody knows the lane.
         ahead: how many are to come until all of those have, while there are any.
         behind: what was put behind them since, by lane.
+        most: how many are to come at most, as the broker has said while something was
+            being written; None when it has not said since.
         to_pass: how many are to be moved out of the way until what is wanted must have
             come; 0 when something wanted has just come, or nothing is wanted.
         too_large: whether there was no room for what is next in it, and nothing has
@@ -62,6 +64,7 @@ class Bucket:
     unseen: int = 0
     ahead: int = 0
     behind: dict[Lane, int] = field(default_factory=dict)
+    most: int | None = None
     to_pass: int = 0
     too_large: bool = False
     came_at: float = 0.0
@@ -186,6 +189,7 @@ class Bucket:
 
     def contains(self, number: int) -> None:
         """The broker has so many calls in it that are to come."""
+        self.most = None
         self.unseen = max(0, number - self.known)
         self.ahead = number if self.unseen else 0
         self.behind.clear()

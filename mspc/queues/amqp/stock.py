@@ -73,6 +73,7 @@ class Stock:
             bucket.let_all_go()
             bucket.moving = bucket.ahead = bucket.to_pass = 0
             bucket.behind.clear()
+            bucket.most = None
             bucket.too_large = False
             bucket.came_at, bucket.counted_at = time.monotonic(), 0.0
             self.to_count.add(bucket)
@@ -259,10 +260,11 @@ class Stock:
             return
         # The answer comes behind what was delivered before it. What is being written
         # may be counted or not.
+        number = int(told["message_count"])
         if bucket.writing or bucket.written != written:
+            bucket.most = number + bucket.known
             self.to_count.add(bucket)
             return
-        number = int(told["message_count"])
         if number or self._silent(bucket):
             bucket.contains(number)
             return

@@ -110,11 +110,8 @@ class Unmixing:
             if source.window < MOVED_AT_ONCE:
                 consuming.grow(source)
             in_the_way = [one for one in bucket.held if self._stock.room(one) <= 0]
-            if not bucket.to_pass:
-                bucket.to_pass = bucket.known + bucket.unseen + bucket.waiting
-            bucket.to_pass -= self._move(bucket, in_the_way, MOVED_AT_ONCE)
-            if bucket.to_pass <= 0:
-                self._stop_wanting(bucket)
+            moved = self._move(bucket, in_the_way, MOVED_AT_ONCE)
+            self._pass(bucket, moved)
         elif bucket.unseen or self._wanted(bucket, probes=True):
             in_the_way = [lane for lane in bucket.held if lingers(lane)]
             moved = self._move(bucket, in_the_way, int(self._may_look_through))
@@ -133,9 +130,22 @@ class Unmixing:
             and self._lanes.wants(lane) > 0
         ]
 
+    def _pass(self, bucket: Bucket, moved: int) -> None:
+        """Stops looking for what is wanted when all that was in the bucket has come."""
+        if not bucket.to_pass:
+            most = bucket.most
+            if bucket not in self._stock.to_count:
+                most = bucket.known + bucket.unseen
+            if most is None:
+                return  # what an earlier run has put there may be much more
+            bucket.to_pass = most + bucket.waiting + moved
+        bucket.to_pass -= moved
+        if bucket.to_pass <= 0:
+            self._stop_wanting(bucket)
+
     def _stop_wanting(self, bucket: Bucket) -> None:
-        """All that was in it has come: what is wanted is not there any more. Where that
-        is wrong, it is counted, and looked through slowly.
+        """What is wanted is not there any more. Where that is wrong, it is counted, and
+        looked through slowly.
         """
         bucket.to_pass = 0
         for lane in self._wanted(bucket, probes=False):
