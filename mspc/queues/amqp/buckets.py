@@ -48,7 +48,8 @@ class Bucket:
         most: how many are to come at most, as the broker has said while something was
             being written; None when it has not said since.
         to_pass: how many are to be moved out of the way until what is wanted must have
-            come; 0 when something wanted has just come, or nothing is wanted.
+            come; 0 when something wanted has just come, nothing is wanted, or nobody
+            knows.
         too_large: whether there was no room for what is next in it, and nothing has
             wanted it since.
         came_at: when something came last, or could begin to, in seconds of the clock.
