@@ -19,13 +19,16 @@ from mspc.queues.base import Kept, Queue
 from mspc.queues.opening import open_queue
 from mspc.settings.config import AmqpConfig, SqliteConfig
 from tests.support.memory import MemoryQueue, MemoryStore
-from tests.support.opened import Opened
+from tests.support.opened import SILENCE_SECONDS, Opened
 from tests.support.rabbitmq import Broker
 from tests.support.waiting import eventually
 
 BACKENDS = ["memory", "sqlite", "amqp-classic", "amqp-quorum", "spooled-amqp"]
 LANE = "http://service.test:80"
 NOBODY = "0" * 32
+# When a retry is due that something is to happen before, on a slow machine too: storing
+# two takes a while.
+SOON = 1.0
 SIZES = pytest.mark.parametrize("size", [10, 5_000, 300_000])
 
 Make = Callable[[Lanes], Queue]
@@ -135,11 +138,11 @@ def taken(opened: Opened, count: int) -> set[str]:
 def test_a_withdrawn_call_that_waits_is_not_made(
     opened: Opened, queue: Queue, size: int
 ) -> None:
-    call = waiting(opened, 0.3, size)
-    other = waiting(opened, 0.3, size)
+    call = waiting(opened, SOON, size)
+    other = waiting(opened, SOON, size)
     assert queue.withdraw([call.id]) == [call.id]
     assert taken(opened, 1) == {other.id}
-    opened.expect_nothing(0.6)
+    opened.expect_nothing(SOON + SILENCE_SECONDS)
 
 
 @SIZES
@@ -254,9 +257,9 @@ def test_what_does_not_wait_is_not_hurried(
 def test_what_is_due_already_is_hurried_once(
     opened: Opened, queue: Queue, lanes: Lanes
 ) -> None:
-    call = waiting(opened, 0.2)
+    call = waiting(opened, SOON)
     lanes.pause(LANE)
-    opened.expect_nothing(0.5)
+    opened.expect_nothing(SOON + SILENCE_SECONDS)
     reached = queue.hurry([call.id])
     assert reached == ([call.id] if queue.looks_up else [])
     lanes.resume(LANE)
@@ -287,9 +290,9 @@ def test_what_is_ready_is_put_off_and_what_is_lent_or_new_is_not(
     lent = call_of()
     queue.put(lent)
     opened.take()
-    call, other = waiting(opened, 0.1), waiting(opened, 0.1)
+    call, other = waiting(opened, SOON), waiting(opened, SOON)
     lanes.pause(LANE)
-    opened.expect_nothing(0.4)
+    opened.expect_nothing(SOON + SILENCE_SECONDS)
     (new,) = stored(opened, 1)
     reached = queue.postpone([call.id, lent.id, new.id], 1.0)
     assert reached == ([call.id] if queue.looks_up else [])
