@@ -1,13 +1,20 @@
 """What waits to be written, and is bounded: events of our own, and what arrives."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from mspc.journal.events import Accepted, Attempted, Decided, Event
+from mspc.process.greenlets import caught
+
+log = logging.getLogger(__name__)
 
 MOST_EVENTS = 20_000
 MOST_BYTES = 32 * 2**20
+# A turn: events that come in that time share a transaction, if they are no whole batch
+# before, and that a call was accepted is kept back for as long.
+TURN_SECONDS = 0.2
 # So many are written at once: whoever asks waits for what has gathered. In smaller ones
 # a transaction, and the way to its thread and back, cost more than the events do.
 BATCH_EVENTS = 128
@@ -17,7 +24,6 @@ CHUNK_BYTES = 2**20
 # What was accepted longer ago is not kept back: after a crash it would be missing
 # beside what happened later. The recovery looks for calls of a second before that.
 KEPT_BACK_SECONDS = 0.5
-TURN_SECONDS = 0.2
 # Published ones that are remembered: some have not come back yet.
 OWN_BATCHES = 1024
 # What an event takes besides its body, roughly.
@@ -114,8 +120,7 @@ class Gathered:
             self._accepted = {}
         events, self._events = self._events, []
         if all_of_them or seconds >= TURN_SECONDS:
-            # First what was accepted: others of that time are told of when it is
-            # written.
+            # First, so that a kill between two transactions leaves out the newest.
             events = [*self._kept_back.values(), *events]
             self._kept_back, self._accepted = self._accepted, {}
             self._told_before, self._told = self._told, set()
@@ -181,7 +186,10 @@ class Shared:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Tells the others; what comes back of it is not read again."""
-        batch = self.encode(events)
+        batch = caught(self.encode, events)
+        if isinstance(batch, Exception):
+            log.warning("%d events were not published: %s", len(events), batch)
+            return
         self._own.append(hash(batch))
         self.feed.publish(batch)
 

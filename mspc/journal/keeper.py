@@ -17,7 +17,7 @@ from mspc.journal.asking import PATIENCE_SECONDS, Ask, Question, Questions
 from mspc.journal.counters import Changes, Counters
 from mspc.journal.events import Decided, Event
 from mspc.journal.file import closes, is_damage
-from mspc.journal.gathering import Gathered, Shared
+from mspc.journal.gathering import TURN_SECONDS, Gathered, Shared
 from mspc.journal.losses import Losses
 from mspc.journal.room import NoRoom
 from mspc.journal.store import Opened, Store
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Events that come in that time share a transaction, if they are no whole batch before.
-BATCH_SECONDS = 0.2
 # A file of some hundred MB is checked in less.
 SHORT_CHECK_SECONDS = 0.5
 RETRY_SECONDS = 5.0
@@ -154,7 +152,7 @@ class Keeper:
             if not self._gathered:
                 self._work.wait(max(0.0, self._tidy_at - self._timer()))
             if self._gathered or self._shared:
-                self._hurry.wait(BATCH_SECONDS)
+                self._hurry.wait(TURN_SECONDS)
         self._turn()
         self._in_thread(self._store.close, not (self.losses or self.losses.cut_off))
         self._closed = True
@@ -238,11 +236,11 @@ class Keeper:
                 self._write(events)
 
     def _write(self, events: Sequence[Event]) -> None:
-        offset, self._offset = self._offset, None
+        offset = None if self._missed else self._offset
+        self._offset = None
         if not self._is_open or self._timer() < self._retry_at:
             changes: Changes | Exception = JournalUnavailable(f"{self._problem}")
         else:
-            offset = None if self._missed else offset
             cut = self.losses.cut()
             changes = self._in_thread(self._store.write, events, offset, cut)
             if isinstance(changes, Exception):

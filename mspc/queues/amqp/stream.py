@@ -36,8 +36,8 @@ STREAM_BYTES = 2**30
 # RabbitMQ deletes whole segments, never the last: so much is kept longer than asked.
 SEGMENT_BYTES = 2**26
 
-# While the link is being made again. An instance has five batches in a second, a
-# busy one as many as have WAITING_BYTES in half a minute.
+# While the link is being made again. An instance has five batches in a second, and
+# a busy one more: for that the bytes are the bound.
 WAITING_BATCHES = 1000
 WAITING_BYTES = 2**24
 

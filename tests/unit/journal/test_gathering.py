@@ -1,7 +1,7 @@
 """What waits to be written is bounded, and is written in pieces."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -197,6 +197,27 @@ def test_batches_are_written_together_up_to_the_last_offset() -> None:
         pass
     kept = sum(len(batch) for batches, _ in shared.take() for batch in batches)
     assert kept == gathering.MOST_BYTES
+
+
+def test_what_cannot_be_encoded_is_not_published(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    published: list[bytes] = []
+
+    class Listening(NoFeed):
+        def publish(self, batch: bytes) -> None:
+            published.append(batch)
+
+    def encode(events: Sequence[Event]) -> bytes:
+        if len(events) > 1:
+            raise TypeError("no text")
+        return b"one"
+
+    shared = Shared(Listening(), encode, lambda _: [])
+    shared.publish([accepted(1), accepted(2)])
+    shared.publish([accepted(3)])
+    assert published == [b"one"]
+    assert "2 events were not published: no text" in caplog.text
 
 
 def test_what_comes_back_is_not_read_again_but_has_its_place() -> None:

@@ -282,6 +282,9 @@ def test_what_comes_is_found_behind_what_nobody_has_counted(
     assert set(second.done.values()) == {1}
 
 
+count = Stock.count
+
+
 def while_something_is_written(stock: Stock, bucket: Bucket) -> None:
     """Counts it: the answer may be out by what is being written."""
     bucket.writing += 1
@@ -289,9 +292,6 @@ def while_something_is_written(stock: Stock, bucket: Bucket) -> None:
         count(stock, bucket)
     finally:
         bucket.writing -= 1
-
-
-count = Stock.count
 
 
 @pytest.mark.parametrize("counted", [count, while_something_is_written])
