@@ -66,11 +66,11 @@ def open_missed(
 ) -> Missed:
     """What tells the journal of what it lost in a crash."""
     return Missed(
-        *(queue, journal, journal.last_at, journal.cut_off, requests.read),
+        queue,
+        journal,
+        requests.read,
         Ended(queue, journal, journal, in_flight, steering.busy),
-        journal.to_make_up,
-        *(steering.remind, steering.finish, journal.knows_nothing),
-        *(journal.completed, steering.doubt),
+        steering,
         identity_of(config.journal.path.parent),
     )
 

@@ -38,7 +38,7 @@ DESTINATIONS = 200
 
 
 class Journal:
-    """A Recorder and a View; base.py says what its methods do."""
+    """A Patchy Recorder and a View; base.py and patchy.py say what its methods do."""
 
     on = True
 
@@ -83,9 +83,6 @@ class Journal:
 
     @property
     def to_make_up(self) -> Flag:
-        """Set when events were dropped, or all that was in a damaged file, and there is
-        room for them again.
-        """
         return self._keeper.losses.to_make_up
 
     @property
@@ -108,30 +105,14 @@ class Journal:
         self._keeper.listen(callback)
 
     def last_at(self) -> float:
-        """When the last event happened before the file was cut off, Unix seconds.
-
-        0 for none. What came later may be missing, if the process was killed.
-
-        Raises:
-            JournalUnavailable: the file is away.
-        """
         self._written()
         return self._keeper.losses.last_at
 
     def cut_off(self) -> bool:
-        """Whether something may be missing: whoever had the file before the start did
-        not close it, or there was no room for all, then or since.
-
-        Raises:
-            JournalUnavailable: the file is away.
-        """
         self._written()
         return self._keeper.losses.cut_off
 
     def completed(self) -> None:
-        """It was told of what was missing. Until then cut_off() is so after a restart,
-        too, and last_at() what it is.
-        """
         with suppress(JournalUnavailable):  # then it is looked for once more
             self._keeper.ask(self._complete)
 
@@ -142,11 +123,6 @@ class Journal:
             self._keeper.losses.cut_off = False
 
     def knows_nothing(self) -> None:
-        """It has nothing of before the start; cut_off() is so until completed().
-
-        Raises:
-            JournalUnavailable: the file is away.
-        """
         self._keeper.ask(lambda db: sql.NOTE.change(db, [(CUT_AT, EVER)]))
         self._keeper.losses.cut_off = True
 

@@ -13,6 +13,7 @@ and is a new one. On RabbitMQ the stream has it, and the next start reads it aga
 import logging
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from gevent.event import Event
 
@@ -23,8 +24,8 @@ from mspc.errors import (
     QueueFailed,
     QueueUnavailable,
 )
-from mspc.journal.base import Recorder
 from mspc.journal.events import Decided, accepted
+from mspc.journal.patchy import Patchy
 from mspc.process.greenlets import Watched
 from mspc.queues.base import Kept, Queue
 from mspc.steering.ended import Ended
@@ -48,23 +49,36 @@ KILLED = (
 )
 
 
+class Restoring(Protocol):
+    """Whose decisions the journal may lack: an Operator."""
+
+    def remind(self) -> None:
+        """Tells the journal what is in force of what was decided."""
+
+    def finish(self, last_at: float) -> Iterator[None]:
+        """Goes on, with each step, with what was begun before the start.
+
+        Args:
+            last_at: of Patchy.
+        """
+
+    def doubt(self, since: float | None) -> None:
+        """
+        Args:
+            since: when an open call may have ended, Unix seconds; None for none may.
+        """
+
+
 class Missed:
     """Tells the journal of them, once."""
 
     def __init__(
         self,
         queue: Queue,
-        recorder: Recorder,
-        last_at: Callable[[], float],
-        cut_off: Callable[[], bool],
+        journal: Patchy,
         read: Callable[[Call], Request],
         ended: Ended,
-        to_make_up: Event,
-        remind: Callable[[], None],
-        finish: Callable[[float], Iterator[None]],
-        knows_nothing: Callable[[], None],
-        completed: Callable[[], None],
-        doubt: Callable[[float | None], None],
+        steering: Restoring,
         instance: str,
         wait: Callable[[Event, float], object] = Event.wait,
         clock: Callable[[], float] = time.time,
@@ -73,36 +87,20 @@ class Missed:
         """
         Args:
             queue: where the calls are.
-            recorder: of the journal.
-            last_at: of the same: when the last event happened before the start, Unix
-                seconds, or 0; raises JournalUnavailable.
-            cut_off: of the same: whether something that happened before the start is
-                missing; raises JournalUnavailable.
+            journal: what is told.
             read: what a call asks for; raises BadRequest.
             ended: tells of calls that are not open any more.
-            to_make_up: of the journal: set when something since the start is missing.
-            remind: tells the journal what is in force of what was decided.
-            finish: goes on with what was begun before the start, given `last_at`.
-            knows_nothing: notes that the journal is a new one, until it is completed.
-            completed: tells the journal that nothing is missing any more.
-            doubt: told since when an open call may have ended, Unix seconds; then None.
+            steering: what was decided and begun.
             instance: tells this one from others, also after a restart.
             wait: for an event, or so many seconds.
             clock: Unix seconds.
             timer: seconds, that go on evenly.
         """
         self._queue = queue
-        self._recorder = recorder
-        self._last_at = last_at
-        self._cut_off = cut_off
+        self._journal = journal
         self._read = read
         self._ended = ended
-        self._to_make_up = to_make_up
-        self._remind = remind
-        self._finish = finish
-        self._knows_nothing = knows_nothing
-        self._completed = completed
-        self._doubt = doubt
+        self._steering = steering
         self._instance = instance
         self._wait = wait
         self._clock = clock
@@ -115,7 +113,7 @@ class Missed:
     def start(self) -> None:
         """Before calls are made or accepted."""
         self._started = self._clock()
-        if self._recorder.on:
+        if self._journal.on:
             self._watched.start()
 
     def stop(self) -> None:
@@ -126,7 +124,7 @@ class Missed:
     def _keep_up(self) -> None:
         self.run()
         while not self._stopping.is_set():
-            self._to_make_up.wait()
+            self._journal.to_make_up.wait()
             self.make_up()
             # Others have their turn, also when there is too much all the time.
             self._wait(self._stopping, MAKE_UP_AGAIN_SECONDS)
@@ -156,13 +154,13 @@ class Missed:
                 self._wait(self._stopping, AGAIN_SECONDS)
 
     def _steps(self) -> Iterator[None]:
-        last_at, cut_off = self._last_at(), self._cut_off()
-        missing = self._to_make_up.is_set()
-        self._to_make_up.clear()
+        last_at, cut_off = self._journal.last_at(), self._journal.cut_off()
+        missing = self._journal.to_make_up.is_set()
+        self._journal.to_make_up.clear()
         if not last_at and self._queue.looks_up:
-            self._knows_nothing()
+            self._journal.knows_nothing()
         if self._again or missing:  # the file may be a new one since it was asked
-            self._remind()
+            self._steering.remind()
         if self._queue.looks_up:
             yield from self._look_up(last_at, cut_off=cut_off)
         elif self._again:
@@ -170,39 +168,39 @@ class Missed:
         elif cut_off:
             self._tell_of_crash()
         if cut_off and not self._again:
-            yield from self._finish(last_at)
-        self._completed()
+            yield from self._steering.finish(last_at)
+        self._journal.completed()
 
     def _tell_of_crash(self) -> None:
         """Once, however often the rest is begun anew."""
         if not self._told:
             here = (self._instance,)
-            self._recorder.record(
+            self._journal.record(
                 Decided("crashed", self._started, "mspc", here, KILLED)
             )
             self._told = True
 
     def _look_up(self, last_at: float, *, cut_off: bool) -> Iterator[None]:
         if cut_off:
-            self._doubt(self._started)
+            self._steering.doubt(self._started)
         for calls in self._queue.recent(last_at - BEFORE_SECONDS):
             for call, dead in calls:
                 self._record(call, dead)
-            self._last_at()  # waits until they are written: that takes time, too
+            self._journal.last_at()  # they are written, which is part of the step
             yield
         if cut_off or not last_at:  # a new journal knows of no attempt
             yield from self._ended.tell(self._started, last_at)
-            self._doubt(None)
+            self._steering.doubt(None)
 
     def _record(self, call: Call, dead: Kept | None) -> None:
         try:
             request = self._read(call)
         except BadRequest:
             return  # its only attempt says so
-        event = accepted(call, request, self._recorder.body_bytes, self._started)
-        self._recorder.record(event)
+        event = accepted(call, request, self._journal.body_bytes, self._started)
+        self._journal.record(event)
         # Who dies from now on is told of by whoever buries it.
         if dead is not None and (dead.died_at or 0) < self._started:
             died = self._ended.died(event, dead)
             if died is not None:
-                self._recorder.record(died)
+                self._journal.record(died)

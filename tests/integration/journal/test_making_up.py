@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -63,23 +64,26 @@ class World:
         self.requests = Requests(NetworkRules(), Remembered())
         self.missed = Missed(
             self.opened.queue,
-            *(self.journal, self.journal.last_at, self.journal.cut_off),
+            self.journal,
             self.requests.read,
             Ended(
                 *(self.opened.queue, self.journal, self.journal),
                 lambda call_id: False,
                 tuple,
             ),
-            self.journal.to_make_up,
-            lambda: self.journal.record(PAUSED),
-            lambda last_at: iter(()),
-            self.journal.knows_nothing,
-            self.journal.completed,
-            lambda since: None,
+            self,
             "here",
             lambda event, seconds: None,
             journals.clock,
         )
+
+    def remind(self) -> None:
+        self.journal.record(PAUSED)
+
+    def finish(self, last_at: float) -> Iterator[None]:
+        return iter(())
+
+    def doubt(self, since: float | None) -> None: ...
 
     def accept(self, one: Call) -> None:
         self.opened.queue.put(one)

@@ -35,6 +35,27 @@ def call(at: float, payload: bytes = PAYLOAD) -> Call:
     return Call(payload, f"{first_call_id(at)[:-1]}1", at)
 
 
+class Journal(Recorded):
+    """Lacks what its world says."""
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(body_bytes=3)
+        self._world = world
+        self.to_make_up = world.to_make_up
+
+    def last_at(self) -> float:
+        return self._world.last_at()
+
+    def cut_off(self) -> bool:
+        return self._world.cut_off
+
+    def knows_nothing(self) -> None:
+        self._world.began_anew.append(len(self._world.completed))
+
+    def completed(self) -> None:
+        self._world.completed.append(len(self._world.looked))
+
+
 class World:
     """
     Attributes:
@@ -57,7 +78,8 @@ class World:
         self.queue.start(lambda failure: None)
         for one in calls:
             self.queue.put(one)
-        self.journal = Recorded(body_bytes=3)
+        self.to_make_up = Event()
+        self.journal = Journal(self)
         self.waited: list[float] = []
         self.after_wait: Callable[[], object] = lambda: None
         self.last_at: Callable[[], float] = lambda: last_at
@@ -67,23 +89,15 @@ class World:
         self.failures: list[QueueUnavailable] = []
         self.completed: list[int] = []
         self.doubted: list[float | None] = []
-        self.to_make_up = Event()
         self.reminded: list[int] = []
         self.began_anew: list[int] = []
         self.now, self.ticks = 0.0, 0.0
         self.missed = Missed(
             self.queue,
             self.journal,
-            lambda: self.last_at(),
-            lambda: self.cut_off,
             Requests(NetworkRules(), Remembered()).read,
             cast(Ended, self),
-            self.to_make_up,
-            lambda: self.reminded.append(len(self.looked)),
-            self.finish,
-            lambda: self.began_anew.append(len(self.completed)),
-            lambda: self.completed.append(len(self.looked)),
-            self.doubted.append,
+            self,
             "here",
             self.wait,
             lambda: NOW + 9,
@@ -104,6 +118,12 @@ class World:
         if self.failures:
             raise self.failures.pop()
         yield
+
+    def remind(self) -> None:
+        self.reminded.append(len(self.looked))
+
+    def doubt(self, since: float | None) -> None:
+        self.doubted.append(since)
 
     def died(self, about: Accepted, dead: Kept) -> Attempted | None:
         return attempted(
