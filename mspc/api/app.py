@@ -46,6 +46,8 @@ def create_app(
     app.add_route("/v1/calls:batch", batch)
     app.add_route("/v1/calls/{call_id:path}", CallResource(view, steering))
     app.add_route("/health/live", HealthResource("Alive"))
-    app.add_route("/health/ready", HealthResource("Ready", problem, remark))
+    # compile: with the last one, or the first call waits until all paths are compiled.
+    ready = HealthResource("Ready", problem, remark)
+    app.add_route("/health/ready", ready, compile=True)
     add_error_handlers(app, http.max_request_bytes, ALLOWED)
     return app

@@ -28,7 +28,7 @@ def add_pages(
     """
     app.add_middleware([PageGuard(desk.logins), Copies(clock)])
     call, destination, job = OneCall(desk), OneDestination(desk), OneJob(desk)
-    for path, resource, methods, suffix in (
+    pages = (
         ("/", Overview(desk), GET, None),
         ("/login", Login(desk), GET + POST, None),
         ("/logout", Logout(desk), POST, None),
@@ -46,6 +46,9 @@ def add_pages(
         ("/bulk/{job_id}/stop", job, POST, "stop"),
         ("/decisions", Decisions(desk), GET, None),
         ("/send", Send(desk), GET + POST, None),
-    ):
+    )
+    for path, resource, methods, suffix in pages:
         app.allowed[path] = methods
-        app.add_route(path, resource, suffix=suffix)
+        # The door has all its paths with the last one. Whoever came first would wait
+        # until they are compiled, and with him all calls.
+        app.add_route(path, resource, suffix=suffix, compile=path == pages[-1][0])

@@ -25,13 +25,32 @@ importlib.metadata.entry_points = lambda **group: asked.append(group) or ()
 import mspc.__main__
 from mspc.serving.server import Server
 
-listening = []
+apps, listening = [], []
+init = Server.__init__
+
+def made(self, config, app, *arguments, **named):
+    apps.append(app)
+    init(self, config, app, *arguments, **named)
+
+def answered(app):
+    from wsgiref.util import setup_testing_defaults
+    statuses, compiled, path = [], [], "/health/live"
+    environ = {"PATH_INFO": path, "REQUEST_URI": path}
+    setup_testing_defaults(environ)
+    watching = [True]
+    sys.addaudithook(
+        lambda event, _: watching and event == "compile" and compiled.append(event)
+    )
+    app(environ, lambda status, *_: statuses.append(status))
+    watching.clear()
+    return statuses + compiled
 
 def start(self):
     listening.append(self)
     if len(listening) < 2:
         return
     import gc, json, mimetypes, os, socket
+    first = [answered(app) for app in apps]
     with open("found.json", "w") as found:
         json.dump({
             "asked": asked,
@@ -40,10 +59,11 @@ def start(self):
             "collecting": gc.isenabled(),
             "frozen": gc.get_freeze_count(),
             "types": len(mimetypes.types_map),
+            "first": first,
         }, found)
     os._exit(0)
 
-Server.start = start
+Server.__init__, Server.start = made, start
 mspc.__main__.run()
 """
 # `python mspc.py --check`, to its end.
@@ -111,3 +131,8 @@ def test_who_asks_for_the_health_imports_nothing_that_serves(tmp_path: Path) -> 
 def test_garbage_is_looked_for_again_but_not_in_what_was_imported(started: Any) -> None:
     assert started["collecting"]
     assert started["frozen"] > 10_000
+
+
+def test_the_first_request_waits_for_no_compiler(started: Any) -> None:
+    """Falcon has one for the paths, and all calls would wait for it, too."""
+    assert started["first"] == [["200 OK"], ["200 OK"]]
