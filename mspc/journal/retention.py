@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
+import msgspec
+
 from mspc.calls.words import DEAD, FINISHED
 from mspc.journal import statements as sql
 from mspc.journal.counters import Changes
@@ -35,13 +37,13 @@ _KEPT_PAGES = 1024
 _NEWEST = (1 << 63) - 1
 
 # All in one row: see SEEN_TOGETHER. `old` is NULL of a call that is open; one that may
-# have ended unnoticed in a crash has ended then.
+# have ended unnoticed in a crash has ended then. `death` is for dead letters alone.
 _SELECT = f"""
-SELECT max(key), json_group_array(
-    json_array(key, id, state, name, old, reason, status, error)
-) FILTER (WHERE old IS NOT NULL OR :open)
+SELECT max(key), json_group_array(json_array(key, state, name, old, death))
+    FILTER (WHERE old IS NOT NULL OR :open)
 FROM (
-    SELECT c.key, c.id, c.state, d.name, c.reason, c.status, c.error, CASE
+    SELECT c.key, c.state, d.name, CASE c.state WHEN '{DEAD}'
+        THEN json_array(c.id, c.reason, c.status, c.error) END AS death, CASE
         WHEN c.state IN ({", ".join(f"'{state}'" for state in sorted(FINISHED))})
         THEN c.finished_at WHEN c.due <= :crashed THEN :crashed END < :before AS old
     FROM calls c JOIN destinations d ON d.number = c.destination
@@ -135,7 +137,7 @@ class Retention:
             if len(ended) > STEP_ROWS:
                 del ended[STEP_ROWS:]
                 last = ended[-1][0]
-            gone = [row for n, row in enumerate(ended) if n < over or row[4]]
+            gone = [row for n, row in enumerate(ended) if n < over or row[3]]
             self._rows = STEP_ROWS if gone else min(2 * self._rows, MOST_ROWS)
             if over <= len(ended):  # whatever follows is neither too much nor old
                 last_gone = gone[-1][0] if gone else -1
@@ -169,11 +171,11 @@ class Retention:
 
     def _forgotten(self, rows: Sequence[Sequence[Any]]) -> Changes:
         changes = Changes()
-        for _, call_id, state, destination, _, reason, status, error in rows:
-            changes.moved[destination, state, None] += 1
-            if state == DEAD:
-                cause = Cause(reason, status, error)
-                changes.undone.append((cause, destination, call_id))
+        changes.moved.update((name, state, None) for _, state, name, _, _ in rows)
+        for _, _, name, _, death in rows:
+            if death is not None:
+                call_id, *cause = msgspec.json.decode(death)
+                changes.undone.append((Cause(*cause), name, call_id))
         if rows:
             self._writer.forget([row[0] for row in rows], changes)
         return changes

@@ -40,9 +40,10 @@ FORGET_ATTEMPTS = f"""
 DELETE FROM attempts WHERE call = ?1 AND at < (SELECT at FROM attempts WHERE call = ?1
     ORDER BY at DESC LIMIT 1 OFFSET {KEPT_ATTEMPTS - 1})
 """
-FORGET_CALLS = Bulk("DELETE FROM calls WHERE key IN (", "?", ")")
-FORGET_THEIR_ATTEMPTS = Bulk("DELETE FROM attempts WHERE call IN (", "?", ")")
-FORGET_DESTINATIONS = Bulk("DELETE FROM destinations WHERE number IN (", "?", ")")
+_AMONG = "IN (SELECT value FROM json_each(?))"  # however many: one statement
+FORGET_CALLS = f"DELETE FROM calls WHERE key {_AMONG}"
+FORGET_THEIR_ATTEMPTS = f"DELETE FROM attempts WHERE call {_AMONG}"
+FORGET_DESTINATIONS = f"DELETE FROM destinations WHERE number {_AMONG}"
 NOTE = inserting("INSERT OR REPLACE INTO position", 2)
 DECIDE = """
 INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING

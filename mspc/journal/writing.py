@@ -134,19 +134,19 @@ class Writer:
         Raises:
             sqlite3.Error: nothing was deleted.
         """
-        rows = [(key,) for key in keys]
+        gone = (msgspec.json.encode(keys).decode(),)
         with self._transaction():
-            sql.FORGET_CALLS.change(self._db, rows)
-            sql.FORGET_THEIR_ATTEMPTS.change(self._db, rows)
+            self._db.execute(sql.FORGET_CALLS, gone)
+            self._db.execute(sql.FORGET_THEIR_ATTEMPTS, gone)
             states = self._note(changes, None)
         self.states = states
 
     def forget_destinations(self, numbers: Sequence[int]) -> None:
         """Deletes destinations that no call has."""
         self._rows.forget_numbers()
-        rows = [(number,) for number in numbers]
         with self._transaction():
-            sql.FORGET_DESTINATIONS.change(self._db, rows)
+            gone = msgspec.json.encode(numbers).decode()
+            self._db.execute(sql.FORGET_DESTINATIONS, (gone,))
 
     def forget_decisions(self, keys: Sequence[int]) -> None:
         rows = [(key,) for key in keys]
