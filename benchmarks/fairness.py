@@ -82,7 +82,7 @@ def hang(stage: Stage, subject: Subject, scope: Scope) -> Rows:
 
 
 def timeouts(stage: Stage, subject: Subject, scope: Scope) -> Rows:
-    """The same for longer; the minute makes it dear."""
+    """The same for longer: around the first end of an attempt."""
     if scope.late:
         window = scope.around(TIMEOUT_SECONDS)
         plan = replace(_plan(scope, "hang"), window=window)
@@ -147,7 +147,6 @@ _CASES: dict[str, Case] = {
     "recovery": recovery,
 }
 CASES = (*_CASES, "waiting")
-ONCE = ("timeouts",)
 
 
 _TITLES = {
@@ -167,7 +166,7 @@ def run(stage: Stage, subject: Subject, scope: Scope, case: str, rounds: int) ->
     if case == "waiting":
         yield from waiting(stage, subject, scope, rounds)
         return
-    for _ in range(1 if case in ONCE else rounds):
+    for _ in range(rounds):
         yield from _CASES[case](stage, subject, scope)
 
 

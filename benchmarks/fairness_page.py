@@ -20,9 +20,8 @@ _HOW = f"""\
   Where calls lie in the queue from the start there is no before: alone is then another
   process, on an empty queue, just before.
 - **Timed** are {_FULL.beside:g} s: the first ones of the trouble; around the end of the
-  first attempts in the row with their deadline (a single round, as it takes a
-  minute) and where half are slow; from a second after the start on where calls
-  lie in the queue.
+  first attempts in the row with their deadline and where half are slow; from a
+  second after the start on where calls lie in the queue.
 - **Missing** had not arrived {_FULL.patience:g} s after the last POST: they count with
   the time that they had waited until then, so that percentiles are a lower bound
   where there are any. **Twice:** came more often than once. Both are sums of all
