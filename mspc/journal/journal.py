@@ -38,7 +38,7 @@ DESTINATIONS = 200
 
 
 class Journal:
-    """A Patchy Recorder and a View; base.py and patchy.py say what its methods do."""
+    """A LossyRecorder and a View; base.py and lossy.py say what its methods do."""
 
     on = True
 

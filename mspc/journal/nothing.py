@@ -11,7 +11,7 @@ from mspc.journal.events import Decided, Event
 
 
 class NoJournal:
-    """A Patchy Recorder and a View, with the start and stop of a Journal."""
+    """A LossyRecorder and a View, with the start and stop of a Journal."""
 
     body_bytes = 0
     on = False

@@ -25,7 +25,7 @@ from mspc.errors import (
     QueueUnavailable,
 )
 from mspc.journal.events import Decided, accepted
-from mspc.journal.patchy import Patchy
+from mspc.journal.lossy import LossyRecorder
 from mspc.process.greenlets import Watched
 from mspc.queues.base import Kept, Queue
 from mspc.steering.ended import Ended
@@ -59,7 +59,7 @@ class Restoring(Protocol):
         """Goes on, with each step, with what was begun before the start.
 
         Args:
-            last_at: of Patchy.
+            last_at: of LossyRecorder.
         """
 
     def doubt(self, since: float | None) -> None:
@@ -75,7 +75,7 @@ class Missed:
     def __init__(
         self,
         queue: Queue,
-        journal: Patchy,
+        journal: LossyRecorder,
         read: Callable[[Call], Request],
         ended: Ended,
         steering: Restoring,

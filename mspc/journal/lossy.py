@@ -7,7 +7,7 @@ from gevent.event import Event as Flag
 from mspc.journal.base import Recorder
 
 
-class Patchy(Recorder, Protocol):
+class LossyRecorder(Recorder, Protocol):
     """A Recorder that may lack something: after a crash, a full disk, damage."""
 
     @property
