@@ -175,11 +175,15 @@ class PipelinedChannel(Channel):
     def ack(self, tag: int) -> None:
         self._send(commands.Basic.Ack(delivery_tag=tag))
 
+    def ack_up_to(self, tag: int) -> None:
+        """All that was delivered until then and is not settled: `tag` at least."""
+        self._send(commands.Basic.Ack(delivery_tag=tag, multiple=True))
+
     def give_back(self, tag: int) -> None:
         self._send(commands.Basic.Nack(delivery_tag=tag, requeue=True))
 
     def give_back_up_to(self, tag: int) -> None:
-        """All that was delivered until then and is not settled: `tag` at least."""
+        """The same as ack_up_to()."""
         self._send(commands.Basic.Nack(delivery_tag=tag, multiple=True, requeue=True))
 
     def lose(self, reason: str) -> None:

@@ -5,7 +5,8 @@ stay unacknowledged until the pass is over, and are where they were then. Of the
 nothing but their number is kept here, yet RabbitMQ has to keep each in mind: only the
 last HELD_CALLS are held, and those before them are written to the end of the queue. In
 this order, since RabbitMQ looks for what is acknowledged from the oldest on. A pass
-that is cut short leaves a copy too many at worst, and never one too few.
+that is cut short leaves copies too many at worst, where mspc is killed those of a
+step, and never one too few.
 """
 
 import itertools
@@ -73,6 +74,7 @@ class Pass:
         self._last_held = 0  # its delivery tag
         self._work = Group()  # what is written elsewhere in this step, and its bytes
         self._bytes = 0
+        self._copied: list[int] = []  # delivery tags that are not acknowledged yet
         self._failure: MspcError | None = None
         self._consumer = ""
         self._to_come = 0  # in this step
@@ -105,6 +107,9 @@ class Pass:
             # First, or what is on its way would begin to be settled yet.
             self._stop_consuming(channel)
             self._work.kill()
+            for tag in self._copied:  # of a step that was cut short
+                channel.ack(tag)
+            self.held -= len(self._copied)
 
     def arrived(self, channel: PipelinedChannel, message: Message) -> bool:
         """Whether it is looked at now; if not, it is to be given back. Never waits."""
@@ -119,8 +124,8 @@ class Pass:
                 self._stop_consuming(channel)
                 return False
             self._bytes += size
-            step = self._take if wanted else self._copy
-            self._work.spawn(self._tried, step, channel, message)
+            settle = self._settle_wanted if wanted else self._settle_other
+            self._work.spawn(self._tried, settle, channel, message)
         self.held += 1
         self._to_come -= 1
         self._left -= 1
@@ -173,6 +178,13 @@ class Pass:
         self._work.join()
         if self._failure is not None:
             raise self._failure
+        if self._copied:
+            # All that came until then: what is held comes after what is copied. Not one
+            # by one: a quorum queue's client sends 32 or so, keeps the others in mind
+            # until RabbitMQ has applied these, and forgets them with the channel.
+            channel.ack_up_to(max(self._copied))
+            self.held -= len(self._copied)
+            self._copied = []
         return count - self._to_come
 
     def _stop_consuming(self, channel: PipelinedChannel) -> None:
@@ -183,14 +195,12 @@ class Pass:
 
     def _tried(
         self,
-        step: Callable[[Message], None],
+        settle: Callable[[PipelinedChannel, Message], None],
         channel: PipelinedChannel,
         message: Message,
     ) -> None:
         try:
-            step(message)
-            channel.ack(message.tag)
-            self.held -= 1
+            settle(channel, message)
         except MspcError as exc:
             self._failure = self._failure or exc
         except Exception as exc:
@@ -198,6 +208,15 @@ class Pass:
             self._failure = QueueUnavailable(f"{self._queue}: {exc}")
         finally:
             self._bytes -= len(message.body)
+
+    def _settle_wanted(self, channel: PipelinedChannel, message: Message) -> None:
+        self._take(message)
+        channel.ack(message.tag)
+        self.held -= 1
+
+    def _settle_other(self, channel: PipelinedChannel, message: Message) -> None:
+        self._copy(message)
+        self._copied.append(message.tag)
 
     def _take(self, message: Message) -> None:
         call, _ = amqp_message.decode(message.properties, message.body)

@@ -152,6 +152,20 @@ def test_more_than_are_held_at_once(
     assert sorted(str(message.message_id) for message in messages) == sorted(left)
 
 
+def test_copied_ones_are_acknowledged_together(
+    queue: AmqpQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One by one, a quorum queue's client would keep some back, and forget them when
+    the queue is closed: all that was copied would be there twice.
+    """
+    monkeypatch.setattr(dead_pass, "HELD_CALLS", 0)
+    buried(queue, 50)
+    alone: list[int] = []
+    monkeypatch.setattr(PipelinedChannel, "ack", lambda _, tag: alone.append(tag))
+    assert queue.forget(["0" * 32]) == []
+    assert alone == []
+
+
 def test_large_ones_are_taken_a_few_at_once(
     queue: AmqpQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
