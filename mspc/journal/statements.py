@@ -44,6 +44,7 @@ _AMONG = "IN (SELECT value FROM json_each(?))"  # however many: one statement
 FORGET_CALLS = f"DELETE FROM calls WHERE key {_AMONG}"
 FORGET_THEIR_ATTEMPTS = f"DELETE FROM attempts WHERE call {_AMONG}"
 FORGET_DESTINATIONS = f"DELETE FROM destinations WHERE number {_AMONG}"
+FORGET_DECISIONS = f"DELETE FROM decisions WHERE key {_AMONG}"
 NOTE = inserting("INSERT OR REPLACE INTO position", 2)
 DECIDE = """
 INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING

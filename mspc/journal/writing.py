@@ -134,10 +134,8 @@ class Writer:
         Raises:
             sqlite3.Error: nothing was deleted.
         """
-        gone = (msgspec.json.encode(keys).decode(),)
         with self._transaction():
-            self._db.execute(sql.FORGET_CALLS, gone)
-            self._db.execute(sql.FORGET_THEIR_ATTEMPTS, gone)
+            self._delete(keys, sql.FORGET_CALLS, sql.FORGET_THEIR_ATTEMPTS)
             states = self._note(changes, None)
         self.states = states
 
@@ -145,11 +143,9 @@ class Writer:
         """Deletes destinations that no call has."""
         self._rows.forget_numbers()
         with self._transaction():
-            gone = msgspec.json.encode(numbers).decode()
-            self._db.execute(sql.FORGET_DESTINATIONS, (gone,))
+            self._delete(numbers, sql.FORGET_DESTINATIONS)
 
     def forget_decisions(self, keys: Sequence[int]) -> None:
-        rows = [(key,) for key in keys]
         with self._transaction():
             # Those of one decision have no index of their own: its targets name them.
             for key in keys:
@@ -157,7 +153,13 @@ class Writer:
                     "DELETE FROM targets WHERE target = ? AND decision = ?",
                     [(target, key) for target in self._targets(key)],
                 )
-            self._db.executemany("DELETE FROM decisions WHERE key = ?", rows)
+            self._delete(keys, sql.FORGET_DECISIONS)
+
+    def _delete(self, keys: Sequence[int], *statements: str) -> None:
+        """What has one of these keys, by each of the statements."""
+        gone = (msgspec.json.encode(keys).decode(),)
+        for statement in statements:
+            self._db.execute(statement, gone)
 
     def _targets(self, key: int) -> list[str]:
         query = "SELECT targets FROM decisions WHERE key = ?"
@@ -248,7 +250,7 @@ class Writer:
     def _forget_earlier(self, which: str, job_id: str, before: int) -> None:
         """Of one job, what a later decision has made old."""
         rows = self._db.execute(which, (job_id, before)).fetchall()
-        self._db.executemany("DELETE FROM decisions WHERE key = ?", rows)
+        self._delete([key for (key,) in rows], sql.FORGET_DECISIONS)
         self._db.executemany(
             "DELETE FROM targets WHERE decision = ?1 AND target = ?2",
             [(key, job_id) for (key,) in rows],
