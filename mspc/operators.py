@@ -52,8 +52,7 @@ def open_steering(
     flying: Callable[[], Sequence[str]],
 ) -> Operator:
     instance = identity_of(config.journal.path.parent)
-    listen = journal.listen
-    return Operator(queue, lanes, journal, journal, listen, in_flight, flying, instance)
+    return Operator(queue, lanes, journal, in_flight, flying, instance)
 
 
 def open_missed(

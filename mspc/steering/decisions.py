@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from mspc.errors import JournalUnavailable
-from mspc.journal.base import Recorder, View
+from mspc.journal.base import DecisionLog
 from mspc.journal.events import Decided, Kind
 
 # Apart, so that of two decisions of one instance the later one wins everywhere.
@@ -29,20 +29,17 @@ class Decisions:
 
     def __init__(
         self,
-        recorder: Recorder,
-        view: View,
+        journal: DecisionLog,
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
         """
         Args:
-            recorder: of the journal.
-            view: of the same.
+            journal: where they go.
             clock: Unix seconds.
             new_id: 32 hex digits, in the order of time.
         """
-        self._recorder = recorder
-        self._view = view
+        self._journal = journal
         self._clock = clock
         self._new_id = new_id
 
@@ -72,7 +69,7 @@ class Decisions:
         Raises:
             JournalUnavailable: the journal is off.
         """
-        if not self._recorder.on:
+        if not self._journal.on:
             raise JournalUnavailable(
                 "JOURNAL is 0: without the journal nothing can be decided, since "
                 "nobody would know of it after a restart.",
@@ -82,12 +79,12 @@ class Decisions:
         decided = Decided(
             kind, at, who, tuple(targets), reason, details or {}, self._new_id()
         )
-        self._recorder.record(decided)
+        self._journal.record(decided)
         return decided
 
     def again(self, decided: Decided) -> None:
         """Records one that may be in the journal, where it is once."""
-        self._recorder.record(decided)
+        self._journal.record(decided)
 
     def decide(
         self,
@@ -120,7 +117,7 @@ class Decisions:
             JournalUnavailable: nobody knows.
         """
         # An answer includes what was recorded before the question.
-        found = self._view.decisions(decided.targets[0], (decided.kind,), limit=10)
+        found = self._journal.decisions(decided.targets[0], (decided.kind,), limit=10)
         return any(one.id == decided.id for one in found)
 
     def newest(
@@ -133,7 +130,7 @@ class Decisions:
         """
         limit = FIRST_LOOK
         while True:
-            found = self._view.decisions("", kinds, limit)
+            found = self._journal.decisions("", kinds, limit)
             if len(found) < limit or limit >= FARTHEST_LOOK or enough(found):
                 return found
             limit *= 4

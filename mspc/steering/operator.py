@@ -9,7 +9,7 @@ from gevent.event import Event
 
 from mspc.calls.call import new_call_id
 from mspc.errors import JournalUnavailable
-from mspc.journal.base import Filter, Recorder, View
+from mspc.journal.base import DecisionLog, Filter
 from mspc.journal.events import Decided
 from mspc.lanes.steered import Steered
 from mspc.process.greenlets import Watched
@@ -44,9 +44,7 @@ class Operator:
         self,
         queue: Queue,
         lanes: Steered,
-        recorder: Recorder,
-        view: View,
-        listen: Callable[[Callable[[Decided], None]], None],
+        journal: DecisionLog,
         in_flight: Callable[[str], bool],
         flying: Callable[[], Sequence[str]],
         instance: str,
@@ -60,10 +58,7 @@ class Operator:
         Args:
             queue: where the calls are.
             lanes: those that the queue delivers by.
-            recorder: of the journal.
-            view: of the same.
-            listen: of the same: given what it is to call for each decision, also of
-                other instances.
+            journal: where decisions go, and where calls are known.
             in_flight: whether this instance attempts a call now.
             flying: the ids of those that it does.
             instance: tells this one from others, also after a restart.
@@ -74,25 +69,24 @@ class Operator:
             make_alarm: given what it rings, and `monotonic`.
         """
         self._queue = queue
-        self._view = view
-        self._listen = listen
+        self._journal = journal
         self._is_in_flight = in_flight
         self._flying = flying
         self._instance = instance
         self._clock = clock
         self._new_id = new_id
         self._wait = wait
-        self._decisions = Decisions(recorder, view, clock, new_id)
-        self._reach = Reach(queue, view, in_flight)
-        self._begun = Begun(self._decisions, view, self._reach, instance)
+        self._decisions = Decisions(journal, clock, new_id)
+        self._reach = Reach(queue, journal, in_flight)
+        self._begun = Begun(self._decisions, journal, self._reach, instance)
         self._calls = OneCall(
-            *(view, self._reach, in_flight),
+            *(journal, self._reach, in_flight),
             *(self._decisions, self._begun, clock),
         )
         self._destinations = Destinations(
             lanes, self._decisions, clock, monotonic, make_alarm
         )
-        self._jobs = Jobs(self._decisions, view, self._reach, instance, clock, wait)
+        self._jobs = Jobs(self._decisions, journal, self._reach, instance, clock, wait)
         self._cut_off_at: float | None = None
         self._restored = False
         self._stopping = Event()
@@ -102,7 +96,7 @@ class Operator:
         """What was decided before is in force when this returns, if the journal can be
         read. The queue was started, the consumers were not.
         """
-        self._listen(self._arrived)
+        self._journal.listen(self._arrived)
         self._restore()
         self._worker.start()
 
@@ -154,10 +148,10 @@ class Operator:
         self._destinations.limit(destination, who, limits, reason)
 
     def plan(self, action: Action, wanted: Filter, *, soon: bool = False) -> Plan:
-        return plan(self._view, self._reach.fitting(action, wanted), soon=soon)
+        return plan(self._journal, self._reach.fitting(action, wanted), soon=soon)
 
     def named(self, action: Action, ids: Sequence[str]) -> list[str]:
-        return named(self._view, self._reach, action, ids)
+        return named(self._journal, self._reach, action, ids)
 
     def begin(
         self,
@@ -250,7 +244,7 @@ class Operator:
             self._destinations.restore(
                 self._decisions.newest((*PAUSES, *LIMITS), lambda _: False)
             )
-            for crashed in self._view.decisions(kinds=("crashed",), limit=1):
+            for crashed in self._journal.decisions(kinds=("crashed",), limit=1):
                 self._arrived(crashed)
             self._queue.cancelled(self._cancelled())
             self._jobs.restore()

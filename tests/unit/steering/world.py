@@ -352,9 +352,7 @@ class World:
         return Operator(
             cast(Queue, self.queue),
             cast(Steered, lanes or self.lanes),
-            self.journal,
             cast(Any, self.journal),
-            self.journal.listen,
             self.in_flight.__contains__,
             lambda: sorted(self.in_flight),
             instance,
