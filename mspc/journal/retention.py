@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mspc.calls.words import DEAD, FINISHED
+from mspc.calls.words import DEAD, FINISHED, QUEUED, WAITING
 from mspc.journal import statements as sql
 from mspc.journal.counters import Changes
 from mspc.journal.folding import Cause
@@ -32,6 +32,10 @@ ROUND_SECONDS = 3600.0
 # Where there are too many calls and all that were passed are open, the oldest of these
 # go, for so long after it was looked whether some of them have ended.
 OPEN_GO_SECONDS = 600.0
+# Where there are too many calls, those that were passed are looked at again when more
+# than an eighth of them has ended, and this often in any case: a million takes seconds.
+_FEW = 8
+PASSED_SECONDS = 600.0
 # Free pages that are kept for the next calls: 4 MiB.
 _KEPT_PAGES = 1024
 _NEWEST = (1 << 63) - 1
@@ -49,6 +53,10 @@ FROM (
     FROM calls c JOIN destinations d ON d.number = c.destination
     WHERE c.key > :after AND c.key < :end ORDER BY c.key LIMIT :rows
 )
+"""
+_OPEN_AMONG = f"""
+SELECT count(*) FROM calls
+    WHERE key > ? AND key <= ? AND state IN ('{QUEUED}', '{WAITING}')
 """
 _UNUSED = f"""
 SELECT d.number, EXISTS (SELECT 1 FROM calls c WHERE c.destination = d.number)
@@ -105,6 +113,9 @@ class Retention:
         self._call = self._destination = self._decision = -1
         # Before this key there are too many decisions. Counted once a round.
         self._kept: int | None = None
+        # Calls before self._call were open when they were passed: so many.
+        self._passed = 0
+        self._passed_since = self._began
         self._looks_again = False
         self._open_go_until = 0.0
 
@@ -116,8 +127,9 @@ class Retention:
         """
         now = self._clock()
         if not 0 <= now - self._began < ROUND_SECONDS:
-            self._began, self._looks_again = now, True
-            self._call = self._destination = self._decision = -1
+            self._began = now
+            self._look_again(now)
+            self._destination = self._decision = -1
             self._kept = None
         changes = self._forget_calls(now)
         if changes is None and not self._give_back():
@@ -128,6 +140,8 @@ class Retention:
 
     def _forget_calls(self, now: float) -> Changes | None:
         over = sum(self._writer.states.values()) - self._max_calls
+        if over > 0 and self._have_ended(now):
+            self._look_again(now)
         old = now - self._days * DAY_SECONDS
         # Most calls are finished soon after they came: an hour later they are passed.
         passed = first_key(old - ROUND_SECONDS)
@@ -142,7 +156,7 @@ class Retention:
             if over <= len(ended):  # whatever follows is neither too much nor old
                 last_gone = gone[-1][0] if gone else -1
                 last = min(last, max(last_gone, passed - 1))
-            self._call = last
+            self._pass(last)
             return self._forgotten(gone)
         if over <= 0:
             return None
@@ -151,10 +165,32 @@ class Retention:
         if now < self._open_go_until:
             # All that were passed are open, and somebody must go.
             _, oldest = self._look(-1, end, old, STEP_ROWS, open_ones=True)
+            self._passed = max(0, self._passed - len(oldest[:over]))
             return self._forgotten(oldest[:over])
         # Those that were open when they were passed may have ended since.
-        self._call, self._looks_again = -1, True
+        self._look_again(now)
         return Changes()
+
+    def _have_ended(self, now: float) -> bool:
+        """Whether many of those that were open when they were passed are not any more:
+        they are older than whatever would go next.
+
+        To look at all of them again takes as long for one that has ended as for many.
+        Where as many have come, only the clock tells that it is time.
+        """
+        open_now = self._writer.states[QUEUED] + self._writer.states[WAITING]
+        if self._passed - open_now > self._passed // _FEW:
+            return True
+        return self._passed > 0 and now - self._passed_since >= PASSED_SECONDS
+
+    def _look_again(self, now: float) -> None:
+        self._call, self._passed, self._passed_since = -1, 0, now
+        self._looks_again = True
+
+    def _pass(self, last: int) -> None:
+        (count,) = self._db.execute(_OPEN_AMONG, (self._call, last)).fetchone()
+        self._passed += count
+        self._call = last
 
     def _look(
         self, after: int, end: int, old: float, rows: int, *, open_ones: bool = False

@@ -85,6 +85,29 @@ def test_the_oldest_go_when_they_become_too_many_one_by_one() -> None:
         assert kept.forget() == expected
 
 
+def test_those_that_were_passed_go_before_newer_ones_when_they_have_ended() -> None:
+    kept = Kept(max_calls=5)
+    calls = [accepted(number, NOW + number) for number in range(9)]
+    kept.write(*calls[:4], *map(succeeded, calls[4:6]))
+    assert kept.forget() == "01235"
+    kept.write(*map(succeeded, calls[:4]))
+    for number in (6, 7, 8):
+        kept.write(succeeded(calls[number]))
+        kept.forget()
+    assert kept.forget() == "35678"
+
+
+def test_that_they_have_ended_is_seen_in_time_where_others_came_instead() -> None:
+    kept = Kept(max_calls=5)
+    calls = [accepted(number, NOW + number) for number in range(10)]
+    kept.write(*calls[:4], *map(succeeded, calls[4:6]))
+    assert kept.forget() == "01235"
+    kept.write(*map(succeeded, calls[:4]), *calls[6:9])
+    kept.clock.now += retention.PASSED_SECONDS
+    kept.write(calls[9])
+    assert kept.forget() == "56789"
+
+
 def test_of_too_many_open_ones_the_oldest_go() -> None:
     kept = Kept(max_calls=2)
     calls = [accepted(number, NOW + number) for number in range(5)]
