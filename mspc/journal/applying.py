@@ -5,10 +5,9 @@ from operator import attrgetter
 from typing import Any
 
 from mspc.calls.words import SUCCEEDED
-from mspc.journal.counters import Changes, Dead
+from mspc.journal.changes import Changes, Dead
 from mspc.journal.events import Accepted, Attempted, Decided, Event
 from mspc.journal.folding import (
-    Cause,
     Row,
     fold_accepted,
     fold_attempted,
@@ -44,7 +43,7 @@ class Batch:
         self._newest = newest
         self._keys: dict[str, int] = {}
         self._rows: dict[str, Row] = {}
-        self._before: dict[str, tuple[str, Cause | None]] = {}
+        self._before: dict[str, tuple[str, Dead | None]] = {}
 
     @property
     def rows(self) -> Iterable[Row]:
@@ -72,7 +71,7 @@ class Batch:
         """All of them, once."""
         for found in self._find(list(self._sought(events))):
             row = self._rows[found[1]] = Row(*found)
-            self._before[row.id] = row.state, row.cause
+            self._before[row.id] = row.state, _dead(row)
         for event in events:
             if type(event) is Attempted and self._is_all(event):
                 self.delivered[event.call.id] = event
@@ -160,14 +159,16 @@ class Batch:
             self._count_last(destination, last)
             changes.last_at = max(changes.last_at, last.at)
 
-    def _count(self, row: Row, known: tuple[str, Cause | None] | None) -> None:
+    def _count(self, row: Row, known: tuple[str, Dead | None] | None) -> None:
         changes = self.changes
-        state, cause = known or (None, None)
+        state, dead = known or (None, None)
         if state != row.state:
             changes.moved[row.destination, state, row.state] += 1
         # One that was made again may have died of the same before that was heard of.
+        cause = None if dead is None else dead.cause
         if cause != row.cause or (cause is not None and row.attempted):
-            self._count_dead(row, cause)
+            changes.undone += filter(None, [dead])
+            changes.died += filter(None, [_dead(row)])
         if known is None and row.call is not None:
             changes.accepted[int(row.call.at // 60)] += 1
         if row.last is None or not row.attempted:
@@ -183,10 +184,9 @@ class Batch:
         if last is None or last.at <= event.at:
             self.changes.last[destination] = event
 
-    def _count_dead(self, row: Row, cause: Cause | None) -> None:
-        if cause is not None:
-            self.changes.undone.append((cause, row.destination, row.id))
-        if row.cause is not None and row.finished_at is not None:
-            answer = row.last.answer if row.last is not None else ""
-            dead = Dead(row.cause, row.destination, row.id, row.finished_at, answer)
-            self.changes.died.append(dead)
+
+def _dead(row: Row) -> Dead | None:
+    if row.cause is None or row.finished_at is None:
+        return None
+    answer = row.last.answer if row.last is not None else ""
+    return Dead(row.cause, row.destination, row.id, row.finished_at, answer)

@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import nlargest
+from itertools import islice
 
 from msgspec.structs import replace
 
 from mspc.calls.words import DEAD, QUEUED, WAITING
 from mspc.journal.base import Group, Rates, Tally
-from mspc.journal.events import Attempted, Decided
+from mspc.journal.changes import Changes, Dead
+from mspc.journal.events import Attempted
 from mspc.journal.folding import Cause
 from mspc.journal.lately import Lately
 from mspc.journal.pace import Paces
@@ -22,46 +24,6 @@ _NONE: Counter[str] = Counter()
 _COUNTED = frozenset({QUEUED, WAITING, DEAD})
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
-    """A call that became a dead letter."""
-
-    cause: Cause
-    destination: str
-    id: str
-    at: float
-    answer: str
-
-
-@dataclass(slots=True)
-class Changes:
-    """What a transaction has changed.
-
-    Attributes:
-        moved: how many calls of a destination went from one state to another, either of
-            them None for a call that was not known or is forgotten.
-        died: calls, in order.
-        undone: dead letters that are none any more: cause, destination and id.
-        accepted: how many, by the minute since 1970.
-        attempts, succeeded: the same, by destination and minute.
-        last: the last attempt, by destination.
-        decided: what was not known before.
-        last_at: when the last of the events happened, Unix seconds.
-        unfit: how many events could not be written down.
-    """
-
-    moved: Counter[tuple[str, str | None, str | None]] = field(default_factory=Counter)
-    died: list[Dead] = field(default_factory=list)
-    undone: list[tuple[Cause, str, str]] = field(default_factory=list)
-    accepted: Counter[int] = field(default_factory=Counter)
-    attempts: Counter[tuple[str, int]] = field(default_factory=Counter)
-    succeeded: Counter[tuple[str, int]] = field(default_factory=Counter)
-    last: dict[str, Attempted] = field(default_factory=dict)
-    decided: list[Decided] = field(default_factory=list)
-    last_at: float = 0.0
-    unfit: int = 0
-
-
 @dataclass(slots=True)
 class _Group:
     count: int
@@ -69,7 +31,9 @@ class _Group:
     last_at: float
     latest_id: str
     answer: str
-    stale: bool = False  # the latest one is no dead letter any more
+    # It is no dead letter any more.
+    first_gone: bool = False
+    latest_gone: bool = False
 
 
 class Counters:
@@ -113,8 +77,8 @@ class Counters:
             self._move(destination, before, after, count)
         for dead in changes.died:
             self._add(dead)
-        for cause, destination, call_id in changes.undone:
-            self._take(cause, destination, call_id)
+        for dead in changes.undone:
+            self._take(dead)
         self._pace(changes)
         for destination, last in changes.last.items():
             if destination in self._destinations or destination in self._paces:
@@ -199,18 +163,19 @@ class Counters:
             return
         group.count += 1
         group.first_at = min(group.first_at, dead.at)
-        if dead.at >= group.last_at or group.stale:
+        if dead.at >= group.last_at or group.latest_gone:
             group.last_at, group.latest_id = dead.at, dead.id
-            group.answer, group.stale = dead.answer, False
+            group.answer, group.latest_gone = dead.answer, False
 
-    def _take(self, cause: Cause, destination: str, call_id: str) -> None:
+    def _take(self, dead: Dead) -> None:
         self._told = None
-        place = self._place(cause, destination)
+        place = self._place(dead.cause, dead.destination)
         group = self._groups.get(place)
         if group is None:
             return
         group.count -= 1
-        group.stale = group.stale or group.latest_id == call_id
+        group.first_gone = group.first_gone or dead.at <= group.first_at
+        group.latest_gone = group.latest_gone or group.latest_id == dead.id
         if group.count <= 0:
             del self._groups[place]
 
@@ -283,19 +248,28 @@ class Counters:
         ]
 
     def stale(self, most: int) -> list[tuple[Cause, str]]:
-        """Groups whose latest dead letter is none any more."""
+        """Groups whose first or latest dead letter is none any more."""
         if self._told is not None:
             return []
-        found = [place for place, group in self._groups.items() if group.stale]
-        return found[:most]
+        found = (
+            place
+            for place, group in self._groups.items()
+            if group.first_gone or group.latest_gone
+        )
+        return [*islice(found, most)]
 
-    def renew(self, cause: Cause, destination: str, latest: Dead | None) -> None:
-        """Says which is the latest dead letter of a group that was stale."""
+    def renew(self, first_at: float | None, latest: Dead) -> None:
+        """Says which is the latest dead letter of a group that was stale, and when the
+        first one died; None when that was not found.
+        """
         self._told = None
-        group = self._groups.get((cause, destination))
-        if group is not None and latest is not None:
+        group = self._groups.get((latest.cause, latest.destination))
+        if group is not None:
+            if first_at is not None:
+                group.first_at = first_at
             group.last_at, group.latest_id = latest.at, latest.id
-            group.answer, group.stale = latest.answer, False
+            group.answer = latest.answer
+            group.first_gone = group.latest_gone = False
 
     def rates(self, now: float) -> Rates:
         """

@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 from gevent.event import Event as Flag
 from msgspec.structs import replace
@@ -32,9 +33,10 @@ from mspc.settings.config import JournalConfig
 
 # For one page: some twenty milliseconds in all, where nothing else is done.
 PAGE_LOOKS = 20
-# Asked for at once.
-STALE_GROUPS = 20
+# Asked for at once; and of how many causes of death a question looks for the ends.
+GROUPS = 5
 DESTINATIONS = 200
+STALE_GROUPS = 20
 
 
 class Journal:
@@ -165,13 +167,12 @@ class Journal:
         self._written()
         counters = self._keeper.counters
         stale = counters.stale(STALE_GROUPS)
-        if stale:
-            for group, latest in zip(
-                stale,
-                self._keeper.ask(lambda db: reading.latest_dead(db, stale)),
-                strict=True,
-            ):
-                counters.renew(*group, latest)
+        for place in range(0, len(stale), GROUPS):
+            some = stale[place : place + GROUPS]
+            with self._leisure.piece():
+                ends = self._keeper.ask(partial(reading.ends_of_dead, of=some))
+            for first_at, latest in ends:
+                counters.renew(first_at, latest)
         return counters.groups()
 
     def destinations(

@@ -14,7 +14,8 @@ from gevent.threadpool import ThreadPool
 
 from mspc.errors import JournalUnavailable
 from mspc.journal.asking import PATIENCE_SECONDS, Ask, Question, Questions
-from mspc.journal.counters import Changes, Counters
+from mspc.journal.changes import Changes
+from mspc.journal.counters import Counters
 from mspc.journal.events import Decided, Event
 from mspc.journal.file import closes, is_damage
 from mspc.journal.gathering import TURN_SECONDS, Gathered, Shared

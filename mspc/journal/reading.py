@@ -13,7 +13,7 @@ import msgspec
 from mspc.calls.words import SUCCEEDED
 from mspc.journal import statements as sql
 from mspc.journal.base import Count, Filter, Group, Page, Seen
-from mspc.journal.counters import Dead
+from mspc.journal.changes import Dead
 from mspc.journal.events import Accepted, Attempted, Decided
 from mspc.journal.filtering import Source, conditions, keys, sources
 from mspc.journal.folding import Cause
@@ -208,16 +208,19 @@ class OldestDue:
         return found
 
 
-def latest_dead(
+def ends_of_dead(
     db: sqlite3.Connection, of: Sequence[tuple[Cause, str]]
-) -> list[Dead | None]:
-    """Of each cause and destination, if it is among the last thousand dead letters."""
-    found: list[Dead | None] = []
+) -> list[tuple[float | None, Dead]]:
+    """Of each cause and destination when the first one died, Unix seconds, and the
+    latest. Nothing of one that has none among the destination's last thousand.
+    """
+    found = []
     for cause, destination in of:
-        row = db.execute(
-            sql.LATEST_DEAD, (destination, cause.reason, cause.status, cause.error)
-        ).fetchone()
-        found.append(None if row is None else Dead(cause, destination, *row))
+        which = destination, cause.reason, cause.status, cause.error
+        (first_at,) = db.execute(sql.FIRST_DEAD, which).fetchone()
+        latest = db.execute(sql.LATEST_DEAD, which).fetchone()
+        if latest is not None:
+            found.append((first_at, Dead(cause, destination, *latest)))
     return found
 
 
@@ -263,20 +266,8 @@ def count_destinations(db: sqlite3.Connection) -> list[tuple[str, str, int]]:
 
 def count_groups(db: sqlite3.Connection) -> list[Group]:
     """Dead letters by cause, the most first; takes some seconds for a million."""
-    found = db.execute(
-        "SELECT reason, status, error, d.name, count, first, last, call FROM ("
-        " SELECT reason, status, error, destination, count(*) AS count,"
-        " min(finished_at) AS first, max(finished_at) AS last, max(key) AS call"
-        " FROM calls INDEXED BY calls_state"
-        f" WHERE state = 'dead' AND state <> '{SUCCEEDED}'"
-        " GROUP BY reason, status, error, destination"
-        ") found JOIN destinations d ON d.number = found.destination"
-        " ORDER BY count DESC"
-    ).fetchall()
     groups = []
-    for reason, status, error, destination, count, first_at, last_at, key in found:
+    for *about, key in db.execute(sql.GROUPS).fetchall():
         query = "SELECT id, answer FROM calls WHERE key = ?"
-        latest, answer = db.execute(query, (key,)).fetchone()
-        about = reason, status, error, destination
-        groups.append(Group(*about, count, first_at, last_at, latest, answer))
+        groups.append(Group(*about, *db.execute(query, (key,)).fetchone()))
     return groups

@@ -12,7 +12,7 @@ import msgspec
 
 from mspc.calls.words import DEAD, FINISHED, QUEUED, WAITING
 from mspc.journal import statements as sql
-from mspc.journal.counters import Changes
+from mspc.journal.changes import Changes, Dead
 from mspc.journal.folding import Cause
 from mspc.journal.keys import first_key
 from mspc.journal.writing import Writer
@@ -47,7 +47,8 @@ SELECT max(key), json_group_array(json_array(key, state, name, old, death))
     FILTER (WHERE old IS NOT NULL OR :open)
 FROM (
     SELECT c.key, c.state, d.name, CASE c.state WHEN '{DEAD}'
-        THEN json_array(c.id, c.reason, c.status, c.error) END AS death, CASE
+        THEN json_array(c.id, c.finished_at, c.reason, c.status, c.error) END AS death,
+        CASE
         WHEN c.state IN ({", ".join(f"'{state}'" for state in sorted(FINISHED))})
         THEN c.finished_at WHEN c.due <= :crashed THEN :crashed END < :before AS old
     FROM calls c JOIN destinations d ON d.number = c.destination
@@ -210,8 +211,8 @@ class Retention:
         changes.moved.update((name, state, None) for _, state, name, _, _ in rows)
         for _, _, name, _, death in rows:
             if death is not None:
-                call_id, *cause = msgspec.json.decode(death)
-                changes.undone.append((Cause(*cause), name, call_id))
+                call_id, at, *cause = msgspec.json.decode(death)
+                changes.undone.append(Dead(Cause(*cause), name, call_id, at, ""))
         if rows:
             self._writer.forget([row[0] for row in rows], changes)
         return changes

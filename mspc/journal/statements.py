@@ -73,14 +73,36 @@ SELECT d.id FROM targets t CROSS JOIN decisions d ON d.key = t.decision
 WHERE t.target = ? AND d.kind IN ('cancelled', 'retried', 'deleted')
 ORDER BY t.decision DESC LIMIT 1
 """
-LATEST_DEAD = """
-SELECT id, finished_at, answer FROM (
-    SELECT c.id, c.finished_at, c.answer, c.reason, c.status, c.error
-    FROM destinations d CROSS JOIN calls c INDEXED BY calls_standing
-    WHERE d.name = ? AND c.destination = d.number
-        AND c.state = 'dead' AND c.state <> 'succeeded'
-    ORDER BY c.key DESC LIMIT 1000
-) WHERE reason = ? AND status IS ? AND error = ? LIMIT 1
+# Who came first died first, nearly: one that was retried may have died again. So they
+# are looked for among some that came first or last, of a thousand.
+_DEAD_OF = """
+FROM (
+    SELECT id, finished_at, answer FROM (
+        SELECT c.id, c.finished_at, c.answer, c.reason, c.status, c.error
+        FROM destinations d CROSS JOIN calls c INDEXED BY calls_standing
+        WHERE d.name = ? AND c.destination = d.number
+            AND c.state = 'dead' AND c.state <> 'succeeded'
+        ORDER BY c.key {} LIMIT 1000
+    ) WHERE reason = ? AND status IS ? AND error = ? LIMIT 50
+)
+"""
+FIRST_DEAD = f"SELECT min(finished_at) {_DEAD_OF.format('')}"
+LATEST_DEAD = f"""
+SELECT id, finished_at, answer {_DEAD_OF.format("DESC")}
+ORDER BY finished_at DESC LIMIT 1
+"""
+# The key is that of who died last.
+GROUPS = """
+SELECT reason, status, error, d.name, count, first, last,
+    CAST(substr(latest, 18) AS INTEGER)
+FROM (
+    SELECT reason, status, error, destination, count(*) AS count,
+        min(finished_at) AS first, max(finished_at) AS last,
+        max(printf('%017.6f%d', finished_at, key)) AS latest
+    FROM calls INDEXED BY calls_state WHERE state = 'dead' AND state <> 'succeeded'
+    GROUP BY reason, status, error, destination
+) found JOIN destinations d ON d.number = found.destination
+ORDER BY count DESC
 """
 _SEEN = (
     *("c.key", "c.id", "c.state", "c.method", "c.url", "d.name", "c.labels", "c.due"),

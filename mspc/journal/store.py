@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from mspc.errors import JournalUnavailable
 from mspc.journal import reading
-from mspc.journal.counters import Changes, Counters
+from mspc.journal.changes import Changes
+from mspc.journal.counters import Counters
 from mspc.journal.events import Event
 from mspc.journal.file import Damaged, close_file, open_file, set_aside
 from mspc.journal.retention import Retention

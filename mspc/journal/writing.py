@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from mspc.calls.words import STATES
 from mspc.journal import statements as sql
 from mspc.journal.applying import OF_CALLS, Batch
-from mspc.journal.counters import Changes
+from mspc.journal.changes import Changes
 from mspc.journal.events import Decided, Event
 from mspc.journal.keys import key_of
 from mspc.journal.rows import Rows

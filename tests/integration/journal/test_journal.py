@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from mspc.errors import JournalUnavailable
 from mspc.journal import gathering, reading
 from mspc.journal.base import Filter, Seen
-from mspc.journal.counters import Changes
+from mspc.journal.changes import Changes
 from mspc.journal.events import Decided, Event
 from mspc.journal.file import open_file
 from mspc.journal.journal import Journal
@@ -79,6 +79,18 @@ def test_each_answer_has_what_was_recorded_before(
     journals.clock.now = NOW + 60
     assert sum(journal.summary().minutes.attempts) == 2
     assert (journal.scope, journal.dropped, journal.problem()) == ("instance", 0, None)
+
+
+def test_of_dead_letters_the_first_and_the_latest_are_those_that_are_left(
+    journals: Journals, tmp_path: Path
+) -> None:
+    journal = journals(tmp_path / "journal.db")
+    calls = [accepted(number, NOW + number) for number in range(4)]
+    record(journal, *map(died, calls))
+    journal.record(decided("deleted", calls[0].id, calls[3].id))
+    (group,) = journal.groups()
+    ends = group.count, group.first_at, group.last_at, group.latest_id
+    assert ends == (2, NOW + 2.25, NOW + 3.25, calls[2].id)
 
 
 def test_an_answer_has_what_was_recorded_while_others_were_written(

@@ -33,6 +33,11 @@ class Counted:
     def write(self, *events: Event) -> None:
         self.counters.apply(self.writer.write(events))
 
+    def renew(self) -> None:
+        """As a question for the causes of death does."""
+        for ends in reading.ends_of_dead(self.db, self.counters.stale(9)):
+            self.counters.renew(*ends)
+
     def again(self) -> Counters:
         """What a start would count."""
         return Counters(
@@ -134,11 +139,35 @@ def test_the_latest_of_a_group_is_looked_for_when_it_is_gone() -> None:
     counted.write(decided("deleted", calls[2].id))
     stale = counted.counters.stale(9)
     assert len(stale) == 1
-    (latest,) = reading.latest_dead(counted.db, stale)
-    counted.counters.renew(*stale[0], latest)
+    counted.renew()
     (group,) = counted.counters.groups()
     assert (group.count, group.latest_id) == (2, calls[1].id)
     assert not counted.counters.stale(9)
+
+
+def test_the_first_of_a_group_is_looked_for_when_it_is_gone() -> None:
+    counted = Counted()
+    calls = [accepted(number, NOW + number) for number in range(3)]
+    counted.write(*map(died, calls))
+    counted.write(decided("deleted", calls[0].id))
+    counted.write(died(accepted(3, NOW + 3)))
+    counted.renew()
+    (group,) = counted.counters.groups()
+    assert (group.count, group.first_at) == (3, NOW + 2.25)
+    assert not counted.counters.stale(9)
+
+
+def test_the_latest_is_who_died_last_not_who_came_last() -> None:
+    """Also when others are gone, and after a start."""
+    counted = Counted()
+    calls = [accepted(number, NOW + number) for number in range(3)]
+    counted.write(*map(died, calls), died(calls[0], 2, 50), died(calls[2], 2, 90))
+    counted.write(decided("deleted", calls[2].id, after=100))
+    counted.renew()
+    expected = NOW + 2.25, NOW + 50.25, calls[0].id
+    for counters in (counted.counters, counted.again()):
+        (group,) = counters.groups()
+        assert (group.first_at, group.last_at, group.latest_id) == expected
 
 
 def test_causes_that_were_told_are_told_again_until_they_are_others() -> None:
