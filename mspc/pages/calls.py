@@ -116,9 +116,7 @@ class OneCall(Page):
     def on_post_reveal(
         self, req: falcon.Request, resp: falcon.Response, call_id: str
     ) -> None:
-        call_id = unquote(call_id)
-        self.desk.steering.revealed(call_id, req.context.who)
-        self._show(req, resp, call_id, revealed=True)
+        self._show(req, resp, unquote(call_id), revealed=True)
 
     def on_post_verb(
         self, req: falcon.Request, resp: falcon.Response, call_id: str, verb: str
@@ -150,6 +148,8 @@ class OneCall(Page):
         seen = view.call(call_id)
         if seen is None:
             raise NoSuchCall(f"{call_id} is not known: it may be too old, or misspelt.")
+        if revealed:  # nothing is shown of which nobody could learn
+            self.desk.steering.revealed(seen.id, req.context.who)
         showing = Showing(self.desk.steering, answers=True)
         call = shown_call(seen, showing)
         headers = seen.headers if revealed else masked_headers(seen.headers)

@@ -301,6 +301,10 @@ class TestCalls:
         assert "s3cr3t-a" in shown
         assert site.steering.done == [("revealed", CALL_ID, "admin")]
 
+    def test_nothing_was_shown_of_one_that_nobody_knows(self, site: Site) -> None:
+        assert site.post("/calls/none/reveal").status == 404
+        assert site.steering.done == []
+
     def test_an_answer_to_a_form_is_not_fetched_again(self, site: Site) -> None:
         """Its address takes forms only."""
         assert "data-still" in site.post(f"/calls/{CALL_ID}/reveal").body.decode()
