@@ -13,16 +13,18 @@ def curl_line(seen: Seen, body: bytes, *, reveal: bool) -> str:
 
     Args:
         seen: the call, with its headers.
-        body: of it, or what is kept of it; then a comment says so before the line.
+        body: of it, or what is kept of it. A comment before the line says what curl
+            does not send.
         reveal: whether secrets are shown.
     """
     headers = seen.headers if reveal else masked_headers(seen.headers)
     url = seen.url if reveal else masked_url(seen.url)
     arguments = ["curl", "--globoff", "--path-as-is", *_method(seen.method)]
-    for line in _header_lines(seen, headers, bool(body)):
+    sends = bool(body) and seen.method != "HEAD"
+    for line in _header_lines(seen, headers, sends):
         arguments += ["-H", line]
     before = ""
-    if body:
+    if sends:
         text = _text(body)
         if text is None:
             encoded = base64.b64encode(body).decode()
@@ -31,6 +33,8 @@ def curl_line(seen: Seen, body: bytes, *, reveal: bool) -> str:
         else:
             arguments += ["--data-raw", text]
     line = f"{before}{shlex.join([*arguments, url])}\n"
+    if body and not sends:
+        return f"# curl sends no body with a HEAD: {seen.body_bytes} bytes.\n{line}"
     if len(body) < seen.body_bytes:
         kept = f"{len(body)} of the {seen.body_bytes} bytes"
         return f"# Only the first {kept} of its body are kept.\n{line}"
@@ -38,7 +42,8 @@ def curl_line(seen: Seen, body: bytes, *, reveal: bool) -> str:
 
 
 def _method(method: str) -> list[str]:
-    # With -X, curl would wait for a body that no answer to a HEAD has.
+    # With -X, curl would wait for a body that no answer to a HEAD has; --head goes with
+    # no body of the request.
     return ["--head"] if method == "HEAD" else ["-X", method]
 
 

@@ -78,12 +78,22 @@ def test_the_line_with_its_secrets() -> None:
 
 def test_what_curl_would_take_for_something_else() -> None:
     headers = (("X-Empty", ""), ("Idempotency-Key", "mine"), ("Accept", "*/*"))
-    seen = replace(SEEN, method="HEAD", headers=headers)
-    seen = replace(seen, body_bytes=12)
+    seen = replace(SEEN, headers=headers, body_bytes=12)
     assert words(curl_line(seen, b"@/etc/passwd", reveal=True)) == [
-        *("curl", "--globoff", "--path-as-is", "--head"),
+        *("curl", "--globoff", "--path-as-is", "-X", "POST"),
         *("-H", "X-Empty;", "-H", "Idempotency-Key: mine", "-H", "Accept: */*"),
         *("-H", "Content-Type:", "--data-raw", "@/etc/passwd", SEEN.url),
+    ]
+
+
+def test_the_body_of_a_head_is_left_out() -> None:
+    """curl refuses a line that has both."""
+    seen = replace(SEEN, method="HEAD", headers=(), body_bytes=9)
+    comment, line = curl_line(seen, b"some body", reveal=True).split("\n", 1)
+    assert comment == "# curl sends no body with a HEAD: 9 bytes."
+    assert words(line) == [
+        *("curl", "--globoff", "--path-as-is", "--head"),
+        *("-H", f"Idempotency-Key: {CALL_ID}", "-H", "Accept:", SEEN.url),
     ]
 
 
