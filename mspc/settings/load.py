@@ -129,6 +129,9 @@ def _conflicts(values: Values) -> Iterator[tuple[Set[str], str]]:
         yield {name}, f"{name} {told}"
     for one, other in _same_ports(values):
         yield {one, other}, f"{one} and {other} must differ."
+    if values["READ_KEY"] and values["READ_KEY"] == values["ADMIN_KEY"]:
+        told = "must differ: READ_KEY may look and change nothing."
+        yield {"READ_KEY", "ADMIN_KEY"}, f"READ_KEY and ADMIN_KEY {told}"
 
 
 def _same_ports(values: Values) -> Iterator[tuple[str, str]]:

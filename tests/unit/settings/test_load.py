@@ -375,6 +375,14 @@ def test_each_door_has_a_port_of_its_own(
         assert problems(tmp_path, settings) == told
 
 
+def test_who_may_only_look_has_a_key_of_their_own(tmp_path: Path) -> None:
+    one, other = 16 * "a", 16 * "b"
+    load(tmp_path, f"ADMIN_KEY: {one}\nREAD_KEY: {other}")
+    assert problems(tmp_path, f"ADMIN_KEY: {one}\nREAD_KEY: {one}") == (
+        "READ_KEY and ADMIN_KEY must differ: READ_KEY may look and change nothing.",
+    )
+
+
 def test_tls_needs_both_files_and_two_ports(tmp_path: Path) -> None:
     (tmp_path / "ssl").mkdir()
     (tmp_path / "ssl/server.crt").touch()
