@@ -19,6 +19,8 @@ from mspc.journal.base import NEITHER, Filter
 from mspc.steering.base import Action, Limits
 
 MOST_IDS = 10_000
+LONGEST_ID = 200
+LONGEST_REASON = 500
 MOST_CALLS = 1_000_000
 USUAL_LIMIT = 1000
 State = Literal["queued", "in_flight", "waiting", "succeeded", "dead", "cancelled"]
@@ -61,7 +63,7 @@ _Word = Annotated[
     str,
     Meta(max_length=64, pattern="^[^ ]*$", description="a label, which has no blank"),
 ]
-_Id = Annotated[str, Meta(min_length=1, max_length=200)]
+_Id = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 _Ids = Annotated[
     Annotated[list[_Id], Meta(min_length=1, max_length=MOST_IDS)] | None,
     Meta(description=f"a list of 1 to {MOST_IDS} ids of calls"),
@@ -71,8 +73,8 @@ _States = Annotated[
     Meta(description="queued, in_flight, waiting, succeeded, dead or cancelled"),
 ]
 _Reason = Annotated[
-    Annotated[str, Meta(max_length=500)] | None,
-    Meta(description="a text of at most 500 characters"),
+    Annotated[str, Meta(max_length=LONGEST_REASON)] | None,
+    Meta(description=f"a text of at most {LONGEST_REASON} characters"),
 ]
 
 

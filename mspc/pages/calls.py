@@ -18,7 +18,7 @@ from mspc.errors import NoSuchCall
 from mspc.journal.base import Filter
 from mspc.pages.bodies import shown_body
 from mspc.pages.desk import Page
-from mspc.pages.forms import delay, first, query_of, read_form
+from mspc.pages.forms import delay, first, query_of, read_form, selected
 from mspc.pages.looking import ShownCall, shown_call
 from mspc.pages.wording import utc
 from mspc.steering.base import Action, Plan
@@ -78,7 +78,7 @@ class Calls(Page):
         everything = first(form, "all")
         action = action_of(everything or first(form, "action"))
         query = first(form, "query")
-        ids = [] if everything else list(filter(None, form.get("id", [])))
+        ids = [] if everything else list(filter(None, selected(form)))
         wanted = fitting(action, read_query(CallFilter, query).wanted())
         if not (ids or everything):
             told = "No call is selected: go back and tick some."

@@ -11,7 +11,7 @@ from mspc.admin.spans import LONGEST_PERIOD_SECONDS
 from mspc.calls.destination import destination_of, read_lane
 from mspc.errors import NotPossible
 from mspc.pages.desk import Page
-from mspc.pages.forms import Form, first, read_form, span, whole
+from mspc.pages.forms import Form, first, read_form, reason, span, whole
 from mspc.pages.looking import (
     ShownDestination,
     busiest,
@@ -116,20 +116,16 @@ class OneDestination(_OfDestinations):
         self, req: falcon.Request, resp: falcon.Response, key: str, verb: str
     ) -> None:
         form, key = read_form(req), unquote(key)
-        steering, who, reason = (
-            self.desk.steering,
-            req.context.who,
-            first(form, "reason"),
-        )
+        steering, who, why = self.desk.steering, req.context.who, reason(form)
         match verb:
             case "pause":
                 seconds = span(form)
                 until = None if seconds is None else time.time() + seconds
-                steering.pause(key, who, until, reason)
+                steering.pause(key, who, until, why)
             case "resume":
-                steering.resume(key, who, reason)
+                steering.resume(key, who, why)
             case "limits":
-                steering.limit(key, who, _limits(form), reason)
+                steering.limit(key, who, _limits(form), why)
             case _:
                 raise falcon.HTTPNotFound
         self.go(req, resp, f"destinations/{falcon.uri.encode_value(key)}")

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlencode
 
 import falcon
 
+from mspc.admin.queries import LONGEST_ID, LONGEST_REASON
 from mspc.admin.spans import LONGEST_DELAY_SECONDS
 from mspc.api.reading import read_body
 from mspc.api.shown import rfc3339
@@ -41,6 +42,32 @@ def read_form(req: falcon.Request) -> Form:
 def first(form: Form, name: str) -> str:
     """The value of a field; empty when it is missing."""
     return form.get(name, [""])[0].strip()
+
+
+def reason(form: Form) -> str:
+    """Why somebody does it; kept as long as it is, and shown to all who look.
+
+    Raises:
+        HTTPBadRequest: it is longer than the API takes.
+    """
+    text = first(form, "reason")
+    if len(text) > LONGEST_REASON:
+        told = f"reason must be a text of at most {LONGEST_REASON} characters."
+        raise falcon.HTTPBadRequest(description=told)
+    return text
+
+
+def selected(form: Form) -> list[str]:
+    """The ids of the calls that were selected.
+
+    Raises:
+        HTTPBadRequest: one is no id.
+    """
+    ids = form.get("id", [])
+    if any(len(one) > LONGEST_ID for one in ids):
+        told = f"An id has at most {LONGEST_ID} characters."
+        raise falcon.HTTPBadRequest(description=told)
+    return ids
 
 
 def whole(form: Form, name: str) -> int | None:

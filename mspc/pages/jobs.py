@@ -2,12 +2,12 @@
 
 import falcon
 
-from mspc.admin.queries import CallFilter
+from mspc.admin.queries import CallFilter, DecisionsQuery
 from mspc.admin.reading import read_query
 from mspc.journal.events import Kind
 from mspc.pages.calls import action_of, fitting
 from mspc.pages.desk import Page
-from mspc.pages.forms import delay, first, read_form, whole
+from mspc.pages.forms import delay, first, read_form, reason, selected, whole
 from mspc.steering.destinations import LIMITS, PAUSES
 
 MOST_SHOWN = 200
@@ -39,12 +39,12 @@ class Jobs(Page):
         wanted = fitting(action, read_query(CallFilter, first(form, "query")).wanted())
         job = self.desk.steering.begin(
             action,
-            form.get("id") or wanted,
+            selected(form) or wanted,
             req.context.who,
             limit=whole(form, "limit") or 1000,
             per_second=whole(form, "per_second") or USUAL_PER_SECOND,
             delay=delay(form),
-            reason=first(form, "reason"),
+            reason=reason(form),
         )
         self.go(req, resp, f"bulk/{job.id}")
 
@@ -75,7 +75,8 @@ class Decisions(Page):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         what, of = req.get_param("what") or "", (req.get_param("of") or "").strip()
-        decisions = self.desk.view.decisions(of, KINDS.get(what, ()), MOST_SHOWN)
+        about = DecisionsQuery(of).about()
+        decisions = self.desk.view.decisions(about, KINDS.get(what, ()), MOST_SHOWN)
         self.show(
             req,
             resp,

@@ -368,6 +368,25 @@ class TestCalls:
             assert "No call is selected" in text(answer)
         assert site.steering.done == []
 
+    @pytest.mark.parametrize(
+        ("path", "fields", "told"),
+        [
+            ("/bulk", {"action": "retry", "reason": "x" * 501}, "500 characters"),
+            ("/bulk", {"action": "retry", "id": "x" * 201}, "200 characters"),
+            ("/calls", {"action": "retry", "id": "x" * 201}, "200 characters"),
+            (f"/destinations/{KEY}/pause", {"reason": "x" * 501}, "500 characters"),
+            (f"/destinations/{KEY}/resume", {"reason": "x" * 501}, "500 characters"),
+            (f"/destinations/{KEY}/limits", {"reason": "x" * 501}, "500 characters"),
+        ],
+    )
+    def test_what_is_written_down_is_no_longer_than_in_the_api(
+        self, site: Site, path: str, fields: dict[str, str], told: str
+    ) -> None:
+        answer = site.post(path, {"query": "", **fields})
+        assert answer.status == 400
+        assert told in text(answer)
+        assert site.steering.done == []
+
     def test_a_plan_that_has_not_looked_at_all_calls_says_so(self, site: Site) -> None:
         site.steering.planned = Plan(0, True, [])
         answer = site.post("/calls", {"all": "retry", "query": "label=a"})
@@ -678,6 +697,11 @@ class TestDecisions:
         assert "bob" in shown
         assert "ann" not in shown
         assert "Nobody has decided" in text(site.get("/decisions?what=limits"))
+
+    def test_of_a_destination_however_it_is_spelt(self, site: Site) -> None:
+        site.view.decided = [Decided("paused", AT, "ann", ("http://a.example:80",))]
+        shown = text(site.get("/decisions?of=http%3A%2F%2FA.example"))
+        assert "ann" in shown
 
     def test_more_than_are_shown(self, site: Site) -> None:
         site.view.decided = 201 * [Decided("paused", AT, "ann", (DESTINATION,))]
