@@ -25,10 +25,14 @@ from mspc.errors import BadRequest, NotAnObject, QueueError
 from mspc.journal.base import Recorder
 from mspc.journal.events import accepted
 from mspc.process import crash
+from mspc.process.lines import Named
 from mspc.queues.base import Queue
 from mspc.settings.config import HttpConfig
 
 log = logging.getLogger(__name__)
+
+_ACCEPTED = Named("accepted", "%s accepted %s %s%s", "id", "method", "url", "labels")
+_ACCEPTED_UNREAD = Named("accepted", "%s accepted unread, %d bytes", "id", "bytes")
 
 
 class Acceptance:
@@ -75,7 +79,7 @@ class Acceptance:
             raise
         self._record(call, request)
         log.info(
-            "%s accepted %s %s%s",
+            _ACCEPTED,
             call.id,
             request.method,
             masked_url(request.url),
@@ -104,7 +108,7 @@ class Acceptance:
         self._put(call)
         if known is not None:  # of what is no call, its only attempt tells
             self._record(call, known)
-        log.info("%s accepted unread, %d bytes", call.id, len(payload))
+        log.info(_ACCEPTED_UNREAD, call.id, len(payload))
         return call.id
 
     def _traced(

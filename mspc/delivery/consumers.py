@@ -19,11 +19,30 @@ from mspc.errors import BadRequest, QueueError
 from mspc.lanes.lanes import Lanes
 from mspc.process import crash
 from mspc.process.greenlets import Watched
+from mspc.process.lines import Named
 from mspc.process.workers import Workers
 from mspc.queues.base import Delivery, Queue
 from mspc.queues.dispatch import dispatch
 
 log = logging.getLogger(__name__)
+
+_ATTEMPTED = Named(
+    *("attempted", "%s %s %s -> %s in %d ms: %s%s", "id", "method", "url"),
+    *("outcome", "milliseconds", "next", "labels"),
+)
+_NOT_DUE = Named(
+    *("not_due", "%s %s %s -> its first attempt is due in %g s%s"),
+    *("id", "method", "url", "seconds", "labels"),
+)
+_DIED = Named(
+    *("dead", "%s %s %s -> a dead letter: %s%s"),
+    *("id", "method", "url", "reason", "labels"),
+)
+_NOT_MADE = Named("dead", "%s is %s, now a dead letter: %s", "id", "what", "reason")
+_IN_HAND = Named("repeated", "%s was delivered again and is taken care of", "id")
+_NOT_SETTLED = Named(
+    "not_settled", "%s comes again, it was not settled: %s", "id", "reason"
+)
 
 
 class Consumers:
@@ -115,7 +134,7 @@ class Consumers:
             return
         attempt = self._in_flight.begin(delivery)
         if attempt is None:
-            log.info("%s was delivered again and is taken care of", delivery.call.id)
+            log.info(_IN_HAND, delivery.call.id)
             self._lanes.not_made(delivery)
             return
         settled = False
@@ -195,7 +214,7 @@ class Consumers:
         """What nobody can make."""
         call = delivery.call
         _, _, why = reason.partition(": ")
-        log.error("%s is %s, now a dead letter: %s", call.id, what, why)
+        log.error(_NOT_MADE, call.id, what, why)
         delivery.bury(call, reason)
         self._recording.unreadable(call, why, reason_in(reason))
 
@@ -214,14 +233,12 @@ class Consumers:
         url = masked_url(request.url)
         match instead:
             case Requeue(delay):
-                told = "%s %s %s -> its first attempt is due in %g s%s"
                 labels = request.policy.shown_labels
-                log.info(told, call.id, request.method, url, delay, labels)
+                log.info(_NOT_DUE, call.id, request.method, url, delay, labels)
                 delivery.retry(call, delay)
             case DeadLetter(reason):
-                told = "%s %s %s -> a dead letter: %s%s"
                 labels = request.policy.shown_labels
-                log.error(told, call.id, request.method, url, reason, labels)
+                log.error(_DIED, call.id, request.method, url, reason, labels)
                 delivery.bury(call, reason)
         self._recording.not_attempted(call, request, instead)
 
@@ -242,7 +259,7 @@ class Consumers:
     ) -> None:
         log.log(
             level,
-            "%s %s %s -> %s in %d ms: %s%s",
+            _ATTEMPTED,
             delivery.call.id,
             request.method,
             masked_url(request.url),
@@ -254,4 +271,4 @@ class Consumers:
 
 
 def _comes_again(delivery: Delivery, exc: QueueError) -> None:
-    log.warning("%s comes again, it was not settled: %s", delivery.call.id, exc)
+    log.warning(_NOT_SETTLED, delivery.call.id, exc)

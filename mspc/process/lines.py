@@ -10,6 +10,29 @@ from typing import Any
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
+class Named(str):
+    """What a line says, with names for what is put in it.
+
+    Attributes:
+        event: what the line is about, in a word.
+        names: of the arguments, in order.
+    """
+
+    event: str
+    names: tuple[str, ...]
+
+    def __new__(cls, event: str, text: str, *names: str) -> "Named":
+        """
+        Args:
+            event: the same.
+            text: the line, as logging's `msg`.
+            names: the same.
+        """
+        made = super().__new__(cls, text)
+        made.event, made.names = event, names
+        return made
+
+
 class OneLine(logging.Formatter):
     """UTC, one line a message. For one thread: the time is kept between lines."""
 
@@ -74,10 +97,15 @@ for _name, _value in vars(
     setattr(Record, _name, _value)
 
 
-def warning(text: str) -> str:
-    """A line about the log itself, as it stands in the log; from any thread."""
+def warning(text: str, formatter: type[logging.Formatter] = OneLine) -> str:
+    """A line about the log itself, as it stands in the log; from any thread.
+
+    Args:
+        text: what is wrong with it.
+        formatter: that of the log.
+    """
     fields = {"levelno": logging.WARNING, "levelname": "WARNING", "msg": text}
-    return f"{OneLine().format(logging.makeLogRecord(fields))}\n"
+    return f"{formatter().format(logging.makeLogRecord(fields))}\n"
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+from functools import partial
 
 from gevent.monkey import get_original
 
@@ -21,9 +22,11 @@ _sleep = get_original("time", "sleep")
 class Log(logging.Handler):
     """Hands each line to those who write it."""
 
-    def __init__(self, writers: tuple[Writer, ...]) -> None:
+    def __init__(
+        self, writers: tuple[Writer, ...], formatter: logging.Formatter
+    ) -> None:
         super().__init__()
-        self.setFormatter(OneLine())
+        self.setFormatter(formatter)
         self._writers = writers
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -94,7 +97,7 @@ def set_up(config: LogConfig) -> None:
     root = logging.getLogger()
     root.setLevel(config.level.upper())
     close()
-    root.handlers = [Log(_writers(config))]
+    root.handlers = [_log(config)]
     logging.setLogRecordFactory(Record)
     # The queue and the consumers report each change of state themselves, once, without
     # a traceback.
@@ -134,13 +137,28 @@ def say(sentence: str) -> None:
     _error.flush()
 
 
-def _writers(config: LogConfig) -> tuple[Writer, ...]:
+def _log(config: LogConfig) -> Log:
+    formatter = _formatter(config)
+    line = partial(warning, formatter=formatter)
     output = _Descriptor(STANDARD_OUTPUT)
     if config.file is None:
-        return (Writer("standard output", output, _tell),)
+        return Log((Writer("standard output", output, _tell, line),), formatter())
     sink = LogFile(str(config.file), config.max_bytes, config.kept, _tell)
-    file = Writer(f"LOG_FILE: {config.file}", sink, _tell)
-    return file, Writer("standard output", output, lambda text: file.put(warning(text)))
+    file = Writer(f"LOG_FILE: {config.file}", sink, _tell, line)
+
+    def tell(text: str) -> None:
+        file.put(line(text))
+
+    return Log((file, Writer("standard output", output, tell, line)), formatter())
+
+
+def _formatter(config: LogConfig) -> type[logging.Formatter]:
+    if config.format == "text":
+        return OneLine
+    # Here: whoever wants text starts without it.
+    from mspc.process.json_lines import JsonLine
+
+    return JsonLine
 
 
 def _tell(text: str) -> None:

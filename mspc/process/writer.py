@@ -44,18 +44,25 @@ class Writer:
     """Takes lines without ever waiting, and writes them as soon as it can."""
 
     def __init__(
-        self, name: str, sink: Sink, tell: Callable[[str], None], room: int = ROOM
+        self,
+        name: str,
+        sink: Sink,
+        tell: Callable[[str], None],
+        line: Callable[[str], str] = warning,
+        room: int = ROOM,
     ) -> None:
         """
         Args:
             name: what it is called where its troubles are told.
             sink: where the lines go.
             tell: told once when nothing can be written; from either thread.
+            line: makes a line of what is told at its place among the others.
             room: characters that may wait.
         """
         self._name = name
         self._sink = sink
         self._tell = tell
+        self._line = line
         self._room = room
         self._lines: deque[str] = deque()
         self._left_out = 0  # lines since the buffer is full
@@ -133,7 +140,7 @@ class Writer:
             _start_thread(self._run, ())
 
     def _tell_left_out(self) -> None:
-        line = warning(f"{self._left_out} lines left out here: there was no room")
+        line = self._line(f"{self._left_out} lines left out here: there was no room")
         self._left_out = 0
         self._append(line, len(line))
 
@@ -176,7 +183,7 @@ class Writer:
         text = "".join(lines)
         before = ""
         if self._lost:
-            before = warning(f"{self._lost} lines left out here: writing failed")
+            before = self._line(f"{self._lost} lines left out here: writing failed")
         try:
             self._sink.write(f"{before}{text}".encode(errors="replace"))
         except Exception as exc:  # noqa: BLE001 - the thread must live

@@ -130,11 +130,13 @@ class LogConfig:
     """Where the log goes besides standard output, and how much of it.
 
     Attributes:
+        format: `text` or `json`.
         max_bytes: the file is rotated before it is larger; 0 for never.
         kept: rotated files that are kept.
     """
 
     level: str = "info"
+    format: str = "text"
     file: Path | None = None
     max_bytes: int = 67_108_864
     kept: int = 7

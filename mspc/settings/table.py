@@ -89,6 +89,7 @@ SETTINGS: tuple[tuple[str, str, kinds.Check, str], ...] = (
     ("LOG_FILE", "logs/mspc.log", kinds.path, ""),
     ("LOG_FILE_MAX_BYTES", "67108864", kinds.number(0, 10**15), "log.max_bytes"),
     ("LOG_FILES_KEPT", "7", kinds.number(0, 1000), "log.kept"),
+    ("LOG_FORMAT", "text", kinds.one_of("text", "json"), "log.format"),
     (
         "LOG_LEVEL",
         "info",

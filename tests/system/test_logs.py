@@ -1,5 +1,7 @@
 """What is logged: each call and each attempt, and nothing that is secret."""
 
+import json
+
 import pytest
 
 from tests.conftest import StartMspc
@@ -33,6 +35,31 @@ def test_one_line_per_accepted_call_and_per_attempt(
     ):
         mspc.wait_for_log(expected)
     assert len(lines_of(mspc, call_id)) == 4
+
+
+def test_a_call_in_objects_for_who_collects_logs(
+    start: StartOnQueue, target: Target
+) -> None:
+    mspc = start(LOG_FORMAT="json")
+    target.answer("/l", status=500, times=1)
+    call = {"url": target.url("/l?token=s"), "method": "POST", "labels": ["a", "b"]}
+    call_id = mspc.post(call).json["id"]
+    mspc.wait_for_log(f'"id": "{call_id}".*"next": "done"')
+    told = [json.loads(line) for line in lines_of(mspc, call_id)]
+    of_it = {
+        "id": call_id,
+        "method": "POST",
+        "url": target.url("/l?token=***"),
+        "labels": ["a", "b"],
+    }
+    assert [one["event"] for one in told] == ["accepted", "attempted", "attempted"]
+    assert all(one.items() >= of_it.items() for one in told)
+    assert [one["outcome"] for one in told[1:]] == ["500", "200"]
+    assert all(0 < one["milliseconds"] < 10_000 for one in told[1:])
+    assert [one["level"] for one in told] == ["INFO", "WARNING", "INFO"]
+    mspc.terminate()
+    assert mspc.wait() == 0
+    assert all(json.loads(line) for line in mspc.log_file.read_text().splitlines())
 
 
 def test_nothing_confidential_is_logged(start: StartOnQueue, target: Target) -> None:

@@ -45,6 +45,7 @@ WRONG = {
     "MAX_REQUEST_BYTES": ("1e6", "'1e6'"),
     "LOG_FILE_MAX_BYTES": ("64M", "'64M'"),
     "LOG_FILES_KEPT": ("-1", "'-1'"),
+    "LOG_FORMAT": ("xml", "text or json"),
     "LOG_LEVEL": ("loud", "debug or info or warning or error"),
     "AUTHORIZATION_HEADER": ("X Y", "a header name"),
     "AUTHORIZATION_MAX_AGE_SECONDS": ("1.5", "'1.5'"),

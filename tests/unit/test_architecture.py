@@ -60,6 +60,7 @@ ADAPTERS = {
     "voluptuous": ("settings", "calls"),
     "yaml": ("settings",),
     "idna": ("calls",),
+    "pythonjsonlogger": ("process.json_lines",),
     "msgspec": ("calls", "journal", "api", "admin", "pages", "queues", "tracing"),
 }
 MAX_MODULE_LINES = 320

@@ -1,5 +1,6 @@
 """The log: one line each, and never in the way."""
 
+import json
 import logging
 import os
 import re
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mspc.process import logfile, logs
-from mspc.process.lines import Record
+from mspc.process import lines, logfile, logs
+from mspc.process.json_lines import JsonLine
+from mspc.process.lines import Named, Record
 from mspc.settings.config import LogConfig
 
 log = logging.getLogger("mspc.test")
@@ -20,6 +22,7 @@ SWITCHES = (
     *("raiseExceptions", "_srcfile"),
     *("logThreads", "logProcesses", "logMultiprocessing"),
 )
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 LIBRARIES = ("amqpstorm", "pamqp", "urllib3")
 
 
@@ -147,6 +150,52 @@ class TestLine:
             log.exception("It failed")
         out = captured.out
         assert re.search(r" ERROR It failed\nTraceback (.|\n)*RuntimeError: a bug", out)
+
+
+class TestJson:
+    @pytest.fixture(autouse=True)
+    def _json(self) -> None:
+        logs.set_up(LogConfig(format="json"))
+
+    def said(self, captured: Captured) -> dict[str, object]:
+        (line,) = captured.out.splitlines()
+        found: dict[str, object] = json.loads(line)
+        assert TIME.fullmatch(str(found.pop("time")))
+        return found
+
+    def test_a_line_about_no_call(self, captured: Captured) -> None:
+        log.info("%d of %s", 2, "three")
+        assert self.said(captured) == {"level": "INFO", "message": "2 of three"}
+
+    def test_what_is_in_a_line_apart(self, captured: Captured) -> None:
+        named = Named("made", "%s in %d ms%s", "id", "milliseconds", "labels")
+        log.warning(named, "a1", 12.3456, " [one, two]")
+        assert self.said(captured) == {
+            "level": "WARNING",
+            "message": "a1 in 12 ms [one, two]",
+            "event": "made",
+            "id": "a1",
+            "milliseconds": 12.346,
+            "labels": ["one", "two"],
+        }
+
+    @pytest.mark.parametrize(
+        "text", ["a\nb", "\u2028", "half \ud83d pair", '"\\', "žluť"]
+    )
+    def test_whatever_is_said_is_one_line(self, captured: Captured, text: str) -> None:
+        log.info("%s", text)
+        assert self.said(captured)["message"] == text
+
+    def test_a_traceback(self, captured: Captured) -> None:
+        try:
+            raise RuntimeError("a bug")
+        except RuntimeError:
+            log.exception("It failed")
+        assert "RuntimeError: a bug" in str(self.said(captured)["exc_info"])
+
+    def test_what_the_log_says_of_itself(self) -> None:
+        told = json.loads(lines.warning("lines left out", JsonLine))
+        assert (told["level"], told["message"]) == ("WARNING", "lines left out")
 
 
 class TestSetUp:

@@ -183,6 +183,7 @@ def test_booleans(tmp_path: Path, text: str, expected: bool) -> None:
         ("QUEUE_CA_FILE", "missing.pem"),
         ("SHUTDOWN_TIMEOUT_SECONDS", "3601"),
         ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
         ("AUTHORIZATION_KEY", "\udcff"),
     ],
 )
