@@ -10,13 +10,14 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
-from heapq import nlargest
 
 from mspc.lanes.breaker import Breaker
 from mspc.lanes.known import Known
 from mspc.lanes.lane import Item, Lane, Rank, Turn
 from mspc.lanes.slots import Slots
+from mspc.lanes.state import remark_of
 from mspc.lanes.steered import Steered
+from mspc.lanes.suspects import Unproven
 from mspc.lanes.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 MOST_READY = 200
 FEW_READY = 32
 MOST_READY_OF_A_SUSPECT = 2
-
-TOLD_LANES = 5
 
 
 class Lanes(Steered):
@@ -59,9 +58,7 @@ class Lanes(Steered):
         """
         self._open: dict[str, Lane] = {}
         lanes = Known(
-            lambda: Breaker(failures, longest_probe, chance),
-            clock,
-            self._forgotten,
+            lambda: Breaker(failures, longest_probe, chance), clock, self._forgotten
         )
         super().__init__(lanes, clock, wall)
         self._slots = Slots(size)
@@ -74,6 +71,7 @@ class Lanes(Steered):
             (bad, new, proven),
         ]
         self._takes = 0
+        self._unproven = Unproven()
 
     def of(self, key: str) -> Lane:
         """The lane of that key; it is made when there is none."""
@@ -122,22 +120,28 @@ class Lanes(Steered):
             for one in self._alarms.ring(now):
                 self._look_at(one)
         self._takes += 1
-        for turns in self._orders[self._takes % len(self._orders)]:
-            while (lane := turns.next()) is not None:
-                if lane.ready:
-                    self._rank(lane, now)
-                # The keeper has taken back what a suspect had, or lined it up anew.
-                if not lane.ready or lane.turn is Turn.RING:
-                    continue
-                if self._slots.admits(lane, now):
-                    return self._taken(lane, now)
-                self._block(lane, now)
-        return None
+        order = self._orders[self._takes % len(self._orders)]
+        while True:
+            for turns in order:
+                while (lane := turns.next()) is not None:
+                    if lane.ready:
+                        self._rank(lane, now)
+                    # The keeper has taken back what a suspect had, or lined it up anew.
+                    if not lane.ready or lane.turn is Turn.RING:
+                        continue
+                    if self._slots.admits(lane, now):
+                        return self._taken(lane, now)
+                    self._block(lane, now)
+            # Where some turn out to hang, others have their turn.
+            ranks = [self._rank(one, now) for one in self._unproven.due(now)]
+            if Rank.BAD not in ranks:
+                return None
 
     def wait(self) -> None:
         """Returns when there may be something to take."""
         self.changed.clear()
-        left = self._alarms.next_at - self._clock()
+        look_at = self._unproven.next_at if self._turns[Rank.NEW] else math.inf
+        left = min(self._alarms.next_at, look_at) - self._clock()
         if left > 0:
             self.changed.wait(left if left < math.inf else None)
 
@@ -220,15 +224,7 @@ class Lanes(Steered):
 
     def remark(self) -> str | None:
         """Which services do not answer, and what waits for them; None for none."""
-        now = self._clock()
-        down = [lane for lane in self._open.values() if lane.down(now)]
-        if not down:
-            return None
-        lanes = nlargest(TOLD_LANES, down, key=lambda lane: lane.waiting)
-        told = [f"{lane.key} ({lane.waiting} calls wait)" for lane in lanes]
-        more = len(down) - len(told)
-        rest = f" and {more} more" if more else ""
-        return f"No answer from {', '.join(told)}{rest}."
+        return remark_of(self._open.values(), self._clock())
 
     def _forgotten(self, lane: Lane) -> None:
         self._open.pop(lane.key, None)
@@ -239,6 +235,7 @@ class Lanes(Steered):
         if rank is not before:
             self._has_moved(lane, before)
             if rank is Rank.BAD:
+                self.changed.set()  # there may be room for others
                 self.keeper.shut(lane)
                 if lane.aside:
                     self.keeper.hungry(lane)
@@ -254,6 +251,8 @@ class Lanes(Steered):
         item = lane.ready.popleft()
         lane.out[item] = now
         self._slots.taken(lane)
+        if lane.rank is Rank.NEW and len(lane.out) == 1:
+            self._unproven.watch(lane, now)
         if lane.limit is not None:
             lane.limit.taken(now)
             self._await_turn(lane, now)

@@ -13,6 +13,9 @@ from mspc.lanes.lane import Lane, Rank
 BAD_SHARE = 1 / 4
 BAD_SHARE_OF_FIRST = 1 / 2
 UNPROVEN_SHARE = 3 / 4
+# New ones that hang are counted as bad then, and others are new: both together never
+# have more than if there had been as many bad ones as may begin.
+BOTH_SHARE = BAD_SHARE_OF_FIRST + UNPROVEN_SHARE * (1 - BAD_SHARE_OF_FIRST)
 
 
 class Slots:
@@ -65,7 +68,8 @@ class Slots:
             return BAD_SHARE * self._size - bad
         # Of what the bad ones leave: those that hang may have had more when they were
         # proven, and would leave nothing to whom nobody has called yet.
-        return UNPROVEN_SHARE * (self._size - bad) - self._in_flight[rank]
+        most = min(UNPROVEN_SHARE * (self._size - bad), BOTH_SHARE * self._size - bad)
+        return most - self._in_flight[rank]
 
     def admits(self, lane: Lane, now: float) -> bool:
         """Whether a lane that was just ranked may have one more in flight."""

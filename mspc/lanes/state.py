@@ -1,11 +1,14 @@
 """How one lane stands, for whoever asks."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import nlargest
 
 from mspc.lanes.lane import Lane
 
 # Whether calls of a lane are made, in a word.
 OK, HELD = "ok", "held"
+TOLD_LANES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +54,20 @@ def state_of(lane: Lane, now: float) -> State:
         limit.period if limit else 1.0,
         limit.parallelism if limit else None,
     )
+
+
+def remark_of(shut: Iterable[Lane], now: float) -> str | None:
+    """Which services do not answer, and what waits for them; None for none.
+
+    Args:
+        shut: those whose circuit breakers are open.
+        now: seconds of the lanes' clock.
+    """
+    down = [lane for lane in shut if lane.down(now)]
+    if not down:
+        return None
+    lanes = nlargest(TOLD_LANES, down, key=lambda lane: lane.waiting)
+    told = [f"{lane.key} ({lane.waiting} calls wait)" for lane in lanes]
+    more = len(down) - len(told)
+    rest = f" and {more} more" if more else ""
+    return f"No answer from {', '.join(told)}{rest}."

@@ -21,6 +21,10 @@ class Turns:
         # one of these ends, and then the lane is let_go().
         self._held: dict[int, OrderedDict[Lane, None]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether one waits for its turn, or for room."""
+        return bool(self._ring or self._held)
+
     def add(self, lane: Lane) -> None:
         """Its turn comes when those of the others before it have come."""
         lane.turn = Turn.RING

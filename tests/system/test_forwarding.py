@@ -2,7 +2,9 @@
 
 import base64
 import json
+import socket
 from collections.abc import Mapping
+from contextlib import closing
 
 import pytest
 
@@ -208,3 +210,20 @@ def test_a_target_over_tls(start: StartOnQueue, certificates: Certificates) -> N
     finally:
         trusted.stop()
         stranger.stop()
+
+
+def test_many_new_services_that_hang_are_nobody_elses_problem(
+    start: StartOnQueue, target: Target
+) -> None:
+    """Each has one call, and none has answered yet, nor has the one that does."""
+    consumers, hanging = 20, 15  # all that may have calls whom nobody has called yet
+    mspc = start(QUEUE_NUMBER_OF_CONSUMERS=str(consumers), SHUTDOWN_TIMEOUT_SECONDS="1")
+    with closing(socket.create_server(("0.0.0.0", 0))) as silent:
+        port = silent.getsockname()[1]
+        for number in range(hanging):
+            mspc.post({"url": f"http://127.0.1.{number + 1}:{port}/"})
+        taken = [silent.accept()[0] for _ in range(hanging)]
+        mspc.post({"url": target.url("/healthy")})
+        target.wait_for(1, "/healthy")
+        for connection in taken:
+            connection.close()

@@ -5,10 +5,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
+from gevent.event import Event
 
 from mspc.lanes import known
 from mspc.lanes import lanes as lanes_module
-from mspc.lanes.lane import Lane, Rank, Turn
+from mspc.lanes.lane import SUSPECT_SECONDS, Lane, Rank, Turn
 from mspc.lanes.lanes import Lanes
 from mspc.lanes.slots import Slots
 from tests.support.clock import Clock
@@ -19,6 +20,17 @@ A, B, C = "http://a.test:80", "http://b.test:80", "http://c.test:80"
 @dataclass(eq=False)
 class Ready:
     lane: Lane
+
+
+class Waiting(Event):
+    """Nobody waits; for how many seconds somebody would have."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:  # type: ignore[override]
+        self.seconds.append(timeout)
+        return True
 
 
 class Many:
@@ -71,6 +83,34 @@ def test_one_lane_alone_leaves_a_slot_for_each_it_has() -> None:
     many.prove(A)
     many.offer(A, 100)
     assert many.take_all() == {A: 10}
+
+
+def test_new_ones_that_hang_leave_room_when_nothing_else_tells() -> None:
+    """Nobody looks at a lane of one call before its attempt ends."""
+    many = Many(size=200)
+    for number in range(150):
+        many.offer(f"http://{number}.test:80")
+    assert many.take_all().total() == 150
+    many.offer(A)
+    assert many.take() is None
+    many.lanes.changed = waiting = Waiting()
+    many.lanes.wait()
+    assert waiting.seconds == [pytest.approx(SUSPECT_SECONDS, abs=0.1)]
+    many.clock.now += SUSPECT_SECONDS + 0.1
+    assert many.take_all() == {A: 1}
+
+
+def test_new_ones_that_hang_never_have_all_of_the_pool() -> None:
+    many = Many(size=200)
+    many.prove(A)
+    for number in range(1000):
+        many.offer(f"http://{number}.test:80")
+    for _ in range(20):
+        many.take_all()
+        many.clock.now += SUSPECT_SECONDS + 0.1
+    assert len(many.out) == 175
+    many.offer(A, 25)
+    assert many.take_all()[A] >= 12
 
 
 def test_two_have_a_third_each() -> None:

@@ -3,14 +3,13 @@
 from collections import Counter
 
 import pytest
-from gevent.event import Event
 
 from mspc.lanes import known
 from mspc.lanes import lanes as lanes_module
 from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
 from mspc.lanes.state import State
-from tests.unit.lanes.test_lanes import Many, Ready
+from tests.unit.lanes.test_lanes import Many, Ready, Waiting
 
 A, B = "http://a.test:80", "http://b.test:80"
 HOUR = 3600.0
@@ -27,17 +26,6 @@ def take_for(many: Many, seconds: int) -> list[int]:
         counts.append(count)
         many.clock.now += 1
     return counts
-
-
-class Waiting(Event):
-    """Nobody waits; for how many seconds somebody would have."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float | None] = []
-
-    def wait(self, timeout: float | None = None) -> bool:  # type: ignore[override]
-        self.seconds.append(timeout)
-        return True
 
 
 class TestRate:
