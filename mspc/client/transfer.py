@@ -1,7 +1,7 @@
 """`mspc export` and `mspc import`: the calls that there are, a line of JSON each."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO, NamedTuple
 
@@ -60,7 +60,16 @@ def _checked(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 def _import(session: Session) -> int:
     with _opened(session) as file:
-        return Import(session).run(file)
+        return Import(session).run(_read(file, session.options.file))
+
+
+def _read(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Its lines; a disk that fails says which file it was, and not the output."""
+    try:
+        yield from file
+    except OSError as exc:
+        called = "Standard input" if name == "-" else name
+        raise Failure(f"{called} cannot be read: {exc.strerror or exc}.") from exc
 
 
 def _opened(session: Session) -> AbstractContextManager[BinaryIO]:
@@ -81,18 +90,17 @@ class Import:
         self._accepted = 0
         self._failed = 0
         self._left_out = 0
+        self._behind = 0  # the last line that mspc has answered for
 
     def run(self, file: Iterable[bytes]) -> int:
         """Returns the exit code."""
-        behind = 0
         try:
             for batch in batches(self._lines(file)):
                 self._hand_over(batch)
-                behind = batch[-1].number
                 self._session.progress(f"{self._accepted} accepted")
         except (Failure, KeyboardInterrupt):
             self._session.progress("")
-            self._session.say(f"What stands up to line {behind} was handed over.")
+            self._session.say(f"What stands up to line {self._behind} was handed over.")
             raise
         self._session.progress("")
         self._session.output.item(
@@ -111,13 +119,11 @@ class Import:
                 self._refuse(number, "The export ended early: it is not complete.")
                 continue
             try:
-                line = json.loads(text)
-                dead = line["call"]["state"] == DEAD
-                call = _payload(line)
-            except (ValueError, KeyError, TypeError, RecursionError):
+                state, call = _state_and_payload(text)
+            except (ValueError, RecursionError):
                 self._refuse(number, "It is no call of an export.")
                 continue
-            if dead and not self._session.options.dead:
+            if state == DEAD and not self._session.options.dead:
                 self._left_out += 1
             elif call is None:
                 self._refuse(number, "The export does not have what was sent.")
@@ -140,6 +146,7 @@ class Import:
                 self._accepted += 1
             else:
                 self._refuse(line.number, item["message"])
+        self._behind = batch[-1].number
 
     def _alone(self, line: Line) -> None:
         try:
@@ -148,24 +155,46 @@ class Import:
             self._refuse(line.number, str(exc))
         else:
             self._accepted += 1
+        self._behind = line.number
 
     def _refuse(self, number: int, why: str) -> None:
         self._failed += 1
         self._session.say(f"Line {number}: {why}")
 
 
-def _payload(line: dict[str, str]) -> bytes | None:
+def _state_and_payload(text: bytes) -> tuple[str, bytes | None]:
+    """What a line says: how the call stood, and what its client sent.
+
+    The payload is None where RabbitMQ could not look it up.
+
+    Raises:
+        ValueError: it is no line of an export, whatever is in it.
+        RecursionError: the same, of one that is nested very deeply.
+    """
+    line = json.loads(text)
+    call = line.get("call") if isinstance(line, dict) else None
+    state = call.get("state") if isinstance(call, dict) else None
+    if not isinstance(state, str):
+        raise ValueError("no state of a call")
+    return state, _payload(line)
+
+
+def _payload(line: Mapping[str, object]) -> bytes | None:
     """As the client sent it; None where RabbitMQ could not look it up.
 
     Raises:
         ValueError: it is no JSON.
+        RecursionError: it is nested very deeply.
     """
     if "payload_base64" in line:  # it is not UTF-8, so it is no JSON
-        raise ValueError
+        raise ValueError("not UTF-8")
     if "payload" not in line:
         return None
+    text = line["payload"]
+    if not isinstance(text, str):
+        raise ValueError("no text")
     # A mark that mspc takes at the beginning is none between commas.
-    text = line["payload"].removeprefix("\ufeff")
+    text = text.removeprefix("\ufeff")
     # Else it could be two calls. Python makes no number of more than 4,300 digits.
     json.loads(text, parse_int=str)
     return text.encode()

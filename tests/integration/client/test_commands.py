@@ -171,6 +171,15 @@ def test_an_import(
     assert err == "Line 2: No room.\n"
 
 
+def test_an_import_of_what_cannot_be_read(
+    door: OperatorsDoor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("import", "/proc/self/mem") == 1
+    told = capsys.readouterr().err
+    assert "/proc/self/mem cannot be read: Input/output error." in told
+    assert "output cannot be written" not in told
+
+
 # What goes wrong
 
 

@@ -1,16 +1,19 @@
 """`mspc import`: batches, and what is not taken."""
 
+import errno
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mspc.client.failures import NotReachable, SaidNo, WrongUse
+from mspc.client.failures import Failure, NotReachable, SaidNo, WrongUse
 from mspc.client.transfer import Line, batches
 from tests.unit.client.fakes import Desk
 
 PAYLOAD = '{"url": "http://a/",  "delay": 1e1}'
+NO_TEXTS: tuple[object, ...] = (None, 7, 0.5, True, [], ["a"], {}, {"a": 1})
 
 
 def line(state: str = "queued", payload: str | None = PAYLOAD) -> dict[str, Any]:
@@ -89,6 +92,10 @@ def test_dead_letters_stay_unless_they_are_wanted(file: Path) -> None:
         (line(payload="1,2"), "It is no call of an export."),
         (line(payload="[" * 100_000), "It is no call of an export."),
         ({**line(payload=None), "payload_base64": "/w=="}, "It is no call"),
+        *(({**line(), "payload": one}, "It is no call") for one in NO_TEXTS),
+        *(({**line(), "call": {"state": one}}, "It is no call") for one in NO_TEXTS),
+        *(({**line(), "call": one}, "It is no call") for one in (*NO_TEXTS, "text")),
+        *((json.dumps(one), "It is no call") for one in (*NO_TEXTS, "text")),
         (line(payload=None), "The export does not have what was sent."),
         ('{"error":true,"message":"x"}', "The export ended early"),
     ],
@@ -116,9 +123,32 @@ def test_where_it_ended(file: Path) -> None:
     assert at.err.getvalue() == "What stands up to line 500 was handed over.\n"
 
 
+def test_where_it_ended_within_a_batch(file: Path) -> None:
+    at = taking(SaidNo("The body is larger than 1000 bytes."))
+    at.mspc.answer("POST", "/v1/calls", {"id": "n"}, NotReachable("Away."))
+    with pytest.raises(NotReachable):
+        at.run("import", written(file, line(), line()))
+    assert at.err.getvalue() == "What stands up to line 1 was handed over.\n"
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match="cannot be read: No such file"):
         Desk().run("import", f"{tmp_path}/none")
+
+
+def test_a_file_that_cannot_be_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(io.BytesIO):
+        def __next__(self) -> bytes:
+            if found := self.readline():
+                return found
+            raise OSError(errno.EIO, "Input/output error")
+
+    text = f"{json.dumps(line())}\n".encode() * 501
+    at = taking({"calls": [{"id": "n"}] * 500})
+    monkeypatch.setattr("builtins.open", lambda name, mode: Failing(text))
+    with pytest.raises(Failure, match=r"^calls\.jsonl cannot be read: Input/output"):
+        at.run("import", "calls.jsonl")
+    assert at.err.getvalue() == "What stands up to line 500 was handed over.\n"
 
 
 def test_batches_are_bounded() -> None:
