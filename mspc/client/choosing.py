@@ -51,7 +51,8 @@ def destination(text: str) -> str:
         parts = urlsplit(text)
         if parts.scheme not in _PORTS or not parts.hostname:
             return text
-        port = parts.port or _PORTS[parts.scheme]
+        # Not without a 0, which would be another service: mspc refuses it.
+        port = _PORTS[parts.scheme] if parts.port is None else parts.port
     except ValueError as exc:
         raise WrongUse(f"{text!r} is no destination: {exc}.") from exc
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

@@ -48,6 +48,8 @@ def test_a_moment(text: str, expected: str) -> None:
         ("http://API.example/some/path?x=1", "http://api.example:80"),
         ("https://api.example:8443", "https://api.example:8443"),
         ("http://[2001:db8::5]:8080/", "http://[2001:db8::5]:8080"),
+        ("http://api.example:", "http://api.example:80"),
+        ("http://api.example:0", "http://api.example:0"),  # which mspc refuses
         ("a flow", "a flow"),
     ],
 )
