@@ -346,6 +346,41 @@ def test_the_header_of_a_caller(
     assert len(value) > 80
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("calls show {}", "calls show --json {}", "calls retry c1 {}"),
+        *("destinations show {}", "destinations pause https://a --reason {}"),
+        *("destinations unlimit https://a --reason {}", "decisions --of {}"),
+        *("calls list --url-prefix {}", "dead retry --label {} --yes"),
+        *("bulk show {}", "decisions --kind paused --kind {}"),
+        *("send http://a/ --header N:{}", "send http://a/ --data x --label {}"),
+    ],
+)
+def test_an_argument_that_is_no_text(
+    door: OperatorsDoor, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    assert run(*line.format("J\udcf6rg").split()) == 2
+    assert r"J\xf6rg' of the command line is not UTF-8" in capsys.readouterr().err
+    assert door.asked == []
+
+
+def test_files_and_bodies_may_be_any_bytes(
+    door: OperatorsDoor, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    door.answer("POST", "/v1/calls", {"id": "c1"})
+    assert run("send", "http://a/", "--data", "J\udcf6rg") == 0
+    assert door.asked[0].body["body_base64"] == "SvZyZw=="
+    name = f"{tmp_path}/J\udcf6rg"
+    Path(name).write_bytes(b"x")
+    assert run("send", "http://a/", "--data", f"@{name}") == 0
+    assert door.asked[1].body["body"] == "x"
+    assert run("import", name) == 1
+    assert "Line 1: It is no call" in capsys.readouterr().err
+    assert run("--config", f"{name}.none", "config", "show") == 2
+    assert r"J\udcf6rg.none" in capsys.readouterr().err
+
+
 def test_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     for line in ("", "foo", "calls", "calls show", "send", "dead list --state dead"):
         with pytest.raises(SystemExit) as ended:
