@@ -106,6 +106,7 @@ def retry_each(session: Session) -> int:
 def _each(session: Session, ask: Callable[[str], object]) -> int:
     """Goes on after a no; the exit code is that of the last one."""
     no_filter(session)
+    _no_job(session)
     code = 0
     for call_id in session.options.ids:
         try:
@@ -124,6 +125,18 @@ def no_filter(session: Session) -> None:
     if options.all or options.dry_run or chosen(options, session.now()):
         raise WrongUse(
             "Ids, and no filter, --all or --dry-run: or the other way round."
+        )
+
+
+def _no_job(session: Session) -> None:
+    """Raises WrongUse for what only a job heeds: else a service that somebody wants
+    to spare gets all of them at once.
+    """
+    options = session.options
+    if options.limit is not None or getattr(options, "per_second", None) is not None:
+        raise WrongUse(
+            "--limit and --per-second go with a filter, or --all: calls that are named"
+            " are all done, and at once. Name fewer of them, or say which by a filter."
         )
 
 

@@ -206,3 +206,19 @@ def test_ids_or_a_filter(line: str, more: str) -> None:
     with pytest.raises(WrongUse, match="Ids, and no filter"):
         at.run(*line.split(), "1", *more.split())
     assert at.mspc.asked == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "calls retry 1 2 --per-second 0.5",
+        "calls cancel 1 2 --limit 1",
+        "dead retry 1 2 --limit 1",
+        "dead retry 1 2 --per-second 0.5 --in 10m",
+    ],
+)
+def test_what_spares_a_service_is_not_left_out_in_silence(line: str) -> None:
+    at = Desk()
+    with pytest.raises(WrongUse, match="go with a filter, or --all"):
+        at.run(*line.split())
+    assert at.mspc.asked == []
