@@ -11,7 +11,7 @@ from mspc.client.grammar import Words, add_filter, add_job, add_later
 from mspc.client.listing import list_calls
 from mspc.client.moments import seconds
 from mspc.client.session import Session
-from mspc.client.table import Column, member
+from mspc.client.table import Column, Item, member
 
 ATTEMPTS: tuple[Column, ...] = (
     ("attempt", member("number")),
@@ -103,20 +103,33 @@ def retry_each(session: Session) -> int:
     )
 
 
-def _each(session: Session, ask: Callable[[str], object]) -> int:
+def _each(session: Session, ask: Callable[[str], Item]) -> int:
     """Goes on after a no; the exit code is that of the last one."""
     no_filter(session)
     _no_job(session)
     code = 0
-    for call_id in session.options.ids:
-        try:
-            ask(call_id)
-        except (SaidNo, NotFound) as exc:
-            session.say(f"{call_id}: {exc}")
-            code = exc.exit_code
-        else:
-            session.output.text(call_id)
+    done: list[Item] = []
+    try:
+        for call_id in session.options.ids:
+            try:
+                done.append(ask(call_id))
+            except (SaidNo, NotFound) as exc:
+                session.say(f"{call_id}: {exc}")
+                code = exc.exit_code
+            else:
+                _tell(session, call_id, done[-1])
+    finally:  # also when nobody answers any more: these were done
+        if session.options.form == "json":
+            session.output.items(done, ())
     return code
+
+
+def _tell(session: Session, call_id: str, answer: Item) -> None:
+    """Of one that was done, at once; one JSON text has to wait for the others."""
+    if session.options.form == "text":
+        session.output.text(call_id)
+    elif session.options.form == "jsonl":
+        session.output.item(answer)
 
 
 def no_filter(session: Session) -> None:

@@ -52,6 +52,7 @@ def of_matching(
         session.output.item({"action": action, **plan})
         return 0
     if not plan["matched"]:
+        session.output.items([], COLUMNS)  # no job: an empty list where JSON is wanted
         return 0
     if not wanted:
         body["all"] = True

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mspc.client.failures import NotFound, SaidNo, WrongUse
+from mspc.client.failures import NotFound, NotReachable, SaidNo, WrongUse
 from tests.unit.client.fakes import Desk
 
 
@@ -158,6 +158,37 @@ def test_each_one_that_is_named(
     assert at.out.getvalue() == "a/b\n"
     assert at.err.getvalue() == "1: It is in flight.\n3: Nobody knows it.\n"
     assert at.mspc.asked[1] == (method, path.format("a%2Fb"), query, body)
+
+
+RETRIED = {"error": False, "message": "It is made now", "id": "1"}
+
+
+@pytest.mark.parametrize("line", ["calls cancel", "calls retry", "dead retry"])
+def test_each_one_that_is_named_in_json(line: str) -> None:
+    method, end = ("DELETE", "") if "cancel" in line else ("POST", "/retry")
+    at = Desk()
+    at.mspc.answer(method, f"/v1/calls/1{end}", RETRIED)
+    at.mspc.answer(method, f"/v1/calls/2{end}", SaidNo("It is in flight."))
+    at.mspc.answer(method, f"/v1/calls/3{end}", {**RETRIED, "id": "3"})
+    assert at.run(*line.split(), *("1", "2", "3", "--json")) == 1
+    assert json.loads(at.out.getvalue()) == [RETRIED, {**RETRIED, "id": "3"}]
+    assert at.run(*line.split(), *("2", "--json")) == 1
+    assert at.out.getvalue().endswith("]\n[]\n")
+
+    lines = Desk()
+    lines.mspc = at.mspc
+    lines.run(*line.split(), *("1", "2", "3", "--jsonl"))
+    told = [json.loads(one)["id"] for one in lines.out.getvalue().splitlines()]
+    assert told == ["1", "3"]
+
+
+def test_what_was_done_is_told_when_nobody_answers_any_more() -> None:
+    at = Desk()
+    at.mspc.answer("DELETE", "/v1/calls/1", RETRIED)
+    at.mspc.answer("DELETE", "/v1/calls/2", NotReachable("Away."))
+    with pytest.raises(NotReachable):
+        at.run("calls", "cancel", "1", "2", "3", "--json")
+    assert json.loads(at.out.getvalue()) == [RETRIED]
 
 
 @pytest.mark.parametrize("limit", ["0", "-5"])

@@ -137,6 +137,14 @@ def test_nothing_matches() -> None:
     assert at.run("dead", "delete", "--label", "a", "--yes") == 0
     assert at.mspc.bodies("/v1/bulk") == []
     assert at.err.getvalue() == "0 to delete.\n"
+    assert at.out.getvalue() == ""
+
+
+@pytest.mark.parametrize(("form", "told"), [("--json", "[]\n"), ("--jsonl", "")])
+def test_nothing_matches_and_a_program_reads_it(form: str, told: str) -> None:
+    at = desk(matched=0)
+    assert at.run("dead", "delete", "--label", "a", "--yes", form) == 0
+    assert at.out.getvalue() == told
 
 
 @pytest.mark.parametrize(
