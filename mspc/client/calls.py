@@ -7,7 +7,7 @@ from mspc.client import jobs
 from mspc.client.choosing import chosen, in_path
 from mspc.client.decisions import COLUMNS as DECISIONS
 from mspc.client.failures import NotFound, SaidNo, WrongUse
-from mspc.client.grammar import Words, add_filter, add_job, add_later
+from mspc.client.grammar import JOB_STATES, Words, add_filter, add_job, add_later
 from mspc.client.listing import list_calls
 from mspc.client.moments import seconds
 from mspc.client.session import Session
@@ -46,7 +46,7 @@ def add(words: Words) -> None:
     cancel = calls.verb("cancel", _cancel, "make calls no more")
     for verb in (retry, cancel):
         verb.add_argument("ids", nargs="*", metavar="ID", help="or a filter")
-        add_filter(verb)
+        add_filter(verb, JOB_STATES)
         add_job(verb, fast=verb is retry)
     add_later(retry)
 

@@ -27,14 +27,14 @@ def add(words: Words) -> None:
     dead.verb("groups", _groups, "how many there are of each cause")
 
     listing = dead.verb("list", _list, "dead letters, newest first")
-    add_filter(listing, states=False)
+    add_filter(listing, states=())
     listing.add_argument("--limit", metavar="N", type=int, default=100)
 
     retry = dead.verb("retry", _retry, "make them again, from their first attempt")
     delete = dead.verb("delete", _delete, "delete them for good")
     for verb in (retry, delete):
         verb.add_argument("ids", nargs="*", metavar="ID", help="or a filter")
-        add_filter(verb, states=False)
+        add_filter(verb, states=())
         add_job(verb, fast=verb is retry)
     add_later(retry)
 

@@ -1,12 +1,15 @@
 """How a command line is built: words below words, and the options that many share."""
 
 from argparse import SUPPRESS, ArgumentParser, HelpFormatter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from mspc.calls.words import ERRORS, REASONS, STATES
+from mspc.calls.words import ERRORS, IN_FLIGHT, REASONS, STATES
 from mspc.client.session import Session
 
 Run = Callable[[Session], int]
+
+# Of a job: it leaves alone what is in flight, and mspc refuses to look for it.
+JOB_STATES = tuple(state for state in STATES if state != IN_FLIGHT)
 
 
 class Help(HelpFormatter):
@@ -68,12 +71,12 @@ def add_common(parser: ArgumentParser, default: object = None) -> None:
         )
 
 
-def add_filter(parser: ArgumentParser, states: bool = True) -> None:
+def add_filter(parser: ArgumentParser, states: Sequence[str] = STATES) -> None:
     """Which calls: all that match every one of these.
 
     Args:
         parser: gets them.
-        states: whether the state is a question.
+        states: those that may be asked for; none: the state is no question.
     """
     group = parser.add_argument_group("which calls")
     if states:
@@ -81,7 +84,7 @@ def add_filter(parser: ArgumentParser, states: bool = True) -> None:
             "--state",
             action="append",
             default=[],
-            choices=STATES,
+            choices=states,
             help="may be given several times",
         )
     group.add_argument("--destination", help="scheme://host:port")

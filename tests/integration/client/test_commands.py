@@ -382,7 +382,10 @@ def test_files_and_bodies_may_be_any_bytes(
 
 
 def test_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
-    for line in ("", "foo", "calls", "calls show", "send", "dead list --state dead"):
+    for line in (
+        *("", "foo", "calls", "calls show", "send", "dead list --state dead"),
+        *("calls cancel --state in_flight", "calls retry --state in_flight"),
+    ):
         with pytest.raises(SystemExit) as ended:
             run(*line.split())
         assert ended.value.code == 2

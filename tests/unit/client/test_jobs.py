@@ -109,6 +109,18 @@ def test_nobody_can_be_asked() -> None:
     assert at.mspc.asked == []
 
 
+@pytest.mark.parametrize("verb", ["retry", "cancel"])
+def test_what_is_in_flight_is_no_choice(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = desk()
+    with pytest.raises(SystemExit):
+        at.run("calls", verb, "--yes", "--state", "in_flight")
+    assert at.mspc.asked == []
+    assert "invalid choice: 'in_flight'" in capsys.readouterr().err
+    assert at.run("calls", verb, "--yes", "--state", "waiting") == 0
+
+
 def test_a_filter_or_all() -> None:
     at = desk()
     with pytest.raises(WrongUse, match="Without a filter, --all is needed"):
