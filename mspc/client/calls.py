@@ -9,7 +9,7 @@ from mspc.client.decisions import COLUMNS as DECISIONS
 from mspc.client.failures import NotFound, SaidNo, WrongUse
 from mspc.client.grammar import JOB_STATES, Words, add_filter, add_job, add_later
 from mspc.client.listing import list_calls
-from mspc.client.moments import seconds
+from mspc.client.moments import delay
 from mspc.client.session import Session
 from mspc.client.table import Column, Item, member
 
@@ -97,7 +97,7 @@ def retry_each(session: Session) -> int:
     """Makes the calls again that the option `ids` names; returns the exit code."""
     body = {"reason": session.options.reason}
     if session.options.later is not None:
-        body["delay"] = seconds(session.options.later)
+        body["delay"] = delay(session.options.later)
     return _each(
         session, lambda i: session.mspc.ask("POST", f"{_path(i)}/retry", body=body)
     )

@@ -1,6 +1,6 @@
 """How a command line is built: words below words, and the options that many share."""
 
-from argparse import SUPPRESS, ArgumentParser, HelpFormatter
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, HelpFormatter
 from collections.abc import Callable, Sequence
 
 from mspc.calls.words import ERRORS, IN_FLIGHT, REASONS, STATES
@@ -10,6 +10,12 @@ Run = Callable[[Session], int]
 
 # Of a job: it leaves alone what is in flight, and mspc refuses to look for it.
 JOB_STATES = tuple(state for state in STATES if state != IN_FLIGHT)
+
+# As mspc has them for a job (admin/queries.py); what it refuses would be told after
+# somebody was asked, and said yes.
+MOST = 1_000_000
+LEAST_PER_SECOND, MOST_PER_SECOND = 0.01, 10_000
+LONGEST_REASON = 500
 
 
 class Help(HelpFormatter):
@@ -97,12 +103,13 @@ def add_filter(parser: ArgumentParser, states: Sequence[str] = STATES) -> None:
     when = "accepted since: 24h ago, 2026-01-31, or a date with its time"
     group.add_argument("--after", metavar="TIME", help=when)
     group.add_argument("--before", metavar="TIME", help="accepted before: the same")
-    group.add_argument("--attempts-min", metavar="N", type=int)
+    attempts = whole_number(0, MOST)
+    group.add_argument("--attempts-min", metavar="N", type=attempts)
 
 
 def add_reason(parser: ArgumentParser) -> None:
     told = "why, in your words: kept with the decision"
-    parser.add_argument("--reason", metavar="TEXT", default="", help=told)
+    parser.add_argument("--reason", metavar="TEXT", type=_reason, default="", help=told)
 
 
 def add_job(parser: ArgumentParser, fast: bool = False) -> None:
@@ -117,14 +124,52 @@ def add_job(parser: ArgumentParser, fast: bool = False) -> None:
     group.add_argument("--dry-run", action="store_true", help="change nothing")
     group.add_argument("--yes", action="store_true", help="do not ask; for scripts")
     add_reason(parser)
-    group.add_argument(
-        "--limit", metavar="N", type=int, help="of calls; default: 1000, or all named"
-    )
+    told = "of calls; default: 1000, or all named"
+    calls = whole_number(1, MOST)
+    group.add_argument("--limit", metavar="N", type=calls, help=told)
     if fast:
         told = "calls in a second; default: 50"
-        group.add_argument("--per-second", metavar="N", type=float, help=told)
+        group.add_argument("--per-second", metavar="N", type=_per_second, help=told)
 
 
 def add_later(parser: ArgumentParser) -> None:
     told = "not now but in 10m, for example"
     parser.add_argument("--in", dest="later", metavar="TIME", help=told)
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """The type of an option; a value that is out of its range is wrong use."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise ArgumentTypeError(
+                f"must be a whole number from {least} to {most}, not {text!r}"
+            )
+        return number
+
+    return read
+
+
+def _per_second(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not LEAST_PER_SECOND <= number <= MOST_PER_SECOND:  # nor is "nan"
+        raise ArgumentTypeError(
+            f"must be a number from {LEAST_PER_SECOND} to {MOST_PER_SECOND},"
+            f" not {text!r}"
+        )
+    return number
+
+
+def _reason(text: str) -> str:
+    if len(text) > LONGEST_REASON:
+        raise ArgumentTypeError(
+            f"must be a text of at most {LONGEST_REASON} characters, not {len(text)}"
+        )
+    return text

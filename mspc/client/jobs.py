@@ -5,7 +5,7 @@ from typing import Any
 
 from mspc.client.choosing import chosen, in_path
 from mspc.client.failures import INTERRUPTED, Failure, NotFound, WrongUse
-from mspc.client.moments import seconds
+from mspc.client.moments import delay
 from mspc.client.session import Session
 from mspc.client.table import Column, member
 
@@ -80,10 +80,10 @@ def _how(session: Session) -> dict[str, Any]:
     how = {
         "limit": options.limit,
         "per_second": getattr(options, "per_second", None),
-        "delay": None if later is None else seconds(later),
+        "delay": None if later is None else delay(later),
         "reason": options.reason,
     }
-    # Not without a 0: the usual number would take its place, and mspc refuses 0.
+    # Not without a 0: it says "now".
     return {name: value for name, value in how.items() if value not in (None, "")}
 
 

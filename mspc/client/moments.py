@@ -6,6 +6,7 @@ import time
 from mspc.client.failures import WrongUse
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LONGEST_DELAY_SECONDS = 365 * _UNITS["d"]  # as admin/spans.py has it
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -20,6 +21,18 @@ def seconds(text: str) -> int:
     if parts is None:
         raise WrongUse(f"A duration is like 30s, 5m, 2h or 7d, not {text!r}.")
     return int(parts[1]) * _UNITS[parts[2]]
+
+
+def delay(text: str) -> int:
+    """A duration that a retry may wait, in seconds.
+
+    Raises:
+        WrongUse: it is none, or longer than mspc takes.
+    """
+    found = seconds(text)
+    if found > _LONGEST_DELAY_SECONDS:
+        raise WrongUse(f"--in must not be longer than a year, 365d: not {text!r}.")
+    return found
 
 
 def past(text: str, now: float) -> str:

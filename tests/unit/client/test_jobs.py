@@ -1,11 +1,15 @@
 """Many calls at once: shown first, asked for, followed to the end."""
 
 import json
+import math
 from typing import Any
 
 import pytest
+from msgspec import ValidationError, convert
 
+from mspc.admin.queries import BulkBody
 from mspc.client.failures import NotFound, NotReachable, WrongUse
+from mspc.errors import InvalidProperties
 from tests.unit.client.fakes import Desk
 
 RUNNING: dict[str, Any] = {
@@ -67,11 +71,50 @@ def test_a_variable_of_a_script_that_is_empty_does_not_mean_every_call(
     assert at.mspc.asked == []
 
 
-def test_a_limit_of_nothing_is_not_the_usual_one() -> None:
+def taken(body: dict[str, Any]) -> bool:
+    """Whether the operators' door takes such a job."""
+    try:
+        assert convert({"action": "retry", **body}, BulkBody).seconds >= 0
+    except (ValidationError, InvalidProperties):
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "member"),
+    [
+        *(("--limit", n, {"limit": n}) for n in (-5, 0, 1, 1_000_000, 1_000_001)),
+        *(("--limit", n, {"limit": n}) for n in (1.5, "x", "")),
+        *(("--per-second", n, {"per_second": n}) for n in (-1.0, 0.0, 0.009, 0.01)),
+        *(("--per-second", n, {"per_second": n}) for n in (10_000.0, 10_001.0, "x")),
+        *(("--per-second", n, {"per_second": n}) for n in (math.inf, math.nan)),
+        *(("--reason", n, {"reason": n}) for n in ("ä" * 500, "ä" * 501)),
+        *(("--in", f"{n}d", {"delay": f"{n}d"}) for n in (0, 365, 366)),
+        *(
+            ("--attempts-min", n, {"filter": {"attempts_min": n}})
+            for n in (-1, 1, 1_000_000, 1_000_001)
+        ),
+    ],
+)
+def test_what_mspc_would_refuse_is_refused_before_anything_is_asked(
+    option: str,
+    value: object,
+    member: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     at = desk()
-    at.run(*["dead", "retry", "--all", "--yes", "--limit", "0", "--per-second", "0"])
-    (begun,) = at.mspc.bodies("/v1/bulk")
-    assert (begun["limit"], begun["per_second"]) == (0, 0)  # which mspc refuses
+    line = ("dead", "retry", "--label", "a", "--yes", f"{option}={value}")
+    if taken(member):
+        assert at.run(*line) == 0
+        (begun,) = at.mspc.bodies("/v1/bulk")
+        assert taken(begun)
+        return
+    with pytest.raises((SystemExit, WrongUse)) as ended:
+        at.run(*line)
+    assert at.mspc.asked == []
+    told = f"{ended.value}{capsys.readouterr().err}"
+    assert option in told
+    assert "must" in told
 
 
 def test_five_examples_and_whether_the_limit_holds_some_back() -> None:
