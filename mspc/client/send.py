@@ -160,6 +160,8 @@ def _wait(session: Session, call_id: str) -> int:
     if seen["state"] == SUCCEEDED:
         return 0
     last = seen.get("last_attempt") or {}
-    why = last.get("text") or last.get("status") or ""
-    session.say(f"The call is {seen['state']}: {seen.get('reason')} {why}".rstrip())
+    # Who cancels a call need not say why, and it may not have been attempted.
+    why = (seen.get("reason"), last.get("text") or last.get("status"))
+    told = " ".join(str(one) for one in why if one)
+    session.say(f"The call is {seen['state']}{f': {told}' if told else '.'}")
     return 1

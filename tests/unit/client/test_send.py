@@ -129,6 +129,24 @@ def test_a_call_that_did_not_succeed(state: str) -> None:
     assert at.err.getvalue() == f"The call is {state}: permanent 404\n"
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"reason": None, "last_attempt": None}, "The call is cancelled."),
+        ({}, "The call is cancelled."),
+        ({"reason": "wrong"}, "The call is cancelled: wrong"),
+        (
+            {"reason": None, "last_attempt": {"status": 503}},
+            "The call is cancelled: 503",
+        ),
+    ],
+)
+def test_a_call_that_was_cancelled(more: dict[str, Any], told: str) -> None:
+    at = waiting({"state": "cancelled", **more})
+    assert at.run("send", URL, "--wait") == 1
+    assert at.err.getvalue() == f"{told}\n"
+
+
 def test_a_journal_that_is_off_does_not_hide_the_id() -> None:
     at = waiting(SaidNo("JOURNAL is 0."))  # type: ignore[arg-type]
     with pytest.raises(SaidNo):
