@@ -2,14 +2,17 @@
 
 import http.client
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import StartMspc
 from tests.support.authorizing import authorization
-from tests.support.process import MspcProcess, serving
+from tests.support.process import SCRIPT, MspcProcess, serving
 
 CALLS = "a-key-of-those-who-send-calls"
 READ = "a-key-that-may-only-look"
@@ -142,3 +145,24 @@ def test_what_a_service_answers_is_not_told_to_callers(
             last = json.loads(told.body)["last_attempt"]
             assert (last["status"], last["error"]) == (404, "bad_status")
             assert not {"text", "answer"} & set(last)
+
+
+@pytest.mark.parametrize(("key", "code"), [(READ, 4), (ADMIN, 0), ("another-key", 4)])
+def test_a_link_that_logs_in_needs_the_key_that_may_do_everything(
+    mspc: MspcProcess, key: str, code: int
+) -> None:
+    told = subprocess.run(
+        [sys.executable, SCRIPT, "pages"],
+        env={
+            "PATH": os.environ["PATH"],
+            "MSPC_URL": f"http://127.0.0.1:{mspc.admin_port}",
+            "MSPC_KEY": key,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert told.returncode == code, told.stderr
+    assert ("/login?once=" in told.stdout) is (code == 0)
+    assert ("needs ADMIN_KEY" in told.stderr) is (key == READ)

@@ -156,6 +156,33 @@ def test_a_job_from_plan_to_end(
     assert err == "1 to retry.\n    c1 waiting GET http://a/\n"
 
 
+NOTHING = {"matched": 0, "more": False, "sample": []}
+OFF = {"error": True, "message": "JOURNAL is 0.", "code": "journal_off"}
+
+
+@pytest.mark.parametrize(("status", "answer"), [(200, NOTHING), (501, OFF)])
+def test_a_link(
+    door: OperatorsDoor, capsys: pytest.CaptureFixture[str], status: int, answer: Any
+) -> None:
+    door.answer("POST", "/v1/bulk/plan", answer, status=status)
+    assert run("pages") == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{door.url}/login?once=")
+    assert err == ""
+
+
+@pytest.mark.parametrize(("status", "told"), [(403, "Because."), (401, "MSPC_KEY")])
+def test_no_link_that_lets_nobody_in(
+    door: OperatorsDoor, capsys: pytest.CaptureFixture[str], status: int, told: str
+) -> None:
+    refusal = {"error": True, "message": "Because.", "code": "read_only"}
+    door.answer("POST", "/v1/bulk/plan", refusal, status=status)
+    assert run("pages") == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert told in err
+
+
 def test_an_import(
     door: OperatorsDoor, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
