@@ -99,6 +99,8 @@ class Session:
 
 
 def standard_streams() -> None:
-    """What is no text in the terminal's encoding is shown, not a failure."""
-    for stream in (sys.stdout, sys.stderr):
+    """What is no text in the terminal's encoding is shown, not a failure; typed, it is
+    no yes.
+    """
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
