@@ -116,7 +116,8 @@ def _conflicts(values: Values) -> Iterator[tuple[Set[str], str]]:
         pair = ("server.crt", "server.key")
         needed += [("SSL_DIR", values["SSL_DIR"] / name) for name in pair]
     for name, file in needed:
-        if file and not (file.is_file() and os.access(file, os.R_OK)):
+        # Not Path.is_file(), which raises where a folder may not be searched.
+        if file and not (os.path.isfile(file) and os.access(file, os.R_OK)):
             yield {name}, f"{name} needs {file}: put a file there that mspc can read."
         elif file and name.endswith("_CA_FILE"):
             try:

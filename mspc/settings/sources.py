@@ -43,7 +43,7 @@ def read_sources(path: Path | None, environ: Mapping[str, str], root: Path) -> S
     Raises:
         ConfigError: the file cannot be read.
     """
-    if path is None and (root / "env.yml").exists():
+    if path is None and _may_be_there(root / "env.yml"):
         path = root / "env.yml"
     file = File() if path is None else _read(path)
     # An empty variable is one that nobody set: it must not open what a key closes.
@@ -73,6 +73,17 @@ def _is_link(name: str, variables: Mapping[str, str]) -> bool:
         return alias is not None and _is_link("QUEUE_PORT", variables)
     address = variables.get(name, "")
     return name.endswith(("_PORT", "_HOST")) and bool(_LINK.fullmatch(address))
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether it is, or cannot be looked for: _source() says why."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # it may have the key that closes the port: not to be passed over
+        pass
+    return True
 
 
 def _read(path: Path) -> File:

@@ -1,7 +1,9 @@
 """Settings: what is read, and what is said about every mistake."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from tests.support.certificates import Certificates
 
 PROJECT = Path(__file__).parents[3]
 NOWHERE = Path("/nonexistent")
+NOBODY = 65534
 
 
 def load(root: Path, text: str = "", **environ: str) -> Config:
@@ -31,6 +34,21 @@ def problems(root: Path, text: str = "", **environ: str) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         load(root, text, **environ)
     return caught.value.problems
+
+
+@contextmanager
+def without_rights(folder: Path) -> Iterator[None]:
+    """As somebody who may not search the folder."""
+    root = os.geteuid() == 0  # who may do everything
+    folder.chmod(0)
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o700)
 
 
 def test_without_a_file_the_defaults_serve_on_the_embedded_queue() -> None:
@@ -89,6 +107,15 @@ def test_a_named_file_is_read_instead_and_must_exist(tmp_path: Path) -> None:
         load_config(tmp_path / "missing.yml", {}, tmp_path)
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load_config(tmp_path, {}, tmp_path)
+
+
+def test_a_folder_that_may_not_be_searched_may_have_a_file(tmp_path: Path) -> None:
+    """It is not passed over: what it says may be what keeps others out."""
+    told = re.escape(f"{tmp_path}/env.yml cannot be read: Permission denied.")
+    (tmp_path / "env.yml").write_text("AUTHORIZATION_KEY: secret")
+
+    with without_rights(tmp_path), pytest.raises(ConfigError, match=told):
+        load_config(None, {}, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "\ufeffTLS: 0"])
@@ -394,6 +421,47 @@ def test_tls_needs_both_files_and_two_ports(tmp_path: Path) -> None:
     assert problems(tmp_path, "TLS: 1\nHTTP_PORT: 8009") == (
         "HTTP_PORT and HTTPS_PORT must differ.",
     )
+
+
+FILES = [
+    ({"FORWARD_CA_FILE": "{}/ca.pem"}, ["FORWARD_CA_FILE needs {}/ca.pem"]),
+    ({"QUEUE_CA_FILE": "{}/ca.pem"}, ["QUEUE_CA_FILE needs {}/ca.pem"]),
+    (
+        {"TLS": "1", "SSL_DIR": "{}"},
+        ["SSL_DIR needs {}/server.crt", "SSL_DIR needs {}/server.key"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "told"), FILES)
+def test_a_file_that_mspc_may_not_look_for(
+    tmp_path: Path, settings: dict[str, str], told: list[str]
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    given = {name: text.format(closed) for name, text in settings.items()}
+
+    with without_rights(closed), pytest.raises(ConfigError) as caught:
+        load_config(None, given, NOWHERE)
+
+    assert [one.partition(":")[0] for one in caught.value.problems] == [
+        one.format(closed) for one in told
+    ]
+
+
+@pytest.mark.parametrize(("settings", "told"), FILES)
+def test_a_file_that_no_disk_can_have(
+    settings: dict[str, str], told: list[str]
+) -> None:
+    long = "/" + 300 * "a"
+    given = {name: text.format(long) for name, text in settings.items()}
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, given, NOWHERE)
+
+    assert [one.partition(":")[0] for one in caught.value.problems] == [
+        one.format(long) for one in told
+    ]
 
 
 def test_remarks_tell_what_somebody_should_know(tmp_path: Path) -> None:
