@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import falcon
-
 from mspc.admin.bulk import BulkRoutes
 from mspc.admin.calls import CallRoutes
 from mspc.admin.destinations import DestinationRoutes
@@ -19,7 +17,7 @@ from mspc.admin.routes import Route
 from mspc.admin.stats import Health, StatsRoutes
 from mspc.api.errors import add_error_handlers
 from mspc.api.health import HealthResource
-from mspc.api.paths import ExactPaths
+from mspc.api.paths import App, ExactPaths
 from mspc.api.refusals import Refusals
 from mspc.journal.base import View
 from mspc.settings.config import AdminConfig
@@ -31,8 +29,8 @@ if TYPE_CHECKING:
 _HEALTH = ("GET", "HEAD")
 
 
-class AdminApp(falcon.App[Any, Any]):
-    """Falcon's, but paths are taken as they were sent: a destination has slashes.
+class AdminApp(App):
+    """Paths are taken as they were sent: a destination has slashes.
 
     Attributes:
         allowed: the methods of each path; whoever adds a route adds them.

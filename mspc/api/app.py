@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-import falcon
-
 from mspc.api.accepting import Acceptance, CallsResource
 from mspc.api.auth import Authorization
 from mspc.api.batch import BatchResource
 from mspc.api.errors import add_error_handlers
 from mspc.api.health import HealthResource
 from mspc.api.one_call import CallResource
-from mspc.api.paths import ALLOWED, ExactPaths
+from mspc.api.paths import ALLOWED, App, ExactPaths
 from mspc.journal.base import View
 from mspc.settings.config import AuthConfig, HttpConfig
 from mspc.steering.base import Steering
@@ -25,7 +23,7 @@ def create_app(
     remark: Callable[[], str | None],
     view: View,
     steering: Steering,
-) -> falcon.App[Any, Any]:
+) -> App:
     """The WSGI application.
 
     Args:
@@ -38,7 +36,7 @@ def create_app(
         steering: takes them back.
     """
     middleware: list[Any] = [ExactPaths(), Authorization(auth)]
-    app = falcon.App(middleware=middleware)
+    app = App(middleware=middleware)
     calls = CallsResource(acceptance, http)
     app.add_route("/", calls)
     app.add_route("/v1/calls", calls)

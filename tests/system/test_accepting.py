@@ -98,6 +98,7 @@ def test_an_unknown_path(mspc: MspcProcess, path: str) -> None:
         ("DELETE", "/", "POST"),
         ("OPTIONS", "/", "POST"),
         ("BREW", "/", "POST"),
+        ("WEBSOCKET", "/", "POST"),
         ("POST", "/health/live", "GET, HEAD"),
         ("DELETE", "/health/ready", "GET, HEAD"),
     ],

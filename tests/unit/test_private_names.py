@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import falcon
 import gevent.socket
 import pytest
 from amqpstorm.channel import Channel
@@ -51,6 +52,10 @@ PRIVATE: dict[Use, Callable[[], object]] = {
     # The socket of the kernel below gevent's: it never waits.
     ("serving.connection", "_sock"): has_kernel_socket,
     ("forwarding.exchange", "_sock"): has_kernel_socket,
+    # Falcon: the methods that it refuses whatever the path is.
+    ("api.paths", "_META_METHODS"): lambda: (
+        "WEBSOCKET" in cast("Any", falcon.App)._META_METHODS
+    ),
     # pywsgi: what it writes, and in which pieces.
     ("serving.connection", "_write"): lambda: (
         parameters(cast("Any", WSGIHandler)._write)[:2] == ["self", "data"]
@@ -168,6 +173,11 @@ def used_inside(name: str) -> Iterator[Use]:
     for node, cls in derived_classes(name):
         theirs = set().union(*map(own_names, foreign_bases(cls)))
         mine = {f.name for f in node.body if isinstance(f, ast.FunctionDef)}
+        mine |= {
+            ast.unparse(set_.target)
+            for set_ in node.body
+            if isinstance(set_, ast.AnnAssign)
+        }
         mine |= {
             inner.attr
             for inner in ast.walk(node)

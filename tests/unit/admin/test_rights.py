@@ -250,7 +250,9 @@ class TestPaths:
         answer = door.ask("GET", path)
         assert (answer.status, answer.json["code"]) == (404, "not_found")
 
-    @pytest.mark.parametrize("method", ["PUT", "PATCH", "TRACE", "POST", "FOO"])
+    @pytest.mark.parametrize(
+        "method", ["PUT", "PATCH", "TRACE", "POST", "FOO", "WEBSOCKET"]
+    )
     def test_another_method(self, door: Door, method: str) -> None:
         answer = door.ask(method, ONE)
         assert (answer.status, answer.json["code"]) == (405, "method_not_allowed")

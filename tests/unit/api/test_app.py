@@ -429,14 +429,17 @@ class TestAuthorization:
 
 class TestElsewhere:
     @pytest.mark.parametrize("path", ["/other", "/health", "/health/live/", "/a/b"])
-    @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+    @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "WEBSOCKET"])
     def test_another_path(self, client: Client, path: str, method: str) -> None:
         answer = client.request(method, path, CALL)
         assert_error(answer, "404 Not Found", f"{path} not found.")
 
     @pytest.mark.parametrize(
         "method",
-        ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "FOO", "post"],
+        [
+            *("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"),
+            *("FOO", "post", "WEBSOCKET"),
+        ],
     )
     def test_another_method(self, client: Client, method: str) -> None:
         answer = client.request(method, "/", CALL)
@@ -450,7 +453,9 @@ class TestElsewhere:
         assert answer.headers["allow"] == "POST"
         assert answer.body == b""
 
-    @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "FOO"])
+    @pytest.mark.parametrize(
+        "method", ["POST", "PUT", "DELETE", "OPTIONS", "FOO", "WEBSOCKET"]
+    )
     def test_another_method_for_health(self, client: Client, method: str) -> None:
         answer = client.request(method, "/health/live")
         text = f"{method} is not possible here, GET or HEAD is."

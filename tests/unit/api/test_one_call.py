@@ -190,7 +190,7 @@ class TestDelete:
         assert (answer.status, answer.json["code"]) == (status, code)
         assert answer.json["error"] is True
 
-    @pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "FOO"])
+    @pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "FOO", "WEBSOCKET"])
     def test_other_methods(self, port: Port, method: str) -> None:
         answer = port.ask(method)
         assert answer.status == 405

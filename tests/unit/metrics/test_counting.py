@@ -8,6 +8,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from mspc.admin.app import create_admin_app
 from mspc.admin.keys import Keys
 from mspc.admin.stats import Health
+from mspc.api.errors import add_error_handlers
+from mspc.api.health import HealthResource
+from mspc.api.paths import ALLOWED, App
 from mspc.journal.events import Accepted, Event
 from mspc.journal.nothing import NoJournal
 from mspc.metrics.counting import Counting
@@ -90,6 +93,18 @@ def test_who_is_on_this_machine_needs_no_key(
 def test_nothing_can_be_changed_there(site: Site) -> None:
     assert site.get({}, "POST").status == 405
     assert site.get({}, "HEAD").status == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "FOO", "WEBSOCKET"])
+def test_what_is_refused_for_its_method_is_counted(site: Site, method: str) -> None:
+    app = App()
+    app.add_route("/health/live", HealthResource("Alive"))
+    add_error_handlers(app, 1000, ALLOWED)
+    app.add_middleware(site.counting.requests)
+
+    assert ask(app, method, "/health/live", headers={"Host": "a"}).status == 405
+
+    assert b'mspc_requests_total{status="405"} 1.0' in site.get({}).body
 
 
 def test_those_who_do_not_listen_are_not_told() -> None:
