@@ -91,7 +91,9 @@ def _serve(config: Config) -> int:
     log.info("mspc %s: %s", __version__, describe(config))
     for remark in config.remarks:
         log.warning("%s", remark)
-    return service.run()
+    code = service.run()
+    signals.heed_no_more()
+    return code
 
 
 def _built(config: Config) -> "Service":

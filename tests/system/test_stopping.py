@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.support.target import Target
+from tests.support.waiting import eventually
 from tests.system.conftest import StartOnQueue
 from tests.system.raw_http import answer, connected
 
@@ -57,17 +58,35 @@ def test_an_attempt_that_takes_too_long_is_made_again(
 
 
 def test_a_second_sigterm_leaves_at_once(start: StartOnQueue, target: Target) -> None:
+    """From half a second after the first one on."""
     mspc = start()
     target.answer("/hangs", delay=60, times=1)
     call_id = mspc.post({"url": target.url("/hangs")}).json["id"]
     target.wait_for(1, "/hangs")
     mspc.terminate()
     mspc.wait_for_log("mspc is stopping$")
-    mspc.terminate()
+
+    def impatient() -> bool:
+        if mspc.running:
+            mspc.terminate()
+        return not mspc.running
+
+    eventually(impatient)
     assert mspc.wait(5) == 1
+    mspc.wait_for_log("asked a second time")
 
     mspc.restart()
     mspc.wait_for_log(f"INFO {call_id} .* -> 200 in .*: done$")
+
+
+@pytest.mark.parametrize("queue_kind", ["sqlite"], scope="module")
+def test_a_signal_after_the_end_changes_nothing(start: StartOnQueue) -> None:
+    mspc = start()
+    mspc.terminate()
+    mspc.wait_for_log("mspc has stopped$")
+    while mspc.running:
+        mspc.terminate()
+    assert mspc.wait() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
