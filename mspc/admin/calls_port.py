@@ -25,6 +25,7 @@ def calls_routes() -> Iterator[Route]:
             Done,
             payload=PAYLOAD,
             status=202,
+            also=(200,),
             errors=(413, 422, 503),
         )
     yield _route(

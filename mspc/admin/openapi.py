@@ -179,8 +179,12 @@ def _responses(
         kind, schema = route.answer.partition(";")[0], _TEXTS.get(route.answer, {})
     else:
         kind, schema = "application/json", schemas[route.answer]
-    yield _response(route.status, kind, schema)
-    for status in sorted({*door.always, *route.errors}):
+    for status in (route.status, *route.also):
+        yield _response(status, kind, schema)
+    always = set(door.always)
+    if route.right in door.open:
+        always.discard(401)
+    for status in sorted(always.union(route.errors)):
         yield _response(status, "application/json", schemas[Refusal])
 
 

@@ -62,6 +62,7 @@ class Route:
         body: its JSON body; None when it takes none.
         payload: the JSON Schema of a body that is not read here; empty: none.
         status: of success.
+        also: what else may stand for it, with the same answer.
         errors: statuses that it may answer besides ALWAYS.
     """
 
@@ -75,4 +76,5 @@ class Route:
     body: type[Struct] | None = None
     payload: Mapping[str, object] = field(default_factory=dict)
     status: int = 200
+    also: tuple[int, ...] = ()
     errors: tuple[int, ...] = ()

@@ -117,6 +117,24 @@ def test_every_route_of_the_calls_port_is_in_its_own() -> None:
     }
 
 
+def answers_of(method: str, path: str) -> set[str]:
+    """What the document of the calls' port says that may be answered."""
+    paths = door.get("/v1/openapi.json?door=calls")["paths"]
+    return set(paths[path][method]["responses"])
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/calls"])
+def test_a_call_may_be_stored_unread(path: str) -> None:
+    """With FAST_PUBLISH the answer is 200."""
+    assert answers_of("post", path) >= {"200", "202", "401"}
+    assert "200" not in answers_of("post", "/v1/calls:batch")
+
+
+def test_where_no_key_is_needed_none_is_missing() -> None:
+    assert answers_of("get", "/health/live") == {"200", "400", "414", "431"}
+    assert answers_of("get", "/health/ready") == {"200", "400", "414", "431", "503"}
+
+
 def test_a_header_of_ones_own_is_in_the_document() -> None:
     told = Door(header="X-Own").get("/v1/openapi.json?door=calls")
     assert told["components"]["securitySchemes"]["key"]["name"] == "X-Own"
