@@ -78,10 +78,14 @@ def without_effect(
 
 
 def _idle(values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Reasons, and the settings that have no effect because of them."""
+    """Reasons, and the settings that have no effect because of them.
+
+    SSL_DIR and DATA_DIR are not among them: they say where something would be, not
+    that it is wanted, and deploy/mspc.service says so to whoever starts it.
+    """
     yield from _idle_of_the_queue(values)
     if not values["TLS"]:
-        yield "TLS is 0", ("REDIRECT_TO_TLS", "HTTPS_PORT", "SSL_DIR")
+        yield "TLS is 0", ("REDIRECT_TO_TLS", "HTTPS_PORT")
     elif not values["REDIRECT_TO_TLS"]:
         yield "REDIRECT_TO_TLS is 0", ("HTTP_PORT",)
     yield from (idle for name, idle in _NEEDED.items() if not values[name])
@@ -98,5 +102,3 @@ def _idle_of_the_queue(
         yield "QUEUE_HOST has ports of its own", ("QUEUE_PORT",)
     if scheme == "amqp":
         yield "QUEUE_SCHEME is amqp, not amqps", ("QUEUE_CA_FILE",)
-    if not (values["SPOOL"] or values["JOURNAL"] or values["ADMIN"]):
-        yield "SPOOL, JOURNAL and ADMIN are 0", ("DATA_DIR",)

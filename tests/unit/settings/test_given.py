@@ -1,5 +1,6 @@
 """What somebody wrote and did not mean, or what others wrote for him: it is told."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,20 @@ class TestWithoutEffect:
         assert remarks(load(tmp_path, changed)) == [
             "QUEUE_HOST: without effect, since QUEUE_SCHEME is sqlite."
         ]
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            *("", "QUEUE_SCHEME: sqlite\n", "QUEUE_SCHEME: amqp\n"),
+            "QUEUE_SCHEME: amqp\nSPOOL: 0\nJOURNAL: 0\nADMIN: 0\n",
+        ],
+    )
+    def test_what_the_unit_sets_is_no_noise(self, tmp_path: Path, changed: str) -> None:
+        """Whoever starts it cannot mend that."""
+        unit = (PROJECT / "deploy/mspc.service").read_text()
+        environ = dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
+        assert {"DATA_DIR", "SSL_DIR"} <= environ.keys()
+        assert remarks(load(tmp_path, changed, **environ)) == []
 
     def test_the_sample_is_known(self) -> None:
         values = yaml.load(
