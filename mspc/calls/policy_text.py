@@ -6,7 +6,7 @@ A number keeps the text that it was written with (see sentences.Number).
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from voluptuous import Invalid, MultipleInvalid
 
@@ -34,6 +34,7 @@ _LABEL = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 _LONGEST_NUMBER = 40  # characters; what is longer means nothing that is in a range
 
 Read = Callable[[object], Any]
+Key = TypeVar("Key", str, int)
 
 
 def read_number(value: object, low: float, high: float, what: str) -> float:
@@ -113,7 +114,7 @@ def read_backoff(value: object) -> Backoff:
         if not 1 <= len(value) <= MAX_STEPS:
             told = f"must be 1 to {MAX_STEPS} delays, not {len(value)}."
             raise Invalid(told)
-        numbered = {str(at): one for at, one in enumerate(value)}
+        numbered = dict(enumerate(value))
         return Backoff(steps=tuple(_each(numbered, lambda _: _read_delay).values()))
     if not isinstance(value, dict):
         raise Invalid(
@@ -136,12 +137,8 @@ def read_statuses(value: object) -> frozenset[str]:
     Raises:
         Invalid: it is none.
     """
-    if not isinstance(value, list) or len(value) > MAX_STATUSES:
-        told = (
-            f'must be a list of at most {MAX_STATUSES} statuses, such as [410, "4xx"]'
-        )
-        raise Invalid(f"{told}, not {_found(value)}.")
-    return frozenset(map(read_status, value))
+    told = f'must be a list of at most {MAX_STATUSES} statuses, such as [410, "4xx"]'
+    return frozenset(map(read_status, _list(value, MAX_STATUSES, told)))
 
 
 def read_status(value: object) -> str:
@@ -159,15 +156,23 @@ def read_status(value: object) -> str:
 
 
 def read_labels(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > MAX_LABELS:
-        raise Invalid(f"must be a list of at most {MAX_LABELS}, not {_found(value)}.")
-    for label in value:
+    labels = _list(value, MAX_LABELS, f"must be a list of at most {MAX_LABELS}")
+    for label in labels:
         if type(label) is not str or not _LABEL.fullmatch(label):
             raise Invalid(
                 "must be texts of 1 to 64 letters, digits and . _ : / -, not"
                 f" {_found(label)}."
             )
-    return tuple(value)
+    return tuple(labels)
+
+
+def _list(value: object, most: int, told: str) -> list[Any]:
+    """A list of so many at most; `told` says what it must be."""
+    if not isinstance(value, list):
+        raise Invalid(f"{told}, not {_found(value)}.")
+    if len(value) > most:
+        raise Invalid(f"{told}, not {len(value)}.")
+    return value
 
 
 def _read_delay(value: object) -> float:
@@ -256,14 +261,18 @@ def _reader_of_backoff(name: str) -> Read:
 
 
 def _each(
-    values: Mapping[str, object], reader: Callable[[str], Read]
-) -> dict[str, Any]:
+    values: Mapping[Key, object], reader: Callable[[Key], Read]
+) -> dict[Key, Any]:
     """All of them, read.
+
+    Args:
+        values: by their names, or by their places in a list.
+        reader: what reads the one of that name.
 
     Raises:
         MultipleInvalid: with every one that breaks a rule.
     """
-    read: dict[str, Any] = {}
+    read: dict[Key, Any] = {}
     errors: list[Invalid] = []
     for name, value in values.items():
         try:

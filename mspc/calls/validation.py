@@ -86,12 +86,15 @@ def parse(payload: bytes, networks: NetworkRules) -> Request:
 
 
 def _sentence(error: Invalid) -> str:
-    name, *inner = map(str, error.path)
+    name, *inner = error.path
+    name = str(name)
     if isinstance(error, _UnknownProperty):
         near = difflib.get_close_matches(name.lower()[:60], PROPERTIES.split(", "), n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {PROPERTIES}."
         return f"{shown(name)} is not a property of a call; {hint}"
-    return f"{name}{''.join(f'[{shown(key)}]' for key in inner)} {error.msg}"
+    # A number is a place in a list; names are texts.
+    place = "".join(f"[{k}]" if type(k) is int else f"[{shown(str(k))}]" for k in inner)
+    return f"{name}{place} {error.msg}"
 
 
 def _sentences(errors: list[Invalid]) -> list[str]:

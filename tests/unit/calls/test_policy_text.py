@@ -208,12 +208,13 @@ class TestBackoff:
             (10, "backoff must be an object"),
             ([], "backoff must be 1 to 20 delays, not 0."),
             ([1] * 21, "backoff must be 1 to 20 delays, not 21."),
-            ([1, "x"], 'backoff["1"] must be a number of seconds'),
-            ([0], 'backoff["0"] must be seconds from 0.001'),
+            ([1, "x"], "backoff[1] must be a number of seconds"),
+            ([0], "backoff[0] must be seconds from 0.001"),
             ({"initial": 0}, 'backoff["initial"] must be seconds from 0.001'),
             ({"factor": 0.5}, 'backoff["factor"] must be a number from 1 to 100'),
             ({"factor": "2"}, 'backoff["factor"] must be a number from 1 to 100'),
             ({"jitter": 1.1}, 'backoff["jitter"] must be a number from 0 to 1'),
+            ({"0": 1}, 'backoff["0"] is unknown; there are initial, factor,'),
             ({"Max": 1}, 'backoff["Max"] is unknown; there are initial, factor,'),
             ({"initial": 10, "max": 5}, "backoff must not have an initial delay"),
         ],
@@ -238,6 +239,12 @@ class TestPermanent:
     def test_is_nothing_else(self, value: object) -> None:
         assert sentence(permanent=value).startswith("permanent must ")
 
+    def test_are_not_too_many(self) -> None:
+        assert policy(permanent=[400] * 100).permanent == frozenset(("400",))
+        told = 'permanent must be a list of at most 100 statuses, such as [410, "4xx"]'
+        assert sentence(permanent=[400] * 101) == f"{told}, not 101."
+        assert sentence(permanent="4xx") == f'{told}, not "4xx".'
+
 
 class TestLabels:
     def test_are_words(self) -> None:
@@ -250,6 +257,11 @@ class TestLabels:
     )
     def test_are_nothing_else(self, value: object) -> None:
         assert sentence(labels=value).startswith("labels must be ")
+
+    def test_are_not_too_many(self) -> None:
+        told = "labels must be a list of at most 10"
+        assert sentence(labels=["a"] * 11) == f"{told}, not 11."
+        assert sentence(labels={}) == f"{told}, not an object."
 
 
 class TestContradictions:
