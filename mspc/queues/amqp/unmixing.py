@@ -87,7 +87,8 @@ class Unmixing:
         if wanted and now - bucket.counted_at > QUIET_SECONDS:
             self._stock.count(bucket)
         if source.paused:
-            unseen = bucket.unseen and not bucket.too_large
+            # What there was no room for would be given back at once, again and again.
+            unseen = bucket.unseen and (asked or not bucket.too_large)
             if unseen or (asked and any(map(self._lanes.wants, [*bucket.counts]))):
                 self._stock.fetch(bucket)
         elif quiet and bucket.held and not bucket.unseen:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import gevent
 import pytest
@@ -12,6 +13,7 @@ from gevent.queue import Empty
 from mspc.calls.call import Call
 from mspc.lanes.lanes import Lanes
 from mspc.queues.amqp import message as amqp_message
+from mspc.queues.amqp import unmixing
 from mspc.queues.amqp.channel import PipelinedChannel
 from mspc.queues.amqp.consuming import FIRST_OF_OTHERS
 from mspc.queues.amqp.queue import AmqpQueue
@@ -32,8 +34,10 @@ def opened(config: AmqpConfig) -> Iterator[Opened]:
     opened.close()
 
 
-def publish(broker: Broker, queue: str, count: int, size: int, due: float) -> None:
-    payload = b"x" * size
+def publish(
+    broker: Broker, queue: str, count: int, size: int, due: float, letter: bytes = b"x"
+) -> None:
+    payload = letter * size
     with broker.connect() as connection, connection.channel() as channel:
         channel.confirm_deliveries()
         for _ in range(count):
@@ -110,8 +114,11 @@ def given_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 class InLanes:
     """An open queue whose calls have lanes: those of `x` another one than of `y`."""
 
-    def __init__(self, config: AmqpConfig) -> None:
+    def __init__(self, config: AmqpConfig, paused: str = "") -> None:
+        """`paused`: the letters of lanes that are."""
         self.lanes = Lanes(config.prefetch)
+        for letter in paused:
+            self.lanes.pause(f"http://{letter}.test:80")
         self.opened = Opened(AmqpQueue(config, self.lanes, self._lane_of))
 
     def put(self, letter: bytes, size: int, count: int = 1) -> list[Call]:
@@ -216,3 +223,48 @@ def test_a_lane_whose_large_calls_hang_leaves_room_to_others(
     for _ in range(count - len(held)):
         in_lanes.done(in_lanes.take())
     in_lanes.opened.expect_nothing()
+
+
+@pytest.fixture
+def asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was left alone in a bucket is asked for again before long."""
+    monkeypatch.setattr(unmixing, "ASK_AGAIN_SECONDS", 0.5)
+
+
+@pytest.mark.usefixtures("asked_often")
+def test_large_calls_of_paused_lanes_hide_no_others_after_a_restart(
+    rabbitmq: Broker, config: AmqpConfig, given_back: list[int]
+) -> None:
+    """More than may wait, in several buckets; nobody knows what is behind them."""
+    config = replace(config, held_bytes=2 * MIB)
+    InLanes(config).opened.close()  # which declares the buckets
+    for number, letter in enumerate("abcd"):
+        bucket = f"{config.name}.aside.{number}"
+        publish(rabbitmq, bucket, 20, MIB // 16, 0.0, letter.encode())
+        publish(rabbitmq, bucket, 1, 10, 0.0, b"y")
+    queue = InLanes(config, paused="abcd")
+    try:
+        for _ in range(4):
+            delivery = queue.take()
+            assert delivery.call.payload == b"y" * 10
+            queue.done(delivery)
+        _settles(given_back)
+        for letter in "abcd":
+            queue.lanes.resume(f"http://{letter}.test:80")
+        for _ in range(4 * 20):
+            queue.done(queue.take())
+        queue.opened.expect_nothing()
+    finally:
+        queue.opened.close()
+
+
+def _settles(given_back: list[int]) -> None:
+    """What is paused is left alone at last, however often somebody asks."""
+    seen = [-1]
+
+    def quiet() -> bool:
+        seen.append(len(given_back))
+        gevent.sleep(4 * unmixing.ASK_AGAIN_SECONDS)
+        return seen[-1] == len(given_back)
+
+    eventually(quiet, 20)
