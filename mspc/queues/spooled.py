@@ -11,11 +11,13 @@ from functools import partial
 from typing import Protocol
 
 from gevent.event import Event
+from msgspec.structs import replace
 
 from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.process.greenlets import Watched
 from mspc.process.workers import Workers
+from mspc.queues.amqp.largest import BELIEVED_SECONDS, TooLarge
 from mspc.queues.base import Delivery, Kept, Queue
 from mspc.queues.dispatch import dispatch
 
@@ -161,8 +163,7 @@ class SpooledQueue:
                 delivery.bury(delivery.call, delivery.damage)
                 log.error("%r is damaged, it stays in the spool", delivery.call.id)
                 return True
-            self._broker.put(delivery.call)
-            delivery.ack()
+            self._hand_on(delivery)
         except QueueUnavailable:
             return False
         except QueueFailed:
@@ -171,3 +172,18 @@ class SpooledQueue:
             log.exception("%s stays in the spool for now", delivery.call.id)
             return False
         return True
+
+    def _hand_on(self, delivery: Delivery) -> None:
+        """Broker first, then the spool's copy is let go.
+
+        Raises:
+            QueueUnavailable: the broker cannot take it now.
+        """
+        try:
+            # It has waited for the broker, which is no delay that its client asked for.
+            self._broker.put(replace(delivery.call, waited=False))
+        except TooLarge:
+            # It may stay for days: whoever moves it has others to move meanwhile.
+            delivery.retry(delivery.call, BELIEVED_SECONDS)
+            return
+        delivery.ack()

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from mspc.calls.call import Call
+from mspc.queues import spooled
+from mspc.queues.amqp import largest
 from mspc.queues.opening import open_queue
 from mspc.settings.config import AmqpConfig
 from tests.conftest import StartMspc
@@ -10,6 +14,8 @@ from tests.support.opened import Opened
 from tests.support.rabbitmq import RabbitNode
 from tests.support.target import Target
 from tests.support.waiting import eventually
+
+AS_INSTALLED = 134_217_728
 
 
 def test_every_call_is_accepted_and_made_while_rabbitmq_stops_and_starts(
@@ -76,3 +82,48 @@ def test_a_spool_of_an_earlier_run_reaches_rabbitmq(
         eventually(lambda: opened.queue.remark() is None)
     finally:
         opened.close()
+
+
+def test_calls_that_are_too_large_for_rabbitmq_keep_no_others_in_the_spool(
+    rabbitmq_node: RabbitNode,
+    queue_name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (spooled, largest):
+        monkeypatch.setattr(module, "BELIEVED_SECONDS", 2.0)
+    config = AmqpConfig(
+        hosts=((rabbitmq_node.host, rabbitmq_node.port),),
+        name=queue_name,
+        queue_type="classic",
+        spool=tmp_path / "spool.db",
+    )
+    allow(rabbitmq_node, 5_000)
+    opened = Opened(open_queue(config))
+    queue = opened.queue
+    try:
+        large = {call.id for call in (Call(b"x" * 5_001) for _ in range(120))}
+        for one in large:
+            queue.put(Call(b"x" * 5_001, one))
+        queue._spool.put(Call(b"small"))  # type: ignore[attr-defined]
+        delivery = opened.take()
+        assert delivery.call.payload == b"small"
+        delivery.ack()
+        eventually(lambda: queue.spooled() == len(large))
+        assert queue.problem() is None
+        allow(rabbitmq_node, AS_INSTALLED)  # which the next channel finds
+        while large:
+            delivery = opened.take()
+            large.remove(delivery.call.id)
+            assert not delivery.call.waited  # a delay that it asks for is not over
+            delivery.ack()
+        eventually(lambda: queue.remark() is None)
+        opened.expect_nothing()
+    finally:
+        allow(rabbitmq_node, AS_INSTALLED)
+        opened.close()
+
+
+def allow(node: RabbitNode, octets: int) -> None:
+    """Channels that are opened from now on take messages of so many."""
+    node.eval(f"application:set_env(rabbit, max_message_size, {octets}).")

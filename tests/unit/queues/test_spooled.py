@@ -12,6 +12,7 @@ from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.lanes.lanes import Lanes
 from mspc.queues import spooled
+from mspc.queues.amqp.largest import TooLarge
 from mspc.queues.spooled import SpooledQueue
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.settings.config import SqliteConfig
@@ -28,7 +29,10 @@ class Broker(MemoryQueue):
         given: the calls it took, in order.
         raises: raised by put, one each time it is called.
         go: set unless put shall not return.
+        largest: the bytes of the largest call that it takes.
     """
+
+    largest = 1000
 
     def __init__(self, store: MemoryStore | None = None) -> None:
         super().__init__(store)
@@ -41,6 +45,8 @@ class Broker(MemoryQueue):
     def put(self, call: Call, delay: float = 0.0) -> None:
         if self.raises:
             raise self.raises.pop(0)
+        if len(call.payload) > self.largest:
+            raise TooLarge("too large")
         self.putting += 1
         try:
             self.go.wait()
@@ -229,6 +235,44 @@ class TestMoving:
         eventually(lambda: spool.size() == 0)
         assert broker.given == [call]
         assert lines().count((logging.ERROR, f"{call.id} stays in the spool for now"))
+
+    def test_what_is_too_large_keeps_nothing_else(
+        self,
+        queue: SpooledQueue,
+        broker: Broker,
+        spool: Spool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(spooled, "BELIEVED_SECONDS", 0.2)
+        large = [Call(b"x" * 2000) for _ in range(spooled.MOVED_AT_ONCE)]
+        for call in large:
+            queue.put(call)
+        small = Call(b"small")
+        spool.put(small)
+        eventually(lambda: broker.given)
+        assert broker.given == [small]
+        eventually(lambda: spool.size() == len(large))
+        said = f"Spooling is on, {len(large)} calls are in the spool."
+        assert queue.remark() == said
+        broker.largest = 2000
+        eventually(lambda: queue.remark() is None)
+        came = sorted(broker.given[1:], key=lambda call: call.id)
+        assert came == sorted(large, key=lambda call: call.id)
+        assert not any(call.waited for call in came)
+
+    def test_what_is_too_large_is_kept_over_a_restart(
+        self, open_again: Open, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(spooled, "BELIEVED_SECONDS", 0.5)
+        queue = open_again()
+        call = Call(b"x" * 2000, attempts=2, last_error="no")
+        queue.put(call)
+        gevent.idle()
+        queue = open_again()
+        assert queue.remark() == "Spooling is on, 1 calls are in the spool."
+        broker.largest = 2000
+        eventually(lambda: queue.remark() is None)
+        assert broker.given == [call]
 
     def test_a_restart_takes_up_what_is_in_the_spool(
         self, open_again: Open, broker: Broker, spools: list[Spool], lines: Lines
