@@ -129,15 +129,20 @@ class Consuming:
         mine = sum(one for one in held() if one > self.small)
         return not mine or mine + size <= self._room_for_large - others
 
-    def may_wait(self, size: int) -> bool:
+    def may_wait(self, size: int, *, briefly: bool = False) -> bool:
         """Whether a call may be held that is not due yet; then waited() follows.
 
         What waits takes a quarter of the bytes at most, or those that are due had to
         wait for them.
+
+        Args:
+            size: of the call, bytes.
+            briefly: whether it is held only until it is written elsewhere: that needs
+                no room but what it has.
         """
         if size <= self.small:
             return True
-        if (self._waiting + size) * 4 > self._limits.bytes:
+        if not briefly and (self._waiting + size) * 4 > self._limits.bytes:
             return False
         self._waiting += size
         return True

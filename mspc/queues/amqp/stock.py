@@ -186,8 +186,12 @@ class Stock:
     ) -> None:
         """It cannot be made ready now."""
         consuming = self.consuming
+        # One that could not be moved may be held for long.
+        moved = not first and not bucket.held and self._hides(bucket, delivery.lane)
         bucket.hold(delivery, first=first)
-        delivery.waits = consuming is not None and consuming.may_wait(delivery.size)
+        delivery.waits = consuming is not None and consuming.may_wait(
+            delivery.size, briefly=moved
+        )
         if not delivery.waits and consuming is not None:
             consuming.too_large(delivery.source, delivery.size)
             bucket.too_large = True
@@ -277,6 +281,14 @@ class Stock:
         """Whether one that has come of a bucket can be made ready."""
         lane = delivery.lane
         return self._places(lane) > 0 and self.in_share(lane, delivery.size, here=True)
+
+    def _hides(self, bucket: Bucket, lane: Lane) -> bool:
+        """Whether a call of `lane` is moved, for the sake of what is behind it. Given
+        back, it would be in the way again.
+        """
+        if not lingers(lane):
+            return False
+        return bucket.unseen > 0 or any(map(self._lanes.wants, [*bucket.counts]))
 
     def _freed(self) -> None:
         if self._starved:

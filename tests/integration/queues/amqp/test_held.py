@@ -126,6 +126,14 @@ class InLanes:
         Pool(8).map(self.opened.queue.put, calls)
         return calls
 
+    def set_aside(self, letter: bytes, size: int, count: int = 1) -> None:
+        """Puts calls into the first of the buckets, behind one another."""
+        stock = self.opened.queue._aside._stock  # type: ignore[attr-defined]
+        for _ in range(count):
+            call = Call(letter * size)
+            lane = self.lanes.of(self._lane_of(call))
+            stock.write(next(iter(stock.buckets)), lane, call)
+
     def take(self) -> Delivery:
         return self.opened.take()
 
@@ -252,6 +260,35 @@ def test_large_calls_of_paused_lanes_hide_no_others_after_a_restart(
         for letter in "abcd":
             queue.lanes.resume(f"http://{letter}.test:80")
         for _ in range(4 * 20):
+            queue.done(queue.take())
+        queue.opened.expect_nothing()
+    finally:
+        queue.opened.close()
+
+
+@pytest.mark.usefixtures("asked_often")
+@pytest.mark.parametrize("restart", [True, False])
+def test_nor_do_calls_that_are_larger_than_what_may_wait(
+    config: AmqpConfig, given_back: list[int], restart: bool
+) -> None:
+    """Whether nobody knows what is behind them, or its lane wants it by now."""
+    config = replace(config, held_bytes=2 * MIB)
+    queue = InLanes(config, paused="xy")
+    try:
+        queue.set_aside(b"x", MIB * 3 // 4, 3)
+        queue.set_aside(b"y", 10)
+        if restart:
+            queue.opened.close()
+            queue = InLanes(config, paused="x")
+        else:
+            _settles(given_back)
+            queue.lanes.resume("http://y.test:80")
+        delivery = queue.take()
+        assert delivery.call.payload == b"y" * 10
+        queue.done(delivery)
+        _settles(given_back)
+        queue.lanes.resume("http://x.test:80")
+        for _ in range(3):
             queue.done(queue.take())
         queue.opened.expect_nothing()
     finally:
