@@ -84,7 +84,11 @@ class Session:
         """Whether somebody says yes; no answer is no."""
         self.stderr.write(f"{question} [y/N] ")
         self.stderr.flush()
-        return self.stdin.readline().strip().lower() in ("y", "yes")
+        try:
+            answer = self.stdin.readline()
+        except UnicodeDecodeError:
+            return False
+        return answer.strip().lower() in ("y", "yes")
 
     def say(self, text: str) -> None:
         """A sentence, to standard error; others' words in it do no harm."""
@@ -99,8 +103,6 @@ class Session:
 
 
 def standard_streams() -> None:
-    """What is no text in the terminal's encoding is shown, not a failure; typed, it is
-    no yes.
-    """
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
+    """What is no text in the terminal's encoding is shown, not a failure."""
+    for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
