@@ -494,6 +494,8 @@ def test_what_could_not_be_set_aside_is_when_rabbitmq_takes_it(
     publish = instance.queue.publish
     refused, refuse = refusing(publish, config)
     lane = instance.lanes.of(BAD)
+    # It takes its time, and is no suspect for that while they are published.
+    instance.lanes.judge(lane, reachable=True, seconds=60.0)
     calls = [Call(BAD.encode()) for _ in range(150)]
     for call in calls:
         publish(config.name, call)
