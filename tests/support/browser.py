@@ -124,6 +124,19 @@ class Browser:
                 return found
         raise AssertionError(f"no button {text!r} in:\n{self.text}")
 
+    def press(self, text: str) -> None:
+        """A button, also when the page is refreshed just then: it was not clicked if
+        it was gone.
+        """
+
+        def pressed(_: Any) -> bool:
+            self.button(text).click()
+            return True
+
+        WebDriverWait(self.driver, WAIT_SECONDS, 0.1, ignored_exceptions=_GONE).until(
+            pressed, f"no button {text!r} on {self.driver.current_url}"
+        )
+
     def tick(self, name: str, value: str) -> None:
         """A box, also when the page is refreshed just then."""
 
