@@ -81,6 +81,10 @@ class Bucket:
         """How many calls have come and are held."""
         return sum(map(len, self.held.values()))
 
+    def is_wanted(self, wants: Callable[[Lane], int]) -> bool:
+        """Whether a lane `wants` more, of what it is known to have here."""
+        return any(map(wants, [*self.counts]))
+
     @property
     def idle(self) -> bool:
         """Whether nothing is in it, as far as we know."""

@@ -185,17 +185,18 @@ class Stock:
         self, bucket: Bucket, delivery: AmqpDelivery, *, first: bool = False
     ) -> None:
         """It cannot be made ready now."""
-        consuming = self.consuming
-        # One that could not be moved may be held for long.
-        moved = not first and not bucket.held and self._hides(bucket, delivery.lane)
+        consuming, alone = self.consuming, not (first or bucket.held)
         bucket.hold(delivery, first=first)
-        delivery.waits = consuming is not None and consuming.may_wait(
-            delivery.size, briefly=moved
-        )
-        if not delivery.waits and consuming is not None:
-            consuming.too_large(delivery.source, delivery.size)
-            bucket.too_large = True
-            self.leave(bucket)  # there is no room for its bytes
+        delivery.waits = consuming is not None and consuming.may_wait(delivery.size)
+        if delivery.waits or consuming is None:
+            return
+        # Alone: one that could not be moved may be held for long.
+        if alone and self._hides(bucket, delivery.lane):
+            delivery.waits = consuming.may_wait(delivery.size, briefly=True)
+            return
+        consuming.too_large(delivery.source, delivery.size)
+        bucket.too_large = True
+        self.leave(bucket)  # there is no room for its bytes
 
     def let_go(self, bucket: Bucket, lane: Lane) -> AmqpDelivery:
         """The first call of `lane` that is held, for whatever comes next."""
@@ -286,9 +287,8 @@ class Stock:
         """Whether a call of `lane` is moved, for the sake of what is behind it. Given
         back, it would be in the way again.
         """
-        if not lingers(lane):
-            return False
-        return bucket.unseen > 0 or any(map(self._lanes.wants, [*bucket.counts]))
+        wants = self._lanes.wants
+        return lingers(lane) and (bucket.unseen > 0 or bucket.is_wanted(wants))
 
     def _freed(self) -> None:
         if self._starved:

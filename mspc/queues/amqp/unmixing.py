@@ -89,7 +89,7 @@ class Unmixing:
         if source.paused:
             # What there was no room for would be given back at once, again and again.
             unseen = bucket.unseen and (asked or not bucket.too_large)
-            if unseen or (asked and any(map(self._lanes.wants, [*bucket.counts]))):
+            if unseen or (asked and bucket.is_wanted(self._lanes.wants)):
                 self._stock.fetch(bucket)
         elif quiet and bucket.held and not bucket.unseen:
             self._leave_if_bad(bucket)
