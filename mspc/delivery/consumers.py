@@ -230,14 +230,12 @@ class Consumers:
         self, delivery: Delivery, request: Request, instead: Requeue | DeadLetter
     ) -> None:
         call = delivery.call
-        url = masked_url(request.url)
+        url, labels = masked_url(request.url), request.policy.shown_labels
         match instead:
             case Requeue(delay):
-                labels = request.policy.shown_labels
                 log.info(_NOT_DUE, call.id, request.method, url, delay, labels)
                 delivery.retry(call, delay)
             case DeadLetter(reason):
-                labels = request.policy.shown_labels
                 log.error(_DIED, call.id, request.method, url, reason, labels)
                 delivery.bury(call, reason)
         self._recording.not_attempted(call, request, instead)

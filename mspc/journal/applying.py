@@ -167,8 +167,7 @@ class Batch:
         # One that was made again may have died of the same before that was heard of.
         cause = None if dead is None else dead.cause
         if cause != row.cause or (cause is not None and row.attempted):
-            changes.undone += filter(None, [dead])
-            changes.died += filter(None, [_dead(row)])
+            self._count_dead(dead, _dead(row))
         if known is None and row.call is not None:
             changes.accepted[int(row.call.at // 60)] += 1
         if row.last is None or not row.attempted:
@@ -178,6 +177,12 @@ class Batch:
         if row.state == SUCCEEDED:
             changes.succeeded[place] += 1
         self._count_last(row.destination, row.last)
+
+    def _count_dead(self, before: Dead | None, now: Dead | None) -> None:
+        if before is not None:
+            self.changes.undone.append(before)
+        if now is not None:
+            self.changes.died.append(now)
 
     def _count_last(self, destination: str, event: Attempted) -> None:
         last = self.changes.last.get(destination)
