@@ -27,16 +27,33 @@ from mspc.queues.dispatch import dispatch
 log = logging.getLogger(__name__)
 
 _ATTEMPTED = Named(
-    *("attempted", "%s %s %s -> %s in %d ms: %s%s", "id", "method", "url"),
-    *("outcome", "milliseconds", "next", "labels"),
+    "attempted",
+    "%s %s %s -> %s in %d ms: %s%s",
+    "id",
+    "method",
+    "url",
+    "outcome",
+    "milliseconds",
+    "next",
+    "labels",
 )
 _NOT_DUE = Named(
-    *("not_due", "%s %s %s -> its first attempt is due in %g s%s"),
-    *("id", "method", "url", "seconds", "labels"),
+    "not_due",
+    "%s %s %s -> its first attempt is due in %g s%s",
+    "id",
+    "method",
+    "url",
+    "seconds",
+    "labels",
 )
 _DIED = Named(
-    *("dead", "%s %s %s -> a dead letter: %s%s"),
-    *("id", "method", "url", "reason", "labels"),
+    "dead",
+    "%s %s %s -> a dead letter: %s%s",
+    "id",
+    "method",
+    "url",
+    "reason",
+    "labels",
 )
 _NOT_MADE = Named("dead", "%s is %s, now a dead letter: %s", "id", "what", "reason")
 _IN_HAND = Named("repeated", "%s was delivered again and is taken care of", "id")

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mspc.calls.words import SUCCEEDED
+from mspc.journal import columns
 from mspc.journal import statements as sql
 from mspc.journal.base import Count, Filter, Group, Page, Seen
 from mspc.journal.changes import Dead
@@ -46,7 +47,7 @@ class Looking:
         for source in span.where:
             rows += _rows(db, source, self.wanted, span.between, most + 1)
         rows.sort(key=_key, reverse=True)
-        found = [sql.seen(row) for row in rows[:most]]
+        found = [columns.seen(row) for row in rows[:most]]
         if len(rows) > most:
             return Page(found, rows[most - 1][0])
         return Page(found, span.next)
@@ -140,7 +141,7 @@ def _rows(
     together = f"SELECT {sql.SEEN_TOGETHER} FROM ({rows})"
     (found,) = db.execute(together, given).fetchone()
     try:
-        return sql.rows_together.decode(found)
+        return columns.rows_together.decode(found)
     except msgspec.DecodeError:  # an infinite number is no JSON
         return db.execute(rows, given).fetchall()
 
@@ -161,7 +162,7 @@ def one_call(db: sqlite3.Connection, call_id: str) -> Seen | None:
         " JOIN destinations d ON d.number = c.destination WHERE c.id = ?",
         (call_id,),
     ).fetchone()
-    return None if found is None else sql.seen(found[:-2], *found[-2:])
+    return None if found is None else columns.seen(found[:-2], *found[-2:])
 
 
 def attempts_of(db: sqlite3.Connection, call_id: str) -> list[Attempted]:
@@ -171,8 +172,14 @@ def attempts_of(db: sqlite3.Connection, call_id: str) -> list[Attempted]:
     if found is None or call is None:
         return []
     about = Accepted(
-        *(call.id, call.created_at, call.method, call.url, call.destination),
-        *(call.labels, 0.0, call.max_attempts, (), call.body_bytes),
+        id=call.id,
+        at=call.created_at,
+        method=call.method,
+        url=call.url,
+        destination=call.destination,
+        labels=call.labels,
+        max_attempts=call.max_attempts,
+        body_bytes=call.body_bytes,
     )
     failed = [Attempted(about, *row) for row in db.execute(sql.ATTEMPTS, (found[0],))]
     last = call.last
@@ -247,8 +254,13 @@ def decisions(
     )
     return [
         Decided(
-            *(kind, at, who, msgspec.json.decode(targets, type=tuple[str, ...])),
-            *(reason, msgspec.json.decode(details), decision_id),
+            kind=kind,
+            at=at,
+            who=who,
+            targets=msgspec.json.decode(targets, type=tuple[str, ...]),
+            reason=reason,
+            details=msgspec.json.decode(details),
+            id=decision_id,
         )
         for kind, at, who, targets, reason, details, decision_id in found
     ]

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mspc.calls.words import DEAD, FINISHED, QUEUED, WAITING
+from mspc.journal import columns
 from mspc.journal import statements as sql
 from mspc.journal.changes import Changes, Dead
 from mspc.journal.folding import Cause
@@ -204,7 +205,7 @@ class Retention:
         last, found = self._db.execute(
             _SELECT, {**bounds, "crashed": crashed, "before": old}
         ).fetchone()
-        return last, sorted(sql.rows_together.decode(found), key=itemgetter(0))
+        return last, sorted(columns.rows_together.decode(found), key=itemgetter(0))
 
     def _forgotten(self, rows: Sequence[Sequence[Any]]) -> Changes:
         changes = Changes()

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mspc.journal import columns
 from mspc.journal import statements as sql
 from mspc.journal.applying import Batch
 from mspc.journal.folding import Row
@@ -39,7 +40,7 @@ class Rows:
     def _insert_delivered(self, batch: Batch) -> None:
         events = batch.delivered.values()
         values = [
-            sql.values_of_delivered(
+            columns.of_delivered(
                 batch.key(event.call), self._number(event.call.destination), event
             )
             for event in events
@@ -57,9 +58,7 @@ class Rows:
                         row.key += 1
 
     def _added(self, rows: Sequence[Row]) -> int:
-        values = [
-            sql.values_of_call(row, self._number(row.destination)) for row in rows
-        ]
+        values = [columns.of_call(row, self._number(row.destination)) for row in rows]
         return sql.INSERT.change(self._db, values)
 
     def _number(self, destination: str) -> int:
@@ -82,9 +81,9 @@ class Rows:
     def _update(self, rows: Sequence[Row]) -> None:
         if not rows:
             return
-        same = [sql.values_of_change(row) for row in rows if row.last is None]
-        attempted = [sql.values_of_change(row) for row in rows if row.last is not None]
-        filled = [sql.values_missing(row) for row in rows if row.call is not None]
+        same = [columns.of_change(row) for row in rows if row.last is None]
+        attempted = [columns.of_change(row) for row in rows if row.last is not None]
+        filled = [columns.of_missing(row) for row in rows if row.call is not None]
         sql.UPDATE.change(self._db, same)
         sql.UPDATE_LAST.change(self._db, attempted)
         self._db.executemany(sql.FILL, filled)
@@ -93,7 +92,7 @@ class Rows:
         failed = [(row.key, one) for row in rows for one in row.failed]
         if not failed:
             return
-        values = [sql.values_of_attempt(key, one) for key, one in failed]
+        values = [columns.of_attempt(key, one) for key, one in failed]
         sql.FAILED.change(self._db, values)
         many = {key for key, one in failed if one.number > sql.KEPT_ATTEMPTS}
         self._db.executemany(sql.FORGET_ATTEMPTS, [(key,) for key in many])

@@ -20,8 +20,13 @@ from mspc.journal.rows import Rows
 
 # Some text that is none, some number too large.
 _UNFIT = (
-    *(ValueError, TypeError, OverflowError, sqlite3.DataError, sqlite3.IntegrityError),
-    *(sqlite3.InterfaceError, sqlite3.ProgrammingError),
+    ValueError,
+    TypeError,
+    OverflowError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
 )
 # A note of the file.
 CUT_AT = "cut_at"

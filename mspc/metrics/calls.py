@@ -53,7 +53,9 @@ class CallMetrics:
             settle,
         )
         self._seconds = Spread(
-            *("mspc_attempt_duration_seconds", "How long attempts took.", SECONDS),
+            "mspc_attempt_duration_seconds",
+            "How long attempts took.",
+            SECONDS,
             settle=settle,
         )
         self._delivery = Spread(

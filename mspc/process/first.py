@@ -16,11 +16,24 @@ STOP = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
 # program, and the program's own faults.
 _LEFT_ALONE = frozenset(
     (
-        *(signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH),
-        *(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGKILL, signal.SIGSTOP),
-        *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT),
-        *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL),
-        *(signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS),
+        signal.SIGCHLD,
+        signal.SIGURG,
+        signal.SIGWINCH,
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+        signal.SIGKILL,
+        signal.SIGSTOP,
+        signal.SIGTSTP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+        signal.SIGCONT,
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGABRT,
+        signal.SIGTRAP,
+        signal.SIGSYS,
     )
 )
 # By default each of these would end us without a word.

@@ -155,7 +155,8 @@ class JournalStream:
                 "%d batches for the stream %s were dropped, since RabbitMQ was away or"
                 " they were too large for it: other instances will not know what was"
                 " in them",
-                *(self._outbox.dropped, self.name),
+                self._outbox.dropped,
+                self.name,
             )
             self._outbox.dropped = 0
         try:
@@ -221,7 +222,8 @@ class JournalStream:
                 "RabbitMQ keeps no stream %s, so that each instance's journal has the"
                 " instance's own calls only. Streams need RabbitMQ 3.9, and the user's"
                 " rights on it: see docs/operations.md. It says: %s",
-                *(self.name, error),
+                self.name,
+                error,
             )
         self._told = str(error)
         self._refused.set()
