@@ -27,16 +27,23 @@ class Scale:
 
 
 FULL = Scale(
-    *(3, Counts(), 20_000, growth.SIZES, 3_000),
-    *(Scope(), Extent(), Sight(), Effort()),
+    rounds=3,
+    counts=Counts(),
+    limit_operations=20_000,
+    sizes=growth.SIZES,
+    growth_calls=3_000,
+    scope=Scope(),
+    extent=Extent(),
+    sight=Sight(),
+    effort=Effort(),
 )
 QUICK = Scale(
-    1,
-    Counts(1_000, 200, 2, 2),
-    2_000,
-    growth.SIZES[:3],
-    500,
-    Scope(
+    rounds=1,
+    counts=Counts(1_000, 200, 2, 2),
+    limit_operations=2_000,
+    sizes=growth.SIZES[:3],
+    growth_calls=500,
+    scope=Scope(
         alone=1.5,
         beside=3.0,
         late=False,
@@ -47,7 +54,7 @@ QUICK = Scale(
         dead=6.0,
         recovery=30.0,
     ),
-    Extent(stored=20_000, seconds=3.0),
-    Sight(Stock(2_000, 500, 200), times=3, seconds=3.0),
-    Effort(calls=1_000, warm_up=200, turns=2),
+    extent=Extent(stored=20_000, seconds=3.0),
+    sight=Sight(Stock(2_000, 500, 200), times=3, seconds=3.0),
+    effort=Effort(calls=1_000, warm_up=200, turns=2),
 )

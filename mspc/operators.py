@@ -1,12 +1,10 @@
 """Builds what operators need: the journal, the steering, their door."""
 
-import socket
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mspc.api.accepting import Acceptance
+from mspc.api.health import Condition
 from mspc.calls.requests import Requests
 from mspc.journal.base import Recorder
 from mspc.journal.gathering import Shared
@@ -14,13 +12,11 @@ from mspc.journal.journal import Journal
 from mspc.journal.nothing import NoJournal
 from mspc.journal.wire import decode, encode
 from mspc.lanes.steered import Steered
-from mspc.process import logs
-from mspc.process.disk import Volume
 from mspc.process.identity import identity_of
 from mspc.queues.base import Queue
 from mspc.queues.watch import NOBODY, StoreWatch
 from mspc.serving.server import Server
-from mspc.settings.config import Config, HttpConfig, SqliteConfig
+from mspc.settings.config import Config, SqliteConfig
 from mspc.steering.base import Steering
 from mspc.steering.ended import Ended
 from mspc.steering.missed import Missed
@@ -74,24 +70,6 @@ def open_missed(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """How the service is.
-
-    Attributes:
-        problem: why it is not ready; None when it is.
-        remark: what else one should know.
-        in_flight: attempts that run now.
-        spans_dropped: how many are lost, since the start; None where nobody collects
-            them.
-    """
-
-    problem: Callable[[], str | None]
-    remark: Callable[[], str | None]
-    in_flight: Callable[[], int]
-    spans_dropped: Callable[[], int | None]
-
-
 def open_counting(config: Config, journal: Journal | NoJournal) -> "Counting | None":
     """What counts, when there is a door to ask for it; None for none."""
     if not config.admin.on:
@@ -100,7 +78,8 @@ def open_counting(config: Config, journal: Journal | NoJournal) -> "Counting | N
     from mspc.metrics.counting import Counting
 
     named = config.admin.metrics_destinations
-    return Counting(_engine(config), journal, named)
+    engine = "sqlite" if isinstance(config.queue, SqliteConfig) else "amqp"
+    return Counting(engine, journal, named)
 
 
 def recorder_of(journal: Journal | NoJournal, counting: "Counting | None") -> Recorder:
@@ -130,55 +109,7 @@ def open_door(
     if counting is None:
         return None
     # Here: whoever keeps it closed starts without it.
-    from mspc.admin.app import create_admin_app
-    from mspc.admin.keys import Keys, admin_key
-    from mspc.admin.stats import Health
-    from mspc.metrics.resource import add_metrics
-    from mspc.metrics.sources import Sources
-    from mspc.pages.desk import Desk
-    from mspc.pages.login import Logins
-    from mspc.pages.rendering import Templates
-    from mspc.pages.routes import add_pages
+    from mspc.door import Door
 
-    key, read_key = admin_key(config.admin), config.admin.read_key
-    app = create_admin_app(
-        *(config.admin, key, journal, steering, acceptance.take),
-        Health(
-            *(_engine(config), condition.problem, condition.remark),
-            *(queue.spooled, condition.in_flight),
-        ),
-        config.http.max_request_bytes,
-        names=[socket.gethostname()],
-        header=config.auth.header,
-    )
-    sources = Sources(
-        config.consumers,
-        condition.in_flight,
-        condition.problem,
-        lambda: count_states(steering.glance().values()),
-        queue.spooled,
-        queue.connected,
-        Volume(config.journal.path.parent).free,
-        logs.lines_dropped,
-        condition.spans_dropped,
-    )
-    counting.ask(sources, journal)
-    add_metrics(app, counting.render, Keys(key, read_key))
-    desk = Desk(
-        *(journal, steering, Logins(key, read_key), Templates()),
-        *(condition.problem, condition.remark, condition.in_flight, queue.spooled),
-        acceptance.take,
-        "embedded queue" if _engine(config) == "sqlite" else "RabbitMQ",
-    )
-    add_pages(app, desk)
-    http = HttpConfig(config.admin.host, config.admin.port)
-    return Server(http, app, setting="ADMIN_PORT")
-
-
-def count_states(states: Iterable[str]) -> dict[str, int]:
-    """How many destinations are in each state, of those with something to tell."""
-    return dict.fromkeys(("ok", "held", "paused"), 0) | Counter(states)
-
-
-def _engine(config: Config) -> str:
-    return "sqlite" if isinstance(config.queue, SqliteConfig) else "amqp"
+    door = Door(config, queue, journal, steering, acceptance.take, condition)
+    return door.server(counting)

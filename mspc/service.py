@@ -2,13 +2,13 @@
 
 import logging
 import time
-from functools import partial
 from typing import Any
 
 from gevent.event import Event
 
 from mspc.api.accepting import Acceptance
 from mspc.api.app import create_app
+from mspc.api.health import Condition
 from mspc.calls.accepted import Accepted
 from mspc.calls.requests import Requests
 from mspc.delivery.consumers import Consumers
@@ -18,7 +18,6 @@ from mspc.errors import ConfigError, MspcError
 from mspc.forwarding.forwarder import Forwarder
 from mspc.lanes.lanes import Lanes
 from mspc.operators import (
-    Condition,
     open_counting,
     open_door,
     open_journal,
@@ -72,31 +71,39 @@ class Service:
             Recording(recorder),
         )
         self._steering = open_steering(
-            *(config, self._queue, self._lanes, self._journal),
+            config,
+            self._queue,
+            self._lanes,
+            self._journal,
             self._consumers.in_flight,
             self._consumers.ids_in_flight,
         )
         self._missed = open_missed(
-            *(config, self._queue, self._journal, requests),
-            *(self._consumers.in_flight, self._steering),
+            config,
+            self._queue,
+            self._journal,
+            requests,
+            self._consumers.in_flight,
+            self._steering,
         )
-        acceptance = Acceptance(
+        self._acceptance = Acceptance(
             self._queue,
             config.forward.networks,
             accepted,
             requests.look,
             recorder,
         )
-        self._server = Server(config.http, self._calls_app(acceptance))
-        # Opened at the start: it needs a key, which may have to be made.
+        self._server = Server(config.http, self._calls_app())
         self._door: Server | None = None
-        self._open_door = partial(
-            open_door,
-            config,
+
+    def _open_door(self) -> Server | None:
+        """At the start: it needs a key, which may have to be made."""
+        return open_door(
+            self._config,
             self._queue,
             self._journal,
             self._steering,
-            acceptance,
+            self._acceptance,
             self._condition(),
             self._counting,
         )
@@ -104,15 +111,17 @@ class Service:
     def _condition(self) -> Condition:
         tracing = self._tracing
         return Condition(
-            *(self.problem, self.remark, self._consumers.count_in_flight),
-            lambda: None if tracing is None else tracing.dropped,
+            problem=self.problem,
+            remark=self.remark,
+            in_flight=self._consumers.count_in_flight,
+            spans_dropped=lambda: None if tracing is None else tracing.dropped,
         )
 
-    def _calls_app(self, acceptance: Acceptance) -> Any:
+    def _calls_app(self) -> Any:
         app = create_app(
             self._config.http,
             self._config.auth,
-            acceptance,
+            self._acceptance,
             self.problem,
             self.remark,
             self._journal,

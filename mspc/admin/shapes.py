@@ -214,9 +214,15 @@ class Refusal(Struct, frozen=True):
 
 def shown_group(group: Group) -> ShownGroup:
     return ShownGroup(
-        *(group.reason, group.status, group.error or None, group.destination),
-        *(group.count, rfc3339(group.first_at), rfc3339(group.last_at)),
-        *(group.latest_id, group.answer or None),
+        reason=group.reason,
+        status=group.status,
+        error=group.error or None,
+        destination=group.destination,
+        count=group.count,
+        first_at=rfc3339(group.first_at),
+        last_at=rfc3339(group.last_at),
+        latest_id=group.latest_id,
+        answer=group.answer or None,
     )
 
 
@@ -235,14 +241,19 @@ def shown_destination(
 ) -> ShownDestination:
     states, pace = tally.states, tally.pace
     return ShownDestination(
-        *(standing.destination, standing.state, standing.breaker),
-        *(states.get("queued", 0), states.get("waiting", 0), standing.in_flight),
-        *(states.get("dead", 0), rfc3339_or_none(tally.oldest_due)),
-        shown_limits(standing.limits),
-        rfc3339_or_none(standing.paused_until),
-        rfc3339_or_none(standing.next_probe),
-        last,
-        ShownPace(
+        destination=standing.destination,
+        state=standing.state,
+        breaker=standing.breaker,
+        queued=states.get("queued", 0),
+        waiting=states.get("waiting", 0),
+        in_flight=standing.in_flight,
+        dead=states.get("dead", 0),
+        oldest_due_at=rfc3339_or_none(tally.oldest_due),
+        limits=shown_limits(standing.limits),
+        paused_until=rfc3339_or_none(standing.paused_until),
+        next_probe_at=rfc3339_or_none(standing.next_probe),
+        last_attempt=last,
+        rates=ShownPace(
             Tried(pace.attempts, pace.succeeded),
             Tried(pace.attempts_hour, pace.succeeded_hour),
         ),
@@ -255,9 +266,16 @@ def shown_plan(plan: Plan) -> ShownPlan:
 
 def shown_job(job: Job) -> ShownJob:
     return ShownJob(
-        *(job.id, job.action, job.status, job.matched, job.done, job.failed),
-        *(job.reason, job.who, rfc3339(job.started_at)),
-        rfc3339_or_none(job.finished_at),
+        id=job.id,
+        action=job.action,
+        status=job.status,
+        matched=job.matched,
+        done=job.done,
+        failed=job.failed,
+        reason=job.reason,
+        who=job.who,
+        started_at=rfc3339(job.started_at),
+        finished_at=rfc3339_or_none(job.finished_at),
     )
 
 
@@ -268,6 +286,11 @@ def shown_decision(decided: Decided) -> ShownDecision:
     if isinstance(wanted, dict) and wanted.get("url_prefix"):
         details["filter"] = wanted | {"url_prefix": masked_url(wanted["url_prefix"])}
     return ShownDecision(
-        *(decided.id, decided.kind, rfc3339(decided.at), decided.who),
-        *(decided.targets, decided.reason, details),
+        id=decided.id,
+        kind=decided.kind,
+        at=rfc3339(decided.at),
+        who=decided.who,
+        targets=decided.targets,
+        reason=decided.reason,
+        details=details,
     )

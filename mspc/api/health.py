@@ -1,11 +1,30 @@
 """GET /health/live and /health/ready: for balancers, and for people in a hurry."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import falcon
 
 from mspc.api.answers import answer
 from mspc.api.codes import NOT_READY
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How the service is.
+
+    Attributes:
+        problem: why it is not ready; None when it is.
+        remark: what else one should know.
+        in_flight: attempts that run now.
+        spans_dropped: how many are lost, since the start; None where nobody collects
+            them.
+    """
+
+    problem: Callable[[], str | None]
+    remark: Callable[[], str | None]
+    in_flight: Callable[[], int]
+    spans_dropped: Callable[[], int | None]
 
 
 class HealthResource:

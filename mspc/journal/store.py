@@ -89,8 +89,11 @@ class Store:
             reading.count_groups(self._db),
         )
         return Opened(
-            *(counters, self._writer.cut_at, self._writer.offset),
-            *(self._writer.begin(), remark),
+            counters=counters,
+            last_at=self._writer.cut_at,
+            offset=self._writer.offset,
+            cut_off=self._writer.begin(),
+            remark=remark,
         )
 
     def set_aside(self) -> Path:

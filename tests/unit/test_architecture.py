@@ -26,8 +26,11 @@ ROOMS: dict[str, frozenset[str]] = {
     | {"lanes"}
     | {"journal", "process", "settings"},
     "operators": BASEMENT
-    | {"serving", "pages", "metrics", "admin", "api", "steering", "queues"}
+    | {"door", "serving", "metrics", "api", "steering", "queues"}
     | {"lanes", "journal", "process", "settings"},
+    "door": BASEMENT
+    | {"serving", "pages", "metrics", "admin", "api", "steering", "queues"}
+    | {"journal", "process", "settings"},
     "serving": frozenset({"api", "process", "settings", "errors"}),
     "pages": BASEMENT | {"admin", "api", "steering", "journal", "process", "settings"},
     "metrics": BASEMENT | {"admin", "journal", "process"},
