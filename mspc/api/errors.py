@@ -28,8 +28,12 @@ Allowed = Mapping[str, Sequence[str]]
 
 # Of MspcError, what a resource lets out; whatever else it is, is a bug.
 _ANSWERED = (
-    *(NotAnObject, InvalidProperties, NoSuchCall, NotPossible),
-    *(JournalUnavailable, QueueError),
+    NotAnObject,
+    InvalidProperties,
+    NoSuchCall,
+    NotPossible,
+    JournalUnavailable,
+    QueueError,
 )
 _STORING = frozenset({"/", "/v1/calls"})
 

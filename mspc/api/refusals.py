@@ -31,6 +31,10 @@ class Refusals:
             return
         log.warning(
             "%d %s refused as unauthorized, the last from %s: %s: %s",
-            *(self._refused, self._what, client, header, reason),
+            self._refused,
+            self._what,
+            client,
+            header,
+            reason,
         )
         self._refused, self._last_logged = 0, now

@@ -128,10 +128,16 @@ class Showing:
 
     def attempt(self, made: Attempted) -> ShownAttempt:
         return ShownAttempt(
-            *(made.number, rfc3339(made.at), round(made.seconds * 1000)),
-            *(made.status, made.error or None, made.decision),
-            *(rfc3339_or_none(made.next_at), made.reason or None),
-            *((made.text, made.answer or None) if self._answers else (UNSET, UNSET)),
+            number=made.number,
+            started_at=rfc3339(made.at),
+            duration_ms=round(made.seconds * 1000),
+            status=made.status,
+            error=made.error or None,
+            decision=made.decision,
+            next_attempt_at=rfc3339_or_none(made.next_at),
+            reason=made.reason or None,
+            text=made.text if self._answers else UNSET,
+            answer=made.answer or None if self._answers else UNSET,
         )
 
     def state(self, seen: Seen) -> str:

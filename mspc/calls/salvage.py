@@ -98,7 +98,10 @@ def _request(given: _Members, networks: NetworkRules) -> Request:
         body = b""
     policy = _policy(given)
     return Request(
-        *(url.scheme, url.host, url.port, url.target),
+        scheme=url.scheme,
+        host=url.host,
+        port=url.port,
+        target=url.target,
         method=method,
         headers=completed(
             end_to_end(_headers(given.headers)),

@@ -74,7 +74,10 @@ def parse(payload: bytes, networks: NetworkRules) -> Request:
         body = b""
     policy = USUAL if len(checked) == len(_USUAL) else policy_text.policy(checked)
     return Request(
-        *(url.scheme, url.host, url.port, url.target),
+        scheme=url.scheme,
+        host=url.host,
+        port=url.port,
+        target=url.target,
         method=checked["method"],
         headers=completed(
             checked["headers"], url.authorization, media_type if body else None

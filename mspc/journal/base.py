@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from mspc.journal.events import Attempted, Decided, Event
+from mspc.journal.events import Accepted, Attempted, Decided, Event
 
 
 class Recorder(Protocol):
@@ -100,6 +100,19 @@ class Seen(Struct, frozen=True, gc=False):
     last: Attempted | None
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+
+    def accepted(self) -> Accepted:
+        """What an event of it says of the call, without its headers and its body."""
+        return Accepted(
+            id=self.id,
+            at=self.created_at,
+            method=self.method,
+            url=self.url,
+            destination=self.destination,
+            labels=self.labels,
+            max_attempts=self.max_attempts,
+            body_bytes=self.body_bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from mspc.journal import columns
 from mspc.journal import statements as sql
 from mspc.journal.base import Count, Filter, Group, Page, Seen
 from mspc.journal.changes import Dead
-from mspc.journal.events import Accepted, Attempted, Decided
+from mspc.journal.events import Attempted, Decided
 from mspc.journal.filtering import Source, conditions, keys, sources
 from mspc.journal.folding import Cause
 
@@ -171,16 +171,7 @@ def attempts_of(db: sqlite3.Connection, call_id: str) -> list[Attempted]:
     call = one_call(db, call_id)
     if found is None or call is None:
         return []
-    about = Accepted(
-        id=call.id,
-        at=call.created_at,
-        method=call.method,
-        url=call.url,
-        destination=call.destination,
-        labels=call.labels,
-        max_attempts=call.max_attempts,
-        body_bytes=call.body_bytes,
-    )
+    about = call.accepted()
     failed = [Attempted(about, *row) for row in db.execute(sql.ATTEMPTS, (found[0],))]
     last = call.last
     if last is not None and (not failed or failed[-1].at < last.at):

@@ -50,7 +50,9 @@ HEADS = (
     ("Waiting", "waiting", True, ""),
     ("Dead", "dead", True, ""),
     (
-        *("Attempts", "attempts", False),
+        "Attempts",
+        "attempts",
+        False,
         "attempts a minute, and how many were answered 2xx, of the last 5 minutes",
     ),
     ("Oldest due", "oldest_due", False, ""),

@@ -70,8 +70,13 @@ class Cause:
 def shown_call(seen: Seen, showing: Showing) -> ShownCall:
     state = showing.state(seen)
     return ShownCall(
-        *(seen.id, state, showing.held(seen, state), seen.method),
-        *(masked_url(seen.url), seen.destination, seen.labels),
+        id=seen.id,
+        state=state,
+        held=showing.held(seen, state),
+        method=seen.method,
+        url=masked_url(seen.url),
+        destination=seen.destination,
+        labels=seen.labels,
         created_at=seen.created_at,
         next_at=seen.next_at,
         attempts=seen.attempts,
@@ -111,10 +116,19 @@ def causes(groups: Sequence[Group]) -> list[Cause]:
 def _destination(tally: Tally, standing: Standing) -> ShownDestination:
     states = tally.states
     return ShownDestination(
-        *(standing.destination, standing.state, standing.breaker, standing.in_flight),
-        *(states.get(QUEUED, 0), states.get(WAITING, 0), states.get(DEAD, 0)),
-        *(tally.oldest_due, standing.limits, standing.paused_until),
-        *(standing.next_probe, tally.last, tally.pace),
+        destination=standing.destination,
+        state=standing.state,
+        breaker=standing.breaker,
+        in_flight=standing.in_flight,
+        queued=states.get(QUEUED, 0),
+        waiting=states.get(WAITING, 0),
+        dead=states.get(DEAD, 0),
+        oldest_due=tally.oldest_due,
+        limits=standing.limits,
+        paused_until=standing.paused_until,
+        next_probe=standing.next_probe,
+        last=tally.last,
+        pace=tally.pace,
     )
 
 
@@ -136,8 +150,11 @@ def _cause(group: Group) -> Cause:
         status=_status(group),
     )
     return Cause(
-        f"{told}: {last}" if last else told,
-        query_of(wanted),
-        *(group.destination, group.count, group.first_at, group.last_at),
-        group.answer,
+        cause=f"{told}: {last}" if last else told,
+        query=query_of(wanted),
+        destination=group.destination,
+        count=group.count,
+        first_at=group.first_at,
+        last_at=group.last_at,
+        answer=group.answer,
     )

@@ -85,8 +85,17 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     **{
         one.__name__: one
         for one in (
-            *(utc, seconds, number, plain, words, held, short, middle, path),
-            *(limits, pretty),
+            utc,
+            seconds,
+            number,
+            plain,
+            words,
+            held,
+            short,
+            middle,
+            path,
+            limits,
+            pretty,
         )
     },
 }

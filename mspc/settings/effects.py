@@ -23,8 +23,14 @@ SAMPLE = {
 }
 
 _RABBITMQ = (
-    *("QUEUE_HOST", "QUEUE_PORT", "QUEUE_NAME", "QUEUE_TYPE", "QUEUE_CA_FILE"),
-    *("RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS", "RABBITMQ_DEFAULT_VHOST"),
+    "QUEUE_HOST",
+    "QUEUE_PORT",
+    "QUEUE_NAME",
+    "QUEUE_TYPE",
+    "QUEUE_CA_FILE",
+    "RABBITMQ_DEFAULT_USER",
+    "RABBITMQ_DEFAULT_PASS",
+    "RABBITMQ_DEFAULT_VHOST",
     "SPOOL",
 )
 # Nothing in the first leaves the others without effect, and why.
@@ -42,8 +48,13 @@ _NEEDED = {
     "ADMIN": (
         "ADMIN is 0",
         (
-            *("ADMIN_HOST", "ADMIN_PORT", "ADMIN_KEY", "READ_KEY", "ADMIN_NAMES"),
-            *("ADMIN_PREFIX", "METRICS_DESTINATIONS"),
+            "ADMIN_HOST",
+            "ADMIN_PORT",
+            "ADMIN_KEY",
+            "READ_KEY",
+            "ADMIN_NAMES",
+            "ADMIN_PREFIX",
+            "METRICS_DESTINATIONS",
         ),
     ),
     "FILE_LOG_ENABLED": (

@@ -173,10 +173,20 @@ def quoted(value: str) -> str:
 # What never reaches the application as it was sent, or means something else to HTTP.
 _TAKEN = frozenset(
     (
-        *("connection", "content-encoding", "content-length", "content-type"),
-        *("expect", "host", "keep-alive", "proxy-authenticate"),
-        *("proxy-authorization", "proxy-connection", "te", "trailer"),
-        *("transfer-encoding", "upgrade"),
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
     )
 )
 

@@ -110,7 +110,10 @@ class Begun:
             reached = self._reach.act_again("retry", noted.targets, noted.at, delay)
             if reached.ids:
                 self._decisions.record(
-                    *("retried", noted.who, reached.ids, noted.reason),
+                    "retried",
+                    noted.who,
+                    reached.ids,
+                    noted.reason,
                     details_of_retry(delay),
                     at=noted.at + APART_SECONDS,
                 )

@@ -99,7 +99,11 @@ class Ended:
                 yield _event(call, known, last_at)
             else:
                 yield Decided(
-                    *("cancelled", begun.at, begun.who, begun.targets, begun.reason),
+                    kind="cancelled",
+                    at=begun.at,
+                    who=begun.who,
+                    targets=begun.targets,
+                    reason=begun.reason,
                     id=new_call_id(),
                 )
 
@@ -119,10 +123,7 @@ def _agree(call: Seen, known: Kept | None) -> bool:
 
 def _event(call: Seen, known: Kept | None, last_at: float) -> Attempted:
     """What the journal has missed."""
-    about = Accepted(
-        *(call.id, call.created_at, call.method, call.url, call.destination),
-        *(call.labels, 0.0, call.max_attempts, (), call.body_bytes),
-    )
+    about = call.accepted()
     before = call.created_at if call.last is None else call.last.at + call.last.seconds
     at = max(last_at, before)
     if known is None:
@@ -131,7 +132,9 @@ def _event(call: Seen, known: Kept | None, last_at: float) -> Attempted:
     if known.died_at is None:
         due = known.due or at
         return Attempted(
-            *(about, known.attempts, at),
+            call=about,
+            number=known.attempts,
+            at=at,
             error=UNKNOWN,
             text=text,
             decision="retry",
@@ -143,7 +146,9 @@ def _event(call: Seen, known: Kept | None, last_at: float) -> Attempted:
 def _death(about: Accepted, known: Kept, after: float) -> Attempted:
     """What made it a dead letter, not before `after`; Unix seconds."""
     return Attempted(
-        *(about, known.attempts, max(known.died_at or 0.0, after)),
+        call=about,
+        number=known.attempts,
+        at=max(known.died_at or 0.0, after),
         error=UNKNOWN,
         text=known.last_error or known.reason,
         decision="dead",

@@ -80,8 +80,7 @@ class Operator:
         self._reach = Reach(queue, journal, in_flight)
         self._begun = Begun(self._decisions, journal, self._reach, instance)
         self._calls = OneCall(
-            *(journal, self._reach, in_flight),
-            *(self._decisions, self._begun, clock),
+            journal, self._reach, in_flight, self._decisions, self._begun, clock
         )
         self._destinations = Destinations(
             lanes, self._decisions, clock, monotonic, make_alarm
