@@ -209,6 +209,7 @@ class Jobs:
         self._halt.clear()
         begun = self._begun.get(job_id)
         chunks = Chunks(self._works[job_id], self._view, self._reach, begun)
+        told = ""
         # What was begun is brought to its end, also when the job was stopped meanwhile.
         while not chunks.ended and (self._goes_on(job_id) or self._ends(job_id)):
             try:
@@ -218,11 +219,14 @@ class Jobs:
             except QueueFailed:
                 return  # the service stops with it; it goes on after the next start
             except (JournalUnavailable, QueueUnavailable) as exc:
-                log.warning("job %s goes on in a second: %s", job_id, exc)
+                if str(exc) != told:  # RabbitMQ may be away for hours
+                    told = str(exc)
+                    log.warning("job %s waits and tries again: %s", job_id, told)
                 if not self._stopping:
                     self._halt.clear()  # a job that is stopped may have to end a chunk
                 self._wait(self._halt, AGAIN_SECONDS)
                 continue
+            told = ""
             # A call may have failed again before its chunk was done.
             self._record(chunks.work, ids, chunk.at)
             self._begun.pop(job_id, None)

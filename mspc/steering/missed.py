@@ -136,6 +136,7 @@ class Missed:
 
     def run(self) -> None:
         """Returns when all was told, or after stop()."""
+        told = ""
         while not self._stopping.is_set():
             try:
                 began = self._timer()
@@ -150,7 +151,9 @@ class Missed:
             except QueueFailed:
                 return  # the service stops with it; all is told after the next start
             except (JournalUnavailable, QueueUnavailable) as exc:
-                log.info("The journal is completed in a second: %s", exc)
+                if str(exc) != told:
+                    told = str(exc)
+                    log.info("The journal is completed later: %s", told)
                 self._wait(self._stopping, AGAIN_SECONDS)
 
     def _steps(self) -> Iterator[None]:

@@ -110,16 +110,20 @@ class Loading:
     def run(self) -> None:
         """Until stop(); the store is open."""
         gevent.wait((self._store.opened, self._stopping), count=1)
+        told = ""
         while not self._stopping.is_set():
             self._lending.news.clear()  # before the look: what comes after rings again
             try:
                 with self.still:
                     if self._look():
                         self._lending.news.set()  # there may be more
+                told = ""
             except QueueFailed:
                 return  # the store has said so; the service stops
             except QueueUnavailable as exc:
-                log.warning("No calls can be read: %s", exc)
+                if str(exc) != told:
+                    told = str(exc)
+                    log.warning("No calls can be read: %s", told)
                 self._stopping.wait(AGAIN_SECONDS)
                 self._lending.news.set()
             self._lending.news.wait()

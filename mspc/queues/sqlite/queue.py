@@ -290,6 +290,7 @@ class SqliteQueue:
         Giving up would mean to lend the call out again, so that a full disk had the
         same successful call made over and over.
         """
+        told = ""
         while True:
             try:
                 return store()
@@ -298,7 +299,9 @@ class SqliteQueue:
                 raise
             except QueueUnavailable as exc:
                 self._watch.failed(operation)
-                log.warning("A call could not be settled, trying again: %s", exc)
+                if str(exc) != told:  # a disk may be full for hours
+                    told = str(exc)
+                    log.warning("A call could not be settled, trying again: %s", told)
                 if self._closing.wait(SETTLE_AGAIN_SECONDS):
                     raise
 

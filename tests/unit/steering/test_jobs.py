@@ -275,7 +275,9 @@ def test_jobs_run_one_after_another(world: World) -> None:
     assert verbs == ["revive", "revive", "withdraw", "withdraw"]
 
 
-def test_a_queue_that_is_away_fails_no_job(world: World) -> None:
+def test_a_queue_that_is_away_fails_no_job(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     """It had done the chunk, and its answer got lost: each call goes once."""
     world.add(*ids(150), state=DEAD)
     world.queue.failures = 3
@@ -286,6 +288,7 @@ def test_a_queue_that_is_away_fails_no_job(world: World) -> None:
     assert counts(job) == ("done", 150, 150, 0)
     assert world.waits == [1.0, 1.0, 1.0, 1.0]
     assert Counter(targets(world, "retried")) == dict.fromkeys(ids(150), 1)
+    assert caplog.text.count("waits and tries again: The broker is away.") == 1
 
 
 def test_a_chunk_is_decided_when_it_is_begun(world: World) -> None:

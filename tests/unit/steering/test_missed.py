@@ -206,9 +206,14 @@ def test_what_is_no_call_is_left_to_its_attempt() -> None:
     assert world.told == [good.id]
 
 
-def test_it_comes_again_when_something_is_away() -> None:
+def test_it_comes_again_when_something_is_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And says so once, not every second."""
+    caplog.set_level("INFO")
     world = World(call(NOW))
-    failures = iter([JournalUnavailable("it is away"), QueueUnavailable("it is too")])
+    journal, queue = JournalUnavailable("it is away"), QueueUnavailable("it is too")
+    failures = iter([journal, journal, queue])
 
     def last_at() -> float:
         for failure in failures:
@@ -218,7 +223,9 @@ def test_it_comes_again_when_something_is_away() -> None:
     world.last_at = last_at
     world.missed.run()
     assert len(world.told) == 1
-    assert world.waited == [AGAIN_SECONDS, AGAIN_SECONDS, REST_SECONDS]
+    assert world.waited == [*3 * [AGAIN_SECONDS], REST_SECONDS]
+    told = "The journal is completed later: "
+    assert caplog.messages == [told + "it is away", told + "it is too"]
 
 
 def test_a_store_that_has_failed_ends_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,16 +3,20 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import gevent
 import pytest
 from gevent.pool import Pool
 
 from mspc.calls.call import Call
 from mspc.errors import QueueUnavailable
+from mspc.queues.sqlite import loading
+from mspc.queues.sqlite import queue as sqlite_queue
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.queue import SqliteQueue
 from mspc.settings.config import SqliteConfig
 from tests.support.opened import Opened
 from tests.support.store_watch import Told
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -71,3 +75,42 @@ def test_a_call_that_is_not_settled(
     with pytest.raises(QueueUnavailable):
         settle(delivery)
     assert told.failures == {operation: 1}
+
+
+def test_a_disk_that_has_no_room_for_long_is_told_of_once_a_call(
+    opened: Opened,
+    told: Told,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sqlite_queue, "SETTLE_AGAIN_SECONDS", 0.01)
+    opened.queue.put(Call(b"call"))
+    delivery = opened.take()
+    store = opened.queue._store  # type: ignore[attr-defined]
+    full = "BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    trigger = f"CREATE TEMP TRIGGER full BEFORE DELETE ON calls {full}"
+    store.run(lambda db: db.execute(trigger))
+    settling = gevent.spawn(delivery.ack)
+    eventually(lambda: told.failures.get("ack", 0) > 3)
+    store.run(lambda db: db.execute("DROP TRIGGER full"))
+    settling.get(timeout=15)
+    opened.close()
+    assert caplog.text.count("A call could not be settled, trying again") == 1
+
+
+def test_a_file_that_cannot_be_read_for_long_is_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "AGAIN_SECONDS", 0.01)
+    failures, look = [QueueUnavailable("disk I/O")] * 4, loading.Loading._look
+
+    def fail(self: loading.Loading) -> bool:
+        if failures:
+            raise failures.pop()
+        return look(self)
+
+    monkeypatch.setattr(loading.Loading, "_look", fail)
+    opened = Opened(SqliteQueue(SqliteConfig(tmp_path / "queue.db")))
+    eventually(lambda: not failures)
+    opened.close()
+    assert caplog.text.count("No calls can be read: disk I/O") == 1
