@@ -6,6 +6,7 @@ call is accepted, because no later attempt could make it right.
 """
 
 import binascii
+import re
 import time
 from typing import Any, NoReturn
 from xml.parsers import expat
@@ -17,6 +18,13 @@ XML = "application/xml; charset=UTF-8"
 
 # 1 MiB of XML takes 10 to 40 ms to check; between two pieces others have their turn.
 XML_PIECE_BYTES = 65_536
+# But for an element, whose attributes are looked at together, each whether it is there
+# twice. So many do not fit into a piece: an element with more is seen at its end.
+MOST_ATTRIBUTES = 10_000
+_TOO_MANY = re.compile(
+    rb"""<[^<>"'!?]*+(?:"[^"<]*+"[^<>"']*+|'[^'<]*+'[^<>"']*+){%d}"""
+    % (MOST_ATTRIBUTES + 1)
+)
 
 # Patched by gevent it lets them; 0 would not: see give_way() of process/greenlets.py.
 _MOMENT = 1e-9
@@ -92,9 +100,17 @@ def _check_xml(content: bytes) -> None:
     handlers = _Refusals(content)
     parser.XmlDeclHandler = handlers.declaration
     parser.StartDoctypeDeclHandler = handlers.doctype
+    waits = -1
     try:
         for start in range(0, len(content) - XML_PIECE_BYTES, XML_PIECE_BYTES):
             parser.Parse(content[start : start + XML_PIECE_BYTES], False)
+            # Where it waits for the rest of a tag, which may take many pieces.
+            before, waits = waits, parser.CurrentByteIndex
+            if waits != before and _TOO_MANY.match(content, waits):
+                raise BodyRefused(
+                    f"is XML with an element of more than {MOST_ATTRIBUTES:,}"
+                    " attributes."
+                )
             time.sleep(_MOMENT)
         left = len(content) % XML_PIECE_BYTES or min(len(content), XML_PIECE_BYTES)
         parser.Parse(content[len(content) - left :], True)

@@ -121,6 +121,11 @@ def read_backoff(value: object) -> Backoff:
             "must be an object with initial, factor, max and jitter, or a list of"
             f" delays, not {_found(value)}."
         )
+    if len(value) > MAX_STEPS:  # before each has its sentence
+        raise Invalid(
+            "must be an object with initial, factor, max and jitter, not one with"
+            f" {len(value)} members."
+        )
     given = {name: one for name, one in value.items() if one is not None}
     read = _each(given, _reader_of_backoff)
     backoff = Backoff(

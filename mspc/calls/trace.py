@@ -13,6 +13,9 @@ from voluptuous import Invalid
 from mspc.calls.sentences import kind, shown
 
 MOST_MEMBERS = 32  # of a tracestate: 3.3.1.1
+# Of so many members, each of a key and a value of 256 characters (3.3.1.3), and what
+# parts them; to look at a megabyte of it would stop everybody for a third of a second.
+LONGEST_STATE = MOST_MEMBERS * (256 + len("=") + 256 + len(", "))
 
 # Version, trace, parent, flags. Versions to come may append to that: 3.2.4 and 4.3.
 _PARENT = re.compile(
@@ -90,6 +93,8 @@ def _is_parent(text: str) -> bool:
 
 def _is_state(text: str) -> bool:
     """Whether it is a list of members, each key once; empty ones are allowed."""
+    if len(text) > LONGEST_STATE:
+        return False
     keys = []
     for member in filter(None, (part.strip(" \t") for part in text.split(","))):
         found = _MEMBER.fullmatch(member)

@@ -217,6 +217,11 @@ class TestBackoff:
             ({"0": 1}, 'backoff["0"] is unknown; there are initial, factor,'),
             ({"Max": 1}, 'backoff["Max"] is unknown; there are initial, factor,'),
             ({"initial": 10, "max": 5}, "backoff must not have an initial delay"),
+            (
+                {f"n{n}": n for n in range(9000)},
+                "backoff must be an object with initial, factor, max and jitter, not"
+                " one with 9000 members.",
+            ),
         ],
     )
     def test_is_nothing_else(self, value: object, told: str) -> None:

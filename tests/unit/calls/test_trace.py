@@ -6,7 +6,7 @@ import pytest
 
 from mspc.calls.networks import NetworkRules
 from mspc.calls.salvage import salvage
-from mspc.calls.trace import Trace, kept_in, read_trace
+from mspc.calls.trace import LONGEST_STATE, Trace, kept_in, read_trace
 from mspc.calls.validation import parse
 from mspc.errors import InvalidProperties, NotAnObject
 
@@ -48,6 +48,7 @@ def test_no_traceparent(parent: str) -> None:
     [
         *("a=b", STATE, "a=1, b=2\t,,c=3", 'a="\\ x', "0a/b*c-d_e@f=!"),
         ",".join(f"k{n}=v" for n in range(32)),
+        ", ".join(f"{n:a>256}={n:b>256}" for n in range(32)),
     ],
 )
 def test_a_tracestate(state: str) -> None:
@@ -59,6 +60,7 @@ def test_a_tracestate(state: str) -> None:
     [
         *("a", "=b", "a=", "A=b", "a=b=c", "a=1,a=2", ",", "a=ž", "a=1\r\nb=2"),
         *(f"{257 * 'a'}=b", f"a={257 * 'b'}", ",".join(f"k{n}=v" for n in range(33))),
+        f"a=b{',' * LONGEST_STATE}",
     ],
 )
 def test_what_is_no_tracestate_takes_nothing_with_it(state: str) -> None:
