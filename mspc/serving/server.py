@@ -267,15 +267,15 @@ def redirect_to(https_port: int) -> "WSGIApplication":
         headers = [("Content-Type", MEDIA_TYPE)]
         headers.append(("Connection", "close"))  # so that no body is waited for
         if host is None or not host[1]:
-            respond(BAD, headers)
+            status = BAD
             told = "The Host header is missing, so there is no HTTPS address."
-            return [error_body(BAD, told)]
-        target = env["REQUEST_URI"]
-        url = f"https://{host[1]}{suffix}{target if target != '*' else '/'}"
-        told = f"Only HTTPS is served: send the request to {url} instead."
-        body = error_body(ELSEWHERE, told)
-        headers += [("Location", url), ("Content-Length", str(len(body)))]
-        respond(ELSEWHERE, headers)
+        else:
+            status, target = ELSEWHERE, env["REQUEST_URI"]
+            url = f"https://{host[1]}{suffix}{target if target != '*' else '/'}"
+            told = f"Only HTTPS is served: send the request to {url} instead."
+            headers.append(("Location", url))
+        body = error_body(status, told)
+        respond(status, [*headers, ("Content-Length", str(len(body)))])
         return [] if env["REQUEST_METHOD"] == "HEAD" else [body]
 
     return app

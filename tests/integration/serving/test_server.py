@@ -761,13 +761,20 @@ def test_redirect(
     assert app.environ == {}
 
 
-def test_a_redirect_of_head_has_no_body(
-    start: Start, connect: Connect, ssl_dir: Path
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"HEAD / HTTP/1.1\r\nHost: here\r\n\r\n", b"307"),
+        (b"HEAD / HTTP/1.0\r\n\r\n", b"400"),
+    ],
+)
+def test_an_answer_to_head_has_no_body_where_tls_is_asked_for(
+    start: Start, connect: Connect, ssl_dir: Path, head: bytes, status: bytes
 ) -> None:
     client = connect(start(tls=True, ssl_dir=ssl_dir))
-    client.send(b"HEAD / HTTP/1.1\r\nHost: here\r\n\r\n")
+    client.send(head)
     head, _, body = client.rest().partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 307 ")
+    assert head.startswith(b"HTTP/1.1 %b " % status)
     assert re.search(rb"\r\nContent-Length: [1-9]", head)
     assert body == b""
 
