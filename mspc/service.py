@@ -27,6 +27,7 @@ from mspc.operators import (
     watch_of,
 )
 from mspc.process.exits import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
+from mspc.queues.left import tell_of_what_is_left
 from mspc.queues.opening import open_queue
 from mspc.serving.server import Server
 from mspc.settings.config import Config
@@ -174,6 +175,7 @@ class Service:
             server.bind()
         self._journal.start()
         self._queue.start(self._fail)
+        tell_of_what_is_left(self._config.queue, self._config.journal.path.parent)
         self._steering.start()  # what is paused is so before a call is made
         self._missed.start()
         self._forwarder.start()

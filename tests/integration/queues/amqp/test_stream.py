@@ -9,12 +9,12 @@ from gevent.queue import Queue as Mailbox
 
 from mspc.queues.amqp.stream import JournalStream
 from mspc.settings.config import AmqpConfig
+from tests.support.broker_users import add_user, delete_user, set_rights
 from tests.support.rabbitmq import Broker, RabbitNode
 from tests.support.waiting import eventually
 
 SECONDS = 30.0
 SOON = 0.3
-USERS = "rabbit_auth_backend_internal"
 
 
 @dataclass
@@ -198,21 +198,6 @@ def test_no_stream_is_said_once_and_tried_again(
     delete(rabbitmq, instance.stream.name)
     eventually(lambda: instance.stream.shared)
     instance.exchange(b"[1]")
-
-
-# As `rabbitmqctl` does, whose start takes longer than the test.
-def add_user(node: RabbitNode, user: str, password: str) -> None:
-    node.eval(f'{USERS}:add_user(<<"{user}">>, <<"{password}">>, <<"tests">>).')
-
-
-def set_rights(node: RabbitNode, user: str, *rights: str) -> None:
-    """`rights` to configure, to write and to read: expressions for names."""
-    each = ", ".join(f'<<"{one}">>' for one in rights)
-    node.eval(f'{USERS}:set_permissions(<<"{user}">>, <<"/">>, {each}, <<"tests">>).')
-
-
-def delete_user(node: RabbitNode, user: str) -> None:
-    node.eval(f'{USERS}:delete_user(<<"{user}">>, <<"tests">>).')
 
 
 @pytest.mark.parametrize("missing", ["configure", "write", "read"])
