@@ -30,7 +30,7 @@ def tell_of_what_is_left(config: QueueConfig, folder: Path) -> None:
 
     Returns at once, and waits for no disk: what is found is told later.
     """
-    files = []
+    files: list[tuple[Path, str, tuple[str, ...]]] = []
     if not isinstance(config, AmqpConfig):
         mend = "Set QUEUE_SCHEME: amqp and SPOOL: 1"
         files.append((folder / "spool.db", _SPOOL, (mend,)))

@@ -43,7 +43,7 @@ def test_a_user_with_these_rights_can_do_all_that_mspc_does(
         mspc.post({"url": target.url("/dies"), "requeue": False})
 
         def dead() -> bool:
-            return mspc.admin("GET", "/v1/stats").json["states"]["dead"] == 1
+            return bool(mspc.admin("GET", "/v1/stats").json["states"]["dead"])
 
         eventually(dead)
         (letter,) = mspc.admin("GET", "/v1/calls?state=dead").json["calls"]

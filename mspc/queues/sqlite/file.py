@@ -183,9 +183,8 @@ def _unusable(path: Path, exc: sqlite3.Error) -> str:
         return f"DATA_DIR: {path} is in use by another mspc. Stop it, or name another."
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return (
-            f"DATA_DIR: {path} is damaged ({exc}). Restore a"
-            " backup, or move it away and save what can be saved with"
-            f" `sqlite3 {path} .recover`."
+            f"DATA_DIR: {path} is damaged ({exc}). Restore a backup, or save what can"
+            ' be saved: "Save what is in a damaged file" in docs/operations.md.'
         )
     return f"DATA_DIR: {path} cannot be used: {exc}."
 
