@@ -39,6 +39,10 @@ class InvalidProperties(BadRequest):
         super().__init__(" ".join(self.problems))
 
 
+class Crowded(MspcError):
+    """Answer 503: others use up what there is for requests. Nothing was done."""
+
+
 class NoConnection(MspcError):
     """Retry later: a target cannot be connected to; the text says why.
 

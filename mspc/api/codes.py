@@ -19,6 +19,7 @@ JOURNAL_UNAVAILABLE: Final = "journal_unavailable"
 NOT_STORED: Final = "not_stored"
 QUEUE_UNAVAILABLE: Final = "queue_unavailable"
 NOT_READY: Final = "not_ready"
+CROWDED: Final = "crowded"
 
 # What a status means where nothing more is known.
 _USUAL = {
@@ -55,6 +56,7 @@ CODES: dict[str, int] = {
     NOT_STORED: 503,
     QUEUE_UNAVAILABLE: 503,
     NOT_READY: 503,
+    CROWDED: 503,
 }
 
 

@@ -10,6 +10,7 @@ from mspc.api import codes
 from mspc.api.answers import answer
 from mspc.api.problems import problem_of
 from mspc.errors import (
+    Crowded,
     InvalidProperties,
     JournalUnavailable,
     MspcError,
@@ -34,6 +35,7 @@ _ANSWERED = (
     NotPossible,
     JournalUnavailable,
     QueueError,
+    Crowded,
 )
 _STORING = frozenset({"/", "/v1/calls"})
 

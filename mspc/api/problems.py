@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mspc.api import codes
 from mspc.errors import (
+    Crowded,
     InvalidProperties,
     JournalUnavailable,
     MspcError,
@@ -75,6 +76,8 @@ def problem_of(exc: MspcError, storing: bool = True) -> Problem:
             return Problem(404, codes.NO_SUCH_CALL, str(exc))
         case NotPossible():
             return Problem(409, exc.code, str(exc))
+        case Crowded():
+            return Problem(503, codes.CROWDED, str(exc))
         case JournalUnavailable(off=True):
             return Problem(501, codes.JOURNAL_OFF, str(exc))
         case JournalUnavailable():

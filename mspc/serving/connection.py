@@ -9,7 +9,6 @@ import math
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import unquote
@@ -19,9 +18,10 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 from mspc.api.answers import MEDIA_TYPE, error_body
 from mspc.process.greenlets import give_way
 from mspc.process.sockets import send_all
-from mspc.serving.limits import Limits
-from mspc.serving.lingering import DRAINING_SECONDS, Lingering
+from mspc.serving.lingering import DRAINING_SECONDS
 from mspc.serving.request import TURN, Body, BrokenBody, Refused, RequestHead, read_head
+from mspc.serving.room import Share
+from mspc.serving.traffic import Traffic
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -30,21 +30,6 @@ log = logging.getLogger(__name__)
 
 CLOSED = b"Connection: close\r\n"
 MAX_SKIPPED = 65_536  # bytes of an unread body that are worth a kept connection
-
-
-@dataclass(slots=True)
-class Traffic:
-    """What the connections of a server share.
-
-    Attributes:
-        kept: the header lines of an answer after which the connection is kept.
-    """
-
-    limits: Limits
-    kept: bytes
-    lingering: Lingering = field(default_factory=Lingering)
-    open: set["ClientConnection"] = field(default_factory=set)
-    draining: bool = False
 
 
 class ClientConnection(WSGIHandler):
@@ -71,6 +56,7 @@ class ClientConnection(WSGIHandler):
         self._lingers = False
         self._body_deadline = 0.0  # 0 until the application reads
         self._expects_100 = False
+        self._share = Share(traffic.room)
 
     def handle(self) -> None:
         """Returns when the connection is closed; never raises."""
@@ -186,7 +172,11 @@ class ClientConnection(WSGIHandler):
         self._expects_100 = expected == "100-continue" and head.version != "HTTP/1.0"
         self._body_deadline = 0.0
         self._body = Body(
-            self.rfile, head.length, self._before_reading, self._after_reading
+            self.rfile,
+            head.length,
+            self._share.take,
+            self._before_reading,
+            self._after_reading,
         )
         path, _, query = head.path.partition("?")
         env = self.server.get_environ()
@@ -233,6 +223,8 @@ class ClientConnection(WSGIHandler):
                 log.exception("The application failed on %s", self.command)
                 message = "Internal error; nothing is promised."
                 self._fail("500 Internal Server Error", message)
+        finally:
+            self._share.give_back()
         self._unread = bool(self._body.unread)
 
     def finalize_headers(self) -> None:

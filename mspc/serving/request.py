@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mspc.process.greenlets import give_way
+from mspc.serving.room import FREE_BYTES, ROOM_BYTES
 
 MAX_LINE = 8192  # bytes: the request line, a header, a trailer
 MAX_CHUNK_LINE = 1024  # bytes: RFC 9112 7.1.1 asks for some limit
@@ -203,15 +204,25 @@ class Body(io.BufferedIOBase):
         self,
         rfile: io.BufferedReader,
         length: int | None,
+        reserve: Callable[[int], None],
         before: Callable[[], None],
         after: Callable[[], None],
     ) -> None:
-        """`before` and `after` are called around each read that may wait."""
+        """
+        Args:
+            rfile: what the client sends.
+            length: bytes; None when it comes in chunks.
+            reserve: called once, with how many bytes are wanted, before more than
+                FREE_BYTES are read at once; may wait, or raise Crowded.
+            before: called before each read that may wait.
+            after: called after it.
+        """
         self.unread = math.inf if length is None else length
         self._rfile = rfile
         self._chunked = length is None
         self._left = length or 0  # bytes, of the body or of the chunk at hand
         self._chunks = 0
+        self._reserve: Callable[[int], None] | None = reserve  # None when it is done
         self._before = before
         self._after = after
 
@@ -223,10 +234,13 @@ class Body(io.BufferedIOBase):
 
         Raises:
             BrokenBody: neither will come.
+            Crowded: it is large, and there is no room for it.
         """
         wanted = math.inf if size is None or size < 0 else size
         if not self.unread or not wanted:
             return b""
+        if self._left > FREE_BYTES < wanted and not self._chunked:
+            self._make_room(min(wanted, self._left))
         self._before()
         try:
             return self._read_chunks(wanted) if self._chunked else self._read(wanted)
@@ -250,12 +264,19 @@ class Body(io.BufferedIOBase):
             if not self._left:
                 self._next_chunk()
                 continue
-            data = self._take(min(wanted - len(read), self._left))
+            if len(read) >= FREE_BYTES:
+                self._make_room(wanted)
+            data = self._take(min(wanted - len(read), self._left, FREE_BYTES))
             read += data
             self._left -= len(data)
             if not self._left and self._take(2) != b"\r\n":
                 raise BrokenBody("a chunk is longer than it says")
         return bytes(read)
+
+    def _make_room(self, size: float) -> None:
+        if self._reserve is not None:
+            self._reserve(int(min(size, ROOM_BYTES)))
+            self._reserve = None
 
     def _take(self, size: float) -> bytes:
         data = self._rfile.read(int(size))

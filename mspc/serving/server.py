@@ -16,9 +16,11 @@ from mspc.errors import ConfigError
 from mspc.process.greenlets import Watched
 from mspc.serving.binding import bound_sockets
 from mspc.serving.certificate import load_context
-from mspc.serving.connection import ClientConnection, Traffic
+from mspc.serving.connection import ClientConnection
 from mspc.serving.limits import Limits
 from mspc.serving.request import HOST
+from mspc.serving.room import Room
+from mspc.serving.traffic import Traffic
 from mspc.settings.config import HttpConfig
 
 if TYPE_CHECKING:
@@ -65,7 +67,9 @@ class Server:
         self._config = config
         self._app = app
         self._setting = setting
-        self._traffic = Traffic(limits, keep_alive_lines(min(kept, limits.idle)))
+        lines = keep_alive_lines(min(kept, limits.idle))
+        room = Room(limits.room, limits.crowded)
+        self._traffic = Traffic(limits, lines, room)
         self._pool = Pool(limits.connections)
         self._http: list[Listener] = []
         self._https: list[Listener] = []

@@ -17,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from mspc.errors import ConfigError
+from mspc.serving.connection import ClientConnection
 from mspc.serving.server import Server
 from mspc.settings.config import HttpConfig
 from tests.integration.serving.harness import (
@@ -138,6 +139,7 @@ def test_small_answers_leave_at_once(start: Start, connect: Connect) -> None:
     client.ask(GET)
 
     (connection,) = server._traffic.open
+    assert isinstance(connection, ClientConnection)
     option = (socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert connection.socket.getsockopt(*option) == 1
     client.send(GET)

@@ -45,7 +45,9 @@ def by_us(data: bytes) -> Framed | None:
     rfile: Any = io.BufferedReader(cast("Any", io.BytesIO(data)))
     try:
         head = ours.read_head(rfile)
-        body = ours.Body(rfile, head.length, lambda: None, lambda: None).read()
+        body = ours.Body(
+            rfile, head.length, lambda _: None, lambda: None, lambda: None
+        ).read()
     except (ours.Refused, OSError):
         return None
     return Framed(head.method, head.path, body, rfile.read())
