@@ -46,6 +46,7 @@ class ClientConnection(WSGIHandler):
         super().__init__(sock, address, server)
         self.deadline = math.inf
         self.waiting = True
+        self._opened = monotonic()
         self._client = str(address[0])
         self._traffic = traffic
         self._limits = traffic.limits
@@ -88,8 +89,12 @@ class ClientConnection(WSGIHandler):
 
     @property
     def idle(self) -> bool:
-        """Whether it is kept for a next request, of which nothing has come."""
-        return self.waiting and self._served > 0
+        """Whether it is kept for a next request, of which nothing has come, or was
+        opened a while ago, and nothing has come at all.
+        """
+        if not self.waiting:
+            return False
+        return self._served > 0 or monotonic() - self._opened > self._limits.unused
 
     def cut(self) -> None:
         """Makes whatever waits for the client fail at once."""

@@ -16,6 +16,7 @@ class Limits:
     send: float = 30.0  # one answer, into the socket's buffer
     linger: float = 5.0  # after the answer to a request that was not read to its end
     connections: int = 1000
+    unused: float = 1.0  # a connection's age, until one that waits may have its place
     room: int = ROOM_BYTES  # for large bodies that are on their way
     crowded: float = PATIENCE_SECONDS  # until there is room for one
 

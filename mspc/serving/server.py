@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 # Seconds for which an idle connection is kept beyond what its client was told: a
 # request that is sent at the last moment is still on its way.
 KEEP_ALIVE_GRACE = 1.0
-WARNING_INTERVAL = 60.0  # seconds between two warnings that accepting fails
+WARNING_INTERVAL = 60.0  # seconds between two lines that say the same of accepting
 BAD = "400 Bad Request"
 ELSEWHERE = "307 Temporary Redirect"
 KILL_TIMEOUT = 1.0  # seconds for a request's `finally` when it is ended by force
@@ -73,6 +73,7 @@ class Server:
         self._pool = Pool(limits.connections)
         self._http: list[Listener] = []
         self._https: list[Listener] = []
+        self._told = float("-inf")
         self._reaper = Watched("reaper of slow connections", self._reap)
 
     @property
@@ -167,7 +168,7 @@ class Server:
     def _reap(self) -> None:
         period = min(1.0, self._traffic.limits.shortest / 4)
         while True:
-            gevent.sleep(period)
+            gevent.sleep(period if self._pool.free_count() else period / 10)
             now = monotonic()
             for connection in tuple(self._traffic.open):
                 if connection.deadline < now:
@@ -180,7 +181,8 @@ class Server:
         idle = [each for each in self._traffic.open if each.idle]
         idle.sort(key=lambda each: each.deadline)
         ended = idle[: max(1, self._traffic.limits.connections // 10)]
-        if ended:
+        if ended and monotonic() - self._told >= WARNING_INTERVAL:
+            self._told = monotonic()
             log.info("All connections are taken: %d idle ones are ended", len(ended))
         for connection in ended:
             connection.drain()

@@ -27,7 +27,7 @@ class Open(Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether it is kept for a next request, of which nothing has come."""
+        """Whether others may have its place: nothing has come for a while."""
 
 
 @dataclass(slots=True)

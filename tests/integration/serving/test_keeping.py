@@ -106,3 +106,15 @@ def test_idle_connections_make_room(
     assert working.answer().status == 200
     assert idle[2].ask(GET).status == 200
     assert "All connections are taken: 1 idle ones are ended" in caplog.text
+
+
+def test_connections_that_nobody_uses_make_room(start: Start, connect: Connect) -> None:
+    """Ten seconds are for a slow client, when nobody else waits."""
+    server = start(limits={"connections": 20, "unused": 0.2})
+    slow = connect(server)
+    slow.send(GET[:-2])  # in the middle of a request
+    unused = [connect(server) for _ in range(30)]
+    assert connect(server).ask(GET).status == 200
+    assert unused[0].rest() == b""
+    slow.send(GET[-2:])
+    assert slow.answer().status == 200
