@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from typing import Protocol
 
 from gevent.event import Event
@@ -17,6 +18,7 @@ from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.process.greenlets import Watched
 from mspc.process.workers import Workers
+from mspc.queues.amqp.confirms import Rejected
 from mspc.queues.amqp.largest import BELIEVED_SECONDS, TooLarge
 from mspc.queues.base import Delivery, Kept, Queue
 from mspc.queues.dispatch import dispatch
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 
 MOVED_AT_ONCE = 100
 MOVE_AGAIN_SECONDS = 0.5
+# One that a full queue has refused so often makes place for those behind it.
+REJECTED_TIMES = 4
+REJECTED_SECONDS = 30.0
 STOP_SECONDS = 5.0
 
 
@@ -145,7 +150,9 @@ class SpooledQueue:
     def _move(self, delivery: Delivery) -> None:
         if not self._spooling:  # a large spool was still being checked at the start
             self._tell_of_a_rest()
-        while not self._moved(delivery):
+        for number in count(1):
+            if self._moved(delivery, number):
+                break
             if self._stopping.wait(MOVE_AGAIN_SECONDS):
                 return
         if self._spooling and not self._spool.size():
@@ -156,14 +163,19 @@ class SpooledQueue:
         self._spooling = True
         log.warning("%d calls are in the spool already", self._spool.size())
 
-    def _moved(self, delivery: Delivery) -> bool:
-        """Whether this is done with; if not, it is to be tried again."""
+    def _moved(self, delivery: Delivery, number: int) -> bool:
+        """Whether this is done with; if not, it is to be tried again.
+
+        Args:
+            delivery: of the spool.
+            number: which try it is, from 1.
+        """
         try:
             if delivery.damage:  # nobody knows what it was: it is kept as it is
                 delivery.bury(delivery.call, delivery.damage)
                 log.error("%r is damaged, it stays in the spool", delivery.call.id)
                 return True
-            self._hand_on(delivery)
+            self._hand_on(delivery, patient=number < REJECTED_TIMES)
         except QueueUnavailable:
             return False
         except QueueFailed:
@@ -173,8 +185,12 @@ class SpooledQueue:
             return False
         return True
 
-    def _hand_on(self, delivery: Delivery) -> None:
+    def _hand_on(self, delivery: Delivery, *, patient: bool) -> None:
         """Broker first, then the spool's copy is let go.
+
+        Args:
+            delivery: of the spool.
+            patient: whether it is tried again soon if its queue refuses it.
 
         Raises:
             QueueUnavailable: the broker cannot take it now.
@@ -185,5 +201,10 @@ class SpooledQueue:
         except TooLarge:
             # It may stay for days: whoever moves it has others to move meanwhile.
             delivery.retry(delivery.call, BELIEVED_SECONDS)
+            return
+        except Rejected:
+            if patient:
+                raise
+            delivery.retry(delivery.call, REJECTED_SECONDS)
             return
         delivery.ack()

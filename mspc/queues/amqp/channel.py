@@ -105,7 +105,8 @@ class PipelinedChannel(Channel):
 
         Raises:
             Unroutable: there is no such queue.
-            QueueUnavailable: refused, or the channel was lost: nobody knows.
+            Rejected: it is not stored.
+            QueueUnavailable: the channel was lost: nobody knows.
         """
         if self.confirms.oldest() > SLOW_CONFIRM_SECONDS:
             # More would only make each wait longer, until all are given up.

@@ -17,6 +17,12 @@ class Unroutable(QueueUnavailable):
     """The broker returned the message: its queue does not exist (any more)."""
 
 
+class Rejected(QueueUnavailable):
+    """The broker does not store the message: its queue is full, as a policy says, or
+    has no leader at the moment.
+    """
+
+
 @dataclass(slots=True)
 class Publish:
     """A message that the broker has not confirmed yet."""
@@ -33,7 +39,8 @@ class Publish:
 
         Raises:
             Unroutable: there is no such queue.
-            QueueUnavailable: refused, or nobody knows.
+            Rejected: it is not stored.
+            QueueUnavailable: nobody knows.
         """
         error = self.confirmed.get()
         if error is not None:
@@ -109,11 +116,14 @@ class Confirms:
         """For how many seconds every message to one of the queues was refused."""
         return max((last - first for first, last in self._refused.values()), default=0)
 
-    def _refuse(self, publish: Publish) -> QueueUnavailable:
+    def _refuse(self, publish: Publish) -> Rejected:
         now = time.monotonic()
         first, _ = self._refused.get(publish.queue, (now, now))
         self._refused[publish.queue] = first, now
-        return QueueUnavailable("RabbitMQ refused to store the call.")
+        return Rejected(
+            f"RabbitMQ stores nothing in the queue {publish.queue} now: it is full, if"
+            " a policy bounds it (max-length), or has no leader."
+        )
 
     def _confirm(self, tag: int, publish: Publish) -> QueueUnavailable | None:
         self._refused.pop(publish.queue, None)

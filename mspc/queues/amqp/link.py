@@ -29,6 +29,9 @@ CONFIRM_TIMEOUT_SECONDS = 10
 # RabbitMQ 3.10 asks a quorum queue's dead leader for ever on a channel whose first
 # publish came before the new leader was known, and refuses all; a new channel helps.
 REFUSED_SECONDS = 3.0
+# It does not help a queue that is full, and all that is on its way to others is lost
+# with the old one: less and less often, then.
+LONGEST_REFUSED_SECONDS = 60.0
 WATCH_EVERY_SECONDS = 0.25
 
 FIRST_DELAY_SECONDS = 0.2
@@ -80,6 +83,7 @@ class Link:
         self._on_failure: Callable[[MspcError], None] = lambda _: None
         self._stopping = Event()
         self._proven = False
+        self._refused_seconds = REFUSED_SECONDS
         self._supervisor = Watched(
             f"supervisor of RabbitMQ ({purpose})", self._supervise
         )
@@ -183,7 +187,7 @@ class Link:
     def _watch(self, channel: PipelinedChannel) -> str:
         """Returns why the session is over."""
         connection = channel.connection
-        blocked = False
+        blocked, since = False, time.monotonic()
         while not channel.lost.wait(WATCH_EVERY_SECONDS):
             failure = connecting.failure(connection)
             if failure:
@@ -198,8 +202,13 @@ class Link:
                 channel.confirms.give_up(self.problem() or "")
             elif channel.confirms.oldest() > CONFIRM_TIMEOUT_SECONDS:
                 return f"no confirm within {CONFIRM_TIMEOUT_SECONDS} s"
-            elif channel.confirms.refusing_for() > REFUSED_SECONDS:
-                return f"every call was refused for {REFUSED_SECONDS:g} s"
+            elif (refusing := channel.confirms.refusing_for()) > self._refused_seconds:
+                self._refused_seconds = min(
+                    2 * self._refused_seconds, LONGEST_REFUSED_SECONDS
+                )
+                return f"a queue has refused every call for {refusing:.0f} s"
+            elif not refusing and time.monotonic() - since > self._refused_seconds:
+                self._refused_seconds = REFUSED_SECONDS
         return channel.reason
 
     def _down(self, reason: str) -> None:

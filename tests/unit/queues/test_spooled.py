@@ -12,6 +12,7 @@ from mspc.calls.call import Call
 from mspc.errors import MspcError, QueueFailed, QueueUnavailable
 from mspc.lanes.lanes import Lanes
 from mspc.queues import spooled
+from mspc.queues.amqp.confirms import Rejected
 from mspc.queues.amqp.largest import TooLarge
 from mspc.queues.spooled import SpooledQueue
 from mspc.queues.sqlite.queue import SqliteQueue
@@ -30,9 +31,11 @@ class Broker(MemoryQueue):
         raises: raised by put, one each time it is called.
         go: set unless put shall not return.
         largest: the bytes of the largest call that it takes.
+        full: how the payloads of a queue begin that is full.
     """
 
     largest = 1000
+    full = b""
 
     def __init__(self, store: MemoryStore | None = None) -> None:
         super().__init__(store)
@@ -47,6 +50,8 @@ class Broker(MemoryQueue):
             raise self.raises.pop(0)
         if len(call.payload) > self.largest:
             raise TooLarge("too large")
+        if self.full and call.payload.startswith(self.full):
+            raise Rejected("full")
         self.putting += 1
         try:
             self.go.wait()
@@ -197,7 +202,7 @@ class TestMoving:
         kept = MemoryQueue()
         lent = MemoryDelivery(kept, 1, Call(b"x"), Lanes(1).of("a"))
         lent.damage = "damaged in the file: altered"
-        assert queue._moved(lent)
+        assert queue._moved(lent, number=1)
         assert broker.given == []
         assert kept.store.dead == [(lent.call, lent.damage)]
 
@@ -258,6 +263,29 @@ class TestMoving:
         eventually(lambda: queue.remark() is None)
         came = sorted(broker.given[1:], key=lambda call: call.id)
         assert came == sorted(large, key=lambda call: call.id)
+        assert not any(call.waited for call in came)
+
+    def test_what_a_full_queue_refuses_keeps_nothing_else(
+        self,
+        queue: SpooledQueue,
+        broker: Broker,
+        spool: Spool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(spooled, "REJECTED_SECONDS", 0.2)
+        broker.full = b"full"
+        refused = [Call(b"full") for _ in range(spooled.MOVED_AT_ONCE)]
+        for call in refused:
+            queue.put(call)
+        other = Call(b"other")
+        spool.put(other)
+        eventually(lambda: broker.given)
+        assert broker.given == [other]
+        eventually(lambda: spool.size() == len(refused))
+        broker.full = b""
+        eventually(lambda: queue.remark() is None)
+        came = sorted(broker.given[1:], key=lambda call: call.id)
+        assert came == sorted(refused, key=lambda call: call.id)
         assert not any(call.waited for call in came)
 
     def test_what_is_too_large_is_kept_over_a_restart(

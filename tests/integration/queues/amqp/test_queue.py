@@ -17,8 +17,9 @@ from pamqp import body, commands, frame, header
 
 from mspc.calls.call import Call
 from mspc.errors import ConfigError, MspcError, QueueUnavailable
+from mspc.queues.amqp import link
 from mspc.queues.amqp.channel import PipelinedChannel
-from mspc.queues.amqp.confirms import Unroutable
+from mspc.queues.amqp.confirms import Rejected, Unroutable
 from mspc.queues.amqp.queue import AmqpQueue
 from mspc.settings.config import AmqpConfig
 from tests.support.certificates import Certificates
@@ -257,6 +258,52 @@ def test_an_alarm_refuses_calls_at_once_and_passes(
     opened.queue.put(Call(b"after"))
     while (after := opened.take()).call.payload != b"after":
         after.ack()
+
+
+@pytest.mark.parametrize("queue_type", ["classic", "quorum"])
+def test_a_full_queue_is_nobody_else_s_problem(
+    rabbitmq_node: RabbitNode,
+    open_with: Callable[[AmqpConfig], Opened],
+    config: AmqpConfig,
+    queue_type: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It gets a new channel less and less often: that helps one without a leader."""
+    monkeypatch.setattr(link, "REFUSED_SECONDS", 0.2)
+    opened = open_with(replace(config, queue_type=queue_type))
+    publishing = opened.queue._publishing  # type: ignore[attr-defined]
+    publishing._refused_seconds = 0.2
+    bound = '{"max-length": 1, "overflow": "reject-publish"}'
+    full = f"^{config.name}\\.retry\\.5$"
+    rabbitmq_node.ctl("set_policy", config.name, full, bound, "--apply-to", "queues")
+    told: list[str] = []
+
+    def put() -> None:
+        try:
+            opened.queue.put(Call(b"waits"), 40.0)
+        except Rejected as exc:
+            told.append(str(exc))
+        except QueueUnavailable:
+            pass  # the channel was given up meanwhile
+
+    def refused() -> bool:
+        put()
+        opened.queue.put(Call(b"other"))
+        delivery = opened.take()
+        assert delivery.call.payload == b"other"
+        delivery.ack()
+        return bool(told and publishing._refused_seconds >= 0.8)
+
+    def taken() -> bool:
+        put()
+        return bool(publishing._refused_seconds == 0.2)
+
+    try:
+        eventually(refused)
+    finally:
+        rabbitmq_node.ctl("clear_policy", config.name)
+    assert f"stores nothing in the queue {config.name}.retry.5 now: it is" in told[0]
+    eventually(taken)
 
 
 def test_a_queue_of_another_type_is_a_configuration_error(config: AmqpConfig) -> None:
