@@ -35,7 +35,7 @@ def calls_routes() -> Iterator[Route]:
         Batch,
         payload=MANY,
         status=202,
-        errors=(413, 422),
+        errors=(413, 422, 503),
     )
     told = "One call with its attempts, without what was answered."
     yield _route("GET", ONE, told, ShownCall, errors=(404, *JOURNAL))

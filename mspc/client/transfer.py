@@ -14,6 +14,7 @@ CALLS_IN_A_BATCH = 500
 # Half of what mspc takes in one request unless told otherwise (MAX_REQUEST_BYTES).
 BYTES_IN_A_BATCH = 512 * 1024
 _ENDED = b'{"error":'
+_EMPTY = b"}}\n"  # without a payload, which is a text and the last member
 
 
 class Line(NamedTuple):
@@ -46,16 +47,23 @@ def add(words: Words) -> None:
 
 def _export(session: Session) -> int:
     query = {"state": session.options.state}
-    session.output.lines(_checked(session.mspc.lines("/v1/export", query)))
+    session.output.lines(_checked(session, session.mspc.lines("/v1/export", query)))
     return 0
 
 
-def _checked(lines: Iterator[bytes]) -> Iterator[bytes]:
+def _checked(session: Session, lines: Iterator[bytes]) -> Iterator[bytes]:
     """The lines of an export; the one that says that it is not all is raised."""
+    empty = 0
     for line in lines:
         if line.startswith(_ENDED):
             raise SaidNo(f"The export is not complete: {json.loads(line)['message']}")
+        empty += line.endswith(_EMPTY)
         yield line
+    if empty:
+        session.say(
+            f"{empty} of these calls are without what was sent, for which RabbitMQ"
+            " cannot be asked: mspc import leaves them out."
+        )
 
 
 def _import(session: Session) -> int:

@@ -117,6 +117,9 @@ class Consumers:
         """
         self._stopping.set()
         self._queue.cancel()
+        if running := len(self._workers):
+            told = "%d attempts are in flight: they have %.0f s to end"
+            log.info(told, running, timeout)
         self._workers.join(timeout=timeout)
         if left := len(self._workers):
             log.warning("%d attempts were cut short; they will be made again", left)

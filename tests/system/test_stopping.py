@@ -65,6 +65,7 @@ def test_a_second_sigterm_leaves_at_once(start: StartOnQueue, target: Target) ->
     target.wait_for(1, "/hangs")
     mspc.terminate()
     mspc.wait_for_log("mspc is stopping$")
+    mspc.wait_for_log("1 attempts are in flight: they have [0-9]+ s to end")
 
     def impatient() -> bool:
         if mspc.running:

@@ -166,3 +166,14 @@ def test_an_export_that_is_not_complete() -> None:
     with pytest.raises(SaidNo, match=r"The export is not complete: Too bad\."):
         at.run("export")
     assert at.out.getvalue() == '{"call":{}}\n'
+
+
+def test_an_export_of_calls_that_rabbitmq_cannot_look_up() -> None:
+    at = Desk()
+    lines = [json.dumps(line(payload=None)), json.dumps(line())]
+    lines.append(json.dumps(line(payload=json.dumps({"url": "http://a/", "body": {}}))))
+    packed = [one.replace(": ", ":").encode() + b"\n" for one in lines]
+    at.mspc.lines = lambda path, query: iter(packed)  # type: ignore[attr-defined]
+    assert at.run("export") == 0
+    assert len(at.out.getvalue().splitlines()) == 3
+    assert "1 of these calls are without what was sent" in at.err.getvalue()

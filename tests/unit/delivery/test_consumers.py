@@ -341,8 +341,9 @@ class TestStop:
         consumers.stop(timeout=0.01)
         assert (attempts.in_flight, attempts.finished) == (0, 0)
         assert queue.calls == [call]
+        has = "1 attempts are in flight: they have 0 s to end"
         cut = "1 attempts were cut short; they will be made again"
-        assert lines() == [(logging.WARNING, cut)]
+        assert lines() == [(logging.INFO, has), (logging.WARNING, cut)]
 
     def test_what_was_cut_short_is_made_again(
         self, start: Start, queue: Queue, attempts: Attempts
