@@ -7,6 +7,8 @@ import json
 import re
 import shutil
 import subprocess
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from opentelemetry.sdk import environment_variables
 from mspc.admin.app import admin_routes
 from mspc.api.codes import CODES
 from mspc.calls.validation import PROPERTIES
+from mspc.client.arguments import parser
 from mspc.settings.load import load_config
 from mspc.settings.table import SETTINGS
 
@@ -416,3 +419,25 @@ def test_the_files_of_the_project_that_are_named_exist(page: str) -> None:
     named = r"`((?:tests|mspc|scripts|deploy|benchmarks)/[\w./*-]*)`"
     for path in re.findall(named, text_of(page)):
         assert list(PROJECT.glob(path)), path
+
+
+def options_of(command: ArgumentParser) -> Iterator[str]:
+    """The long options of a command, and of those below it."""
+    for action in command._actions:
+        if isinstance(action, _SubParsersAction):
+            for below in action.choices.values():
+                yield from options_of(below)
+        else:
+            yield from (one for one in action.option_strings if one.startswith("--"))
+
+
+def test_the_command_line_has_every_option_in_its_page() -> None:
+    told = set(re.findall(r"--[a-z][a-z-]*", text_of("docs/command-line.md")))
+    assert sorted(set(options_of(parser(()))) - told) == []
+
+
+def test_every_alert_is_explained() -> None:
+    rules = yaml.safe_load(text_of("deploy/prometheus/rules.yml"))
+    alerts = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
+    explained = [row[0].strip("`") for row in table("docs/monitoring.md", "## Alerts")]
+    assert explained == alerts
