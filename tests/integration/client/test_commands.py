@@ -105,7 +105,8 @@ COMMANDS: list[tuple[str, str, str, dict[str, list[str]], Any, Any, str]] = [
     ("send http://a/ -d x", "POST", "/v1/calls", {},
      {"url": "http://a/", "method": "POST", "body": "x"}, {"id": "c1"}, "c1"),
     ("export", "GET", "/v1/export", {}, None,
-     b'{"call":{"id":"c1"}}\n{"call":{"id":"c2"}}\n', '{"call":{"id":"c2"}}'),
+     b'{"call":{"id":"c1"},"payload":"1"}\n{"call":{"id":"c2"},"payload":"2"}\n',
+     '{"call":{"id":"c2"},"payload":"2"}'),
     ("export --state dead", "GET", "/v1/export", {"state": ["dead"]}, None, b"", ""),
 ]  # fmt: skip
 
