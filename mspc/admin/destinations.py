@@ -173,4 +173,4 @@ def _name(asked: Asked) -> str:
     try:
         return read_destination(asked.path["key"])
     except NotPossible as exc:
-        raise InvalidProperties([f"key must be percent-encoded: {exc}"]) from exc
+        raise InvalidProperties([f"key must be a service: {exc}"]) from exc

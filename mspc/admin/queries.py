@@ -6,7 +6,7 @@ shows.
 
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
 
@@ -297,7 +297,9 @@ class DecisionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(max_length=2000, description="the id of a call or job, or a destination"),
     ] = ""
-    kind: Annotated[list[Kind], Meta(description="a kind of decision")] = []
+    kind: Annotated[
+        list[Kind], Meta(description=f"one of {', '.join(get_args(Kind))}")
+    ] = []
     limit: Annotated[
         int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")
     ] = 100

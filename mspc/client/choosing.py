@@ -34,8 +34,8 @@ def chosen(options: Namespace, now: float) -> dict[str, object]:
         "reason": options.death,
         "error": options.error,
         "status": options.status,
-        "created_after": past(options.after or "", now),
-        "created_before": past(options.before or "", now),
+        "created_after": past("--after", options.after or "", now),
+        "created_before": past("--before", options.before or "", now),
         "attempts_min": options.attempts_min,
     }
     return {name: value for name, value in given.items() if value}
@@ -60,5 +60,16 @@ def destination(text: str) -> str:
 
 
 def in_path(text: str) -> str:
-    """One segment of a path."""
+    """One segment of a path.
+
+    Raises:
+        WrongUse: it is empty, which would be another path.
+    """
+    check_name(text)
     return quote(text, safe="")
+
+
+def check_name(text: str) -> None:
+    """Raises WrongUse for an id, or a destination, that is empty."""
+    if not text.strip():  # of a variable that nobody has set
+        raise WrongUse("An id, or the name of a destination, is empty: which is it?")

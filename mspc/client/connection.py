@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -109,6 +110,11 @@ class Connection:
             if answer.status >= 300:
                 raise self._refused(answer.status, answer.read())
             yield answer
+        except ssl.SSLError as exc:
+            told = exc.reason or str(exc)
+            if "WRONG_VERSION_NUMBER" in told or "RECORD_LAYER" in told.upper():
+                told = "it does not speak TLS. Is MSPC_URL to begin with http://?"
+            raise NotReachable(f"{self.door.url} gives no answer: {told}") from exc
         except OSError as exc:
             raise NotReachable(
                 f"{self.door.url} gives no answer: {exc.strerror or exc}. Does mspc run"
@@ -130,7 +136,9 @@ class Connection:
             return self._stranger(status)
         if status == 401:
             return NotAllowed(
-                f"{told}: it does not take the key from {self.door.source}."
+                f"{told}: it does not take the key from {self.door.source}. The key is"
+                " ADMIN_KEY or READ_KEY of the settings of that mspc, or what it has"
+                " written into admin.key in its DATA_DIR."
             )
         if status == 403:
             return NotAllowed(told)

@@ -1,5 +1,6 @@
 """`mspc decisions`: what somebody changed, and who."""
 
+from mspc.client.choosing import check_name
 from mspc.client.grammar import Words
 from mspc.client.session import Session
 from mspc.client.table import Column, Item, member
@@ -43,6 +44,8 @@ def add(words: Words) -> None:
 
 def _decisions(session: Session) -> int:
     options = session.options
+    if options.of is not None:  # what is empty would be everything
+        check_name(options.of)
     query = {"limit": options.limit, "target": options.of, "kind": options.kind}
     found = session.mspc.get("/v1/decisions", query)["decisions"]
     session.output.items(found, COLUMNS)

@@ -50,7 +50,7 @@ def find_door(
     if environ.get("MSPC_KEY"):
         key, source = environ["MSPC_KEY"], "MSPC_KEY"
     elif environ.get("MSPC_KEY_FILE"):
-        key, source = _read(Path(environ["MSPC_KEY_FILE"])), "MSPC_KEY_FILE"
+        key, source = _named(Path(environ["MSPC_KEY_FILE"])), "MSPC_KEY_FILE"
     elif host in _HERE or not environ.get("MSPC_URL"):
         key, source = _own_key(settings())
     else:  # this machine's key is nothing for another one
@@ -100,6 +100,16 @@ def _own_key(admin: "AdminConfig") -> tuple[str, str]:
         raise NotAllowed(
             f"{exc} mspc makes it at its first start, for its own user only: run this"
             " as that user, or set MSPC_KEY or MSPC_KEY_FILE."
+        ) from exc
+
+
+def _named(file: Path) -> str:
+    try:
+        return _read(file)
+    except NotAllowed as exc:
+        raise NotAllowed(
+            f"{exc} MSPC_KEY_FILE names it: have it name a file with the key that this"
+            " user may read, or set MSPC_KEY."
         ) from exc
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mspc.client.choosing import chosen, in_path
+from mspc.client.choosing import check_name, chosen, in_path
 from mspc.client.failures import INTERRUPTED, Failure, NotFound, WrongUse
 from mspc.client.moments import delay
 from mspc.client.session import Session
@@ -62,6 +62,8 @@ def of_matching(
 
 def of_ids(session: Session, action: str, ids: list[str]) -> int:
     """The same for calls that are named."""
+    for call_id in ids:
+        check_name(call_id)
     if not session.options.yes:
         _somebody_must_be_there(session)
     question = f"{action.capitalize()} {len(ids)}?"

@@ -35,14 +35,22 @@ def delay(text: str) -> int:
     return found
 
 
-def past(text: str, now: float) -> str:
+def past(option: str, text: str, now: float) -> str:
     """A moment that may be said as how long ago it was: 24h.
 
     Returns:
         RFC 3339. Whether a date that somebody wrote is one, mspc says.
+
+    Raises:
+        WrongUse: it is neither a duration nor the beginning of a date; names `option`.
     """
     if _DURATION.fullmatch(text):
         return rfc3339(now - seconds(text))
+    if text and not _DAY.match(text):
+        raise WrongUse(
+            f"{option} must be like 24h (ago), 2026-01-31 or 2026-01-31T12:00:00+01:00,"
+            f" not {text!r}."
+        )
     return f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text
 
 

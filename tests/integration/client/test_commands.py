@@ -219,7 +219,12 @@ def test_an_import_of_what_cannot_be_read(
         (501, "journal_off", 1, "Because."),
         (503, "queue_unavailable", 1, "Because."),
         (404, "no_such_call", 3, "Because."),
-        (401, "unauthorized", 4, "it does not take the key from MSPC_KEY."),
+        (
+            401,
+            "unauthorized",
+            4,
+            "it does not take the key from MSPC_KEY. The key is ADMIN_KEY",
+        ),
         (403, "read_only", 4, "Because."),
         (404, "not_found", 5, "MSPC_URL must be the address"),
     ],
@@ -294,7 +299,24 @@ def test_tls_where_there_is_none(
 ) -> None:
     monkeypatch.setenv("MSPC_URL", door.url.replace("http:", "https:"))
     assert run("stats") == 5
-    assert "gives no answer" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "gives no answer: it does not speak TLS. Is MSPC_URL to begin" in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("calls show", "calls curl", "calls retry", "calls cancel", "dead retry"),
+        *("dead delete --yes", "bulk show", "bulk stop", "destinations show"),
+        *("destinations pause", "destinations unlimit", "decisions --of"),
+    ],
+)
+def test_a_variable_that_nobody_has_set(
+    door: OperatorsDoor, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    assert run(*words.split(), "") == 2
+    assert "is empty: which is it?" in capsys.readouterr().err
+    assert door.asked == []
 
 
 def test_somebody_who_hangs(

@@ -66,7 +66,8 @@ def test_the_key_of_this_machine_is_not_sent_to_another() -> None:
 
 
 def test_a_key_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(NotAllowed, match=r"no key in .*none: No such file or dir"):
+    told = r"no key in .*none: No such file or directory\. MSPC_KEY_FILE names it"
+    with pytest.raises(NotAllowed, match=told):
         found({"MSPC_URL": "http://a", "MSPC_KEY_FILE": f"{tmp_path}/none"})
     with pytest.raises(NotAllowed, match="makes it at its first start"):
         found({}, AdminConfig(key_file=tmp_path / "none"))

@@ -27,6 +27,13 @@ def test_no_duration(text: str) -> None:
         seconds(text)
 
 
+@pytest.mark.parametrize("text", ["foo", "24", "31.1.2026", "yesterday", "1h "])
+def test_no_moment(text: str) -> None:
+    told = f"--before must be like 24h (ago), 2026-01-31 or .* not '{text}'"
+    with pytest.raises(WrongUse, match=told.replace("(ago)", r"\(ago\)")):
+        past("--before", text, NOW)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -37,7 +44,7 @@ def test_no_duration(text: str) -> None:
     ],
 )
 def test_a_moment(text: str, expected: str) -> None:
-    assert past(text, NOW) == expected
+    assert past("--after", text, NOW) == expected
     assert rfc3339(NOW) == "2026-02-02T02:40:00Z"
 
 
