@@ -1,6 +1,5 @@
 """Answers that are strange, through the whole process: what was answered is done."""
 
-import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from tests.conftest import StartMspc
+from tests.support.open_sockets import open_sockets
 from tests.support.process import MspcProcess
 from tests.support.target import Target
 from tests.support.waiting import eventually
@@ -130,17 +130,9 @@ def test_connections_that_targets_have_closed_are_closed_here(
             closed += 1
 
     mspc = mspc_process()
-    before = descriptors(mspc)
+    before = open_sockets(mspc.pid)
     url = serve(handle)
     for call in [send(mspc, url) for _ in range(20)]:
         mspc.wait_for_log(rf"{call} .* done$")
     # Without another call.
-    eventually(lambda: closed > 1 and descriptors(mspc) <= before)
-
-
-def descriptors(mspc: MspcProcess) -> int:
-    return sum(
-        os.readlink(f"/proc/{mspc.pid}/fd/{name}").startswith("socket:")
-        for name in os.listdir(f"/proc/{mspc.pid}/fd")
-        if os.path.lexists(f"/proc/{mspc.pid}/fd/{name}")
-    )
+    eventually(lambda: closed > 1 and open_sockets(mspc.pid) <= before)

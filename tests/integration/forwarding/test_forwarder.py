@@ -2,7 +2,6 @@
 
 import gc
 import gzip
-import os
 import socket
 import subprocess
 import sys
@@ -44,6 +43,7 @@ from tests.integration.forwarding.conftest import (
 from tests.support.backlog import full_backlog
 from tests.support.certificates import Certificates
 from tests.support.children import die_with_parent, end, free_port
+from tests.support.open_sockets import open_sockets
 from tests.support.target import Target
 from tests.support.waiting import eventually
 
@@ -975,7 +975,7 @@ def test_an_attempt_that_ends_at_its_deadline_leaves_nothing_behind(
     gc.disable()
     tracemalloc.start()
     try:
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_sockets()
         for _ in range(5):
             outcome = attempt(
                 listener.getsockname()[1],
@@ -985,7 +985,7 @@ def test_an_attempt_that_ends_at_its_deadline_leaves_nothing_behind(
                 policy=policy,
             )
             assert outcome.status is None
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert open_sockets() == before
         assert tracemalloc.get_traced_memory()[0] < 15_000_000
     finally:
         tracemalloc.stop()

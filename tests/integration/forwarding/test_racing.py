@@ -1,6 +1,5 @@
 """Connecting to any of several addresses: real sockets, dead ones among them."""
 
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from mspc.forwarding.dialer import Dialer
 from mspc.forwarding.names import Names, Place
 from mspc.forwarding.racing import Race, in_order
 from tests.support.children import free_port
+from tests.support.open_sockets import open_sockets
 
 LONG = 60.0  # a timeout that does not run out
 SHORT = 0.4  # one that does
@@ -71,10 +71,10 @@ def listeners() -> Iterator[Listeners]:
 
 
 @pytest.fixture(autouse=True)
-def no_descriptor_is_left() -> Iterator[None]:
-    before = len(os.listdir("/proc/self/fd"))
+def no_socket_is_left() -> Iterator[None]:
+    before = open_sockets()
     yield
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert open_sockets() <= before
 
 
 def winner(places: list[Place], timeout: float = LONG) -> str:
