@@ -25,8 +25,11 @@ from mspc.process import logs
 from mspc.process.disk import Volume
 from mspc.queues.base import Queue
 from mspc.serving.server import Server
-from mspc.settings.config import Config, HttpConfig, SqliteConfig
+from mspc.settings.config import Config, HttpConfig
 from mspc.steering.base import Steering
+
+# As people call them.
+_ENGINES = {"sqlite": "embedded queue", "amqp": "RabbitMQ"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Door:
         send: stores a call, given its JSON; returns its id. Raises BadRequest and
             QueueUnavailable.
         condition: how the service is.
+        counting: what the metrics tell.
     """
 
     config: Config
@@ -49,30 +53,24 @@ class Door:
     steering: Steering
     send: Callable[[bytes], str]
     condition: Condition
+    counting: Counting
 
-    def server(self, counting: Counting) -> Server:
+    def server(self) -> Server:
         """
-        Args:
-            counting: what the metrics tell.
-
         Raises:
             ConfigError: there is no key, and none can be made.
         """
         admin = self.config.admin
         key = admin_key(admin)
         app = self._api(key)
-        counting.ask(self._sources(), self.journal)
-        add_metrics(app, counting.render, Keys(key, admin.read_key))
+        self.counting.ask(self._sources(), self.journal)
+        add_metrics(app, self.counting.render, Keys(key, admin.read_key))
         add_pages(app, self._desk(Logins(key, admin.read_key)))
         return Server(HttpConfig(admin.host, admin.port), app, setting="ADMIN_PORT")
 
-    @property
-    def _embedded(self) -> bool:
-        return isinstance(self.config.queue, SqliteConfig)
-
     def _api(self, key: str) -> AdminApp:
         health = Health(
-            engine="sqlite" if self._embedded else "amqp",
+            engine=self.counting.engine,
             problem=self.condition.problem,
             remark=self.condition.remark,
             spool=self.queue.spooled,
@@ -114,7 +112,7 @@ class Door:
             in_flight=self.condition.in_flight,
             spooled=self.queue.spooled,
             send=self.send,
-            engine="embedded queue" if self._embedded else "RabbitMQ",
+            engine=_ENGINES[self.counting.engine],
         )
 
 

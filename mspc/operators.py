@@ -111,5 +111,6 @@ def open_door(
     # Here: whoever keeps it closed starts without it.
     from mspc.door import Door
 
-    door = Door(config, queue, journal, steering, acceptance.take, condition)
-    return door.server(counting)
+    return Door(
+        config, queue, journal, steering, acceptance.take, condition, counting
+    ).server()

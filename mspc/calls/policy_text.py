@@ -16,6 +16,7 @@ from mspc.calls.trace import read_traceparent, read_tracestate
 
 MAX_ATTEMPTS = 1000
 MAX_STEPS = 20
+MAX_GIVEN = 20  # members of a backoff, of which there are four
 MAX_LABELS = 10
 MAX_STATUSES = 100
 LONGEST_TIMEOUT_SECONDS = 600.0
@@ -121,7 +122,7 @@ def read_backoff(value: object) -> Backoff:
             "must be an object with initial, factor, max and jitter, or a list of"
             f" delays, not {_found(value)}."
         )
-    if len(value) > MAX_STEPS:  # before each has its sentence
+    if len(value) > MAX_GIVEN:  # before each has its sentence
         raise Invalid(
             "must be an object with initial, factor, max and jitter, not one with"
             f" {len(value)} members."

@@ -20,6 +20,7 @@ class Counting:
     """Counts from start() to stop().
 
     Attributes:
+        engine: `sqlite` or `amqp`.
         recorder: tells the journal, and what counts here.
         requests: middleware of the calls' port.
         stores: a StoreWatch of the queues.
@@ -30,11 +31,11 @@ class Counting:
     ) -> None:
         """
         Args:
-            engine: `sqlite` or `amqp`.
+            engine: the same.
             journal: is told, too.
             named: destinations with a label of their own.
         """
-        self._engine = engine
+        self.engine = engine
         self._asked: tuple[Sources, View] | None = None
         self._calls = CallMetrics(named)
         self.recorder = Several(journal, self._calls)
@@ -65,4 +66,4 @@ class Counting:
 
         parts = (*self._calls.parts, *self.requests.parts, *self.stores.parts)
         state = State(*self._asked, self._lag.take) if self._asked else None
-        return Metrics(self._engine, parts, state)
+        return Metrics(self.engine, parts, state)

@@ -14,6 +14,7 @@ from mspc.settings.config import AmqpConfig, QueueConfig
 
 log = logging.getLogger(__name__)
 
+# Their places are for the file, and how many calls of either kind there are.
 _QUEUE = (
     "%s has %d calls that nobody makes, and %d dead letters, of before QUEUE_SCHEME was"
     " amqp. Set QUEUE_SCHEME: sqlite until they are made, or hand them over to RabbitMQ"
@@ -21,7 +22,8 @@ _QUEUE = (
 )
 _SPOOL = (
     "%s has %d calls that nobody makes, and %d that are damaged: they were accepted"
-    " while RabbitMQ was away. %s until they are handed over to it: docs/operations.md."
+    " while RabbitMQ was away. Set {} until they are handed over to it:"
+    " docs/operations.md."
 )
 
 
@@ -30,19 +32,17 @@ def tell_of_what_is_left(config: QueueConfig, folder: Path) -> None:
 
     Returns at once, and waits for no disk: what is found is told later.
     """
-    files: list[tuple[Path, str, tuple[str, ...]]] = []
+    queue, spool = folder / "queue.db", folder / "spool.db"
     if not isinstance(config, AmqpConfig):
-        mend = "Set QUEUE_SCHEME: amqp and SPOOL: 1"
-        files.append((folder / "spool.db", _SPOOL, (mend,)))
-    else:
-        files.append((folder / "queue.db", _QUEUE, ()))
-        if config.spool is None:
-            files.append((folder / "spool.db", _SPOOL, ("Set SPOOL: 1",)))
-    for path, told, more in files:
-        gevent.spawn(_tell, path, told, more)
+        told = _SPOOL.format("QUEUE_SCHEME: amqp and SPOOL: 1")
+        gevent.spawn(_tell, spool, told)
+        return
+    gevent.spawn(_tell, queue, _QUEUE)
+    if config.spool is None:
+        gevent.spawn(_tell, spool, _SPOOL.format("SPOOL: 1"))
 
 
-def _tell(path: Path, told: str, more: tuple[str, ...]) -> None:
+def _tell(path: Path, told: str) -> None:
     pool = gevent.get_hub().threadpool
     found = pool.apply(caught, (_count, path))
     if isinstance(found, Exception):
@@ -50,7 +50,7 @@ def _tell(path: Path, told: str, more: tuple[str, ...]) -> None:
             "Whether %s has calls that nobody makes is not known: %s", path, found
         )
     elif any(found):
-        log.error(told, path, *found, *more)
+        log.error(told, path, *found)
 
 
 def _count(path: Path) -> tuple[int, int]:

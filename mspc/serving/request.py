@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mspc.process.greenlets import give_way
-from mspc.serving.room import FREE_BYTES, ROOM_BYTES
+from mspc.serving.room import FREE_BYTES
 
 MAX_LINE = 8192  # bytes: the request line, a header, a trailer
 MAX_CHUNK_LINE = 1024  # bytes: RFC 9112 7.1.1 asks for some limit
@@ -204,7 +204,7 @@ class Body(io.BufferedIOBase):
         self,
         rfile: io.BufferedReader,
         length: int | None,
-        reserve: Callable[[int], None],
+        reserve: Callable[[float], None],
         before: Callable[[], None],
         after: Callable[[], None],
     ) -> None:
@@ -212,8 +212,9 @@ class Body(io.BufferedIOBase):
         Args:
             rfile: what the client sends.
             length: bytes; None when it comes in chunks.
-            reserve: called once, with how many bytes are wanted, before more than
-                FREE_BYTES are read at once; may wait, or raise Crowded.
+            reserve: called once, with how many bytes are wanted, infinite for all,
+                before more than FREE_BYTES are read at once; may wait, or raise
+                Crowded.
             before: called before each read that may wait.
             after: called after it.
         """
@@ -222,7 +223,7 @@ class Body(io.BufferedIOBase):
         self._chunked = length is None
         self._left = length or 0  # bytes, of the body or of the chunk at hand
         self._chunks = 0
-        self._reserve: Callable[[int], None] | None = reserve  # None when it is done
+        self._reserve: Callable[[float], None] | None = reserve  # None when it is done
         self._before = before
         self._after = after
 
@@ -239,7 +240,7 @@ class Body(io.BufferedIOBase):
         wanted = math.inf if size is None or size < 0 else size
         if not self.unread or not wanted:
             return b""
-        if self._left > FREE_BYTES < wanted and not self._chunked:
+        if self._left > FREE_BYTES and wanted > FREE_BYTES and not self._chunked:
             self._make_room(min(wanted, self._left))
         self._before()
         try:
@@ -275,7 +276,7 @@ class Body(io.BufferedIOBase):
 
     def _make_room(self, size: float) -> None:
         if self._reserve is not None:
-            self._reserve(int(min(size, ROOM_BYTES)))
+            self._reserve(size)
             self._reserve = None
 
     def _take(self, size: float) -> bytes:

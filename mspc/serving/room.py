@@ -31,13 +31,16 @@ class Room:
         self._patience = patience
         self._waiting: deque[tuple[int, Event]] = deque()
 
-    def take(self, size: int) -> int:
+    def take(self, size: float) -> int:
         """Returns how much was taken, when there is so much: never more than all of it.
+
+        Args:
+            size: bytes; infinite when nobody knows.
 
         Raises:
             Crowded: others have not given back enough in time.
         """
-        size = min(size, self._size)
+        size = int(min(size, self._size))
         if not self._waiting and size <= self._left:
             self._left -= size
             return size
@@ -81,8 +84,8 @@ class Share:
         self._room = room
         self._held = 0
 
-    def take(self, size: int) -> None:
-        """Takes a part for a body of so many bytes.
+    def take(self, size: float) -> None:
+        """Takes a part for a body of so many bytes; see Room.take().
 
         Raises:
             Crowded: there is none.

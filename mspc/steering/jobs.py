@@ -10,6 +10,7 @@ from gevent.event import Event
 from mspc.errors import JournalUnavailable, QueueFailed, QueueUnavailable
 from mspc.journal.base import View
 from mspc.journal.events import Decided
+from mspc.process.once import Once
 from mspc.steering.base import Job
 from mspc.steering.chunks import Chunks
 from mspc.steering.decisions import Decisions, details_of_retry, order
@@ -209,7 +210,7 @@ class Jobs:
         self._halt.clear()
         begun = self._begun.get(job_id)
         chunks = Chunks(self._works[job_id], self._view, self._reach, begun)
-        told = ""
+        failure = Once()
         # What was begun is brought to its end, also when the job was stopped meanwhile.
         while not chunks.ended and (self._goes_on(job_id) or self._ends(job_id)):
             try:
@@ -219,14 +220,13 @@ class Jobs:
             except QueueFailed:
                 return  # the service stops with it; it goes on after the next start
             except (JournalUnavailable, QueueUnavailable) as exc:
-                if str(exc) != told:  # RabbitMQ may be away for hours
-                    told = str(exc)
-                    log.warning("job %s waits and tries again: %s", job_id, told)
+                if failure.is_new(exc):  # RabbitMQ may be away for hours
+                    log.warning("job %s waits and tries again: %s", job_id, exc)
                 if not self._stopping:
                     self._halt.clear()  # a job that is stopped may have to end a chunk
                 self._wait(self._halt, AGAIN_SECONDS)
                 continue
-            told = ""
+            failure.forget()
             # A call may have failed again before its chunk was done.
             self._record(chunks.work, ids, chunk.at)
             self._begun.pop(job_id, None)

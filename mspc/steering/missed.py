@@ -27,6 +27,7 @@ from mspc.errors import (
 from mspc.journal.events import Decided, accepted
 from mspc.journal.lossy import LossyRecorder
 from mspc.process.greenlets import Watched
+from mspc.process.once import Once
 from mspc.queues.base import Kept, Queue
 from mspc.steering.ended import Ended
 
@@ -136,7 +137,7 @@ class Missed:
 
     def run(self) -> None:
         """Returns when all was told, or after stop()."""
-        told = ""
+        failure = Once()
         while not self._stopping.is_set():
             try:
                 began = self._timer()
@@ -151,9 +152,8 @@ class Missed:
             except QueueFailed:
                 return  # the service stops with it; all is told after the next start
             except (JournalUnavailable, QueueUnavailable) as exc:
-                if str(exc) != told:
-                    told = str(exc)
-                    log.info("The journal is completed later: %s", told)
+                if failure.is_new(exc):
+                    log.info("The journal is completed later: %s", exc)
                 self._wait(self._stopping, AGAIN_SECONDS)
 
     def _steps(self) -> Iterator[None]:

@@ -1,21 +1,20 @@
 """The rights that docs/operations.md gives mspc's user in RabbitMQ are enough."""
 
 import re
-from pathlib import Path
 
 from tests.conftest import StartMspc
 from tests.support.broker_users import add_user, delete_user, set_rights
+from tests.support.documents import recipe
 from tests.support.rabbitmq import RabbitNode
 from tests.support.target import Target
 from tests.support.waiting import eventually
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 _RIGHTS = re.compile(r"set_permissions mspc \\\n\s+'(.*)' '(.*)' \\\n\s+'(.*)'\n")
 
 
 def documented(queue_name: str) -> list[str]:
     """To configure, to write and to read, for this QUEUE_NAME; for Erlang's strings."""
-    found = _RIGHTS.search(OPERATIONS.read_text())
+    found = _RIGHTS.search(recipe("Make a user for mspc", "add_user"))
     assert found is not None
     name = "^" + queue_name.replace("\\", "")
     return [

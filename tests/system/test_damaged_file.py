@@ -1,17 +1,13 @@
 """What docs/operations.md says of a damaged queue.db, done word for word."""
 
 import os
-import re
 import subprocess
 from pathlib import Path
 
 from tests.conftest import StartMspc
+from tests.support.documents import recipe
 from tests.support.target import Target
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
-_RECIPE = re.compile(
-    r"### Save what is in a damaged file\n.*?```sh\n(.*?)```", re.DOTALL
-)
 PAGE = 4096
 CALLS = 2000
 BATCH = 500
@@ -42,10 +38,9 @@ def test_most_calls_are_saved(mspc_process: StartMspc, target: Target) -> None:
     assert mspc.wait() == 2
     assert '"Save what is in a damaged file" in docs/operations.md' in mspc.output
 
-    found = _RECIPE.search(OPERATIONS.read_text())
-    assert found is not None
+    saving = recipe("Save what is in a damaged file", ".dump")
     subprocess.run(
-        ["bash", "-e", "-c", found[1]], cwd=mspc.data_dir, check=True, timeout=60
+        ["bash", "-e", "-c", saving], cwd=mspc.data_dir, check=True, timeout=60
     )
     assert (mspc.data_dir / "queue.db").stat().st_mode & 0o077 == 0
     mspc.restart()

@@ -16,6 +16,7 @@ from gevent.event import Event
 
 from mspc.errors import ConfigError, MspcError, QueueError
 from mspc.process.greenlets import Watched
+from mspc.process.once import Once
 from mspc.queues.amqp import connecting, diagnosis
 from mspc.queues.amqp.channel import PipelinedChannel
 from mspc.queues.amqp.largest import Largest
@@ -74,7 +75,7 @@ class Link:
         self._patience = PATIENCE_SECONDS if config.spool is None else 0.0
         self._being_made_until = 0.0
         self._largest = Largest()
-        self._told = ""
+        self._failure = Once()
         self.reason = f"RabbitMQ ({purpose}): not connected yet."
         self._purpose = purpose
         self._config = config
@@ -163,7 +164,7 @@ class Link:
             connecting.discard(connection)
             raise
         self._proven = True
-        self._told = ""
+        self._failure.forget()
         if not channel.lost.is_set():
             self.channel = channel
             channel.on_lost = self._lost
@@ -173,7 +174,7 @@ class Link:
         log.info("RabbitMQ (%s): connected to %s:%d", self._purpose, host, port)
         reason = "its supervisor failed"
         try:
-            reason = self._watch(channel)
+            reason = self._watch(channel, since)
         finally:
             channel.lose(reason)
             self._lost()
@@ -184,10 +185,10 @@ class Link:
                 connecting.discard(connection)
         return channel.used or time.monotonic() - since > PROVEN_AFTER_SECONDS
 
-    def _watch(self, channel: PipelinedChannel) -> str:
-        """Returns why the session is over."""
+    def _watch(self, channel: PipelinedChannel, since: float) -> str:
+        """Returns why the session is over, which goes on since `since`."""
         connection = channel.connection
-        blocked, since = False, time.monotonic()
+        blocked = False
         while not channel.lost.wait(WATCH_EVERY_SECONDS):
             failure = connecting.failure(connection)
             if failure:
@@ -214,9 +215,9 @@ class Link:
     def _down(self, reason: str) -> None:
         """Remembers why there is no channel; logs it when it is news."""
         reason = f"RabbitMQ ({self._purpose}) is away: {reason}"
-        if reason != self._told:
+        if self._failure.is_new(reason):
             log.warning("%s; connecting again", reason)
-        self.reason = self._told = reason
+        self.reason = reason
 
     def _refused(self, exc: Exception, host: str, port: int) -> bool:
         """Whether the settings are wrong, which only the first session can show; or

@@ -17,6 +17,7 @@ from pamqp import commands
 
 from mspc.errors import MspcError, QueueUnavailable
 from mspc.process.greenlets import Watched
+from mspc.process.once import Once
 from mspc.queues.amqp.channel import PipelinedChannel
 from mspc.queues.amqp.confirms import Publish
 from mspc.queues.amqp.diagnosis import ACCESS_REFUSED, PRECONDITION_FAILED
@@ -85,7 +86,7 @@ class JournalStream:
         self._reading: Reading | None = None
         self._heard: PipelinedChannel | None = None
         self._mailbox: SimpleQueue[tuple[Reading, Message] | None] = SimpleQueue()
-        self._told = ""
+        self._refusal = Once()
         self._refused = Event()
         self._stopping = Event()
         self._news = Event()
@@ -215,7 +216,7 @@ class JournalStream:
 
     def _refuse(self, error: MspcError) -> None:
         """The link has ended."""
-        if str(error) == self._told:
+        if not self._refusal.is_new(error):
             log.debug("The stream %s is refused again", self.name)
         else:
             log.warning(
@@ -225,7 +226,6 @@ class JournalStream:
                 self.name,
                 error,
             )
-        self._told = str(error)
         self._refused.set()
         self._news.set()
 

@@ -85,7 +85,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     db.text_factory = lambda text: text.decode(errors="replace")
     with _refusing(db, path):
         db.execute("PRAGMA locking_mode=EXCLUSIVE")  # before the first look at the WAL
-        if not _is_new(db):
+        if not is_new(db):
             _recognize(db, path)
     return db
 
@@ -98,7 +98,7 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
     """
     with _refusing(db, path):
         # Looked at before anything is written: what is refused is left as it was found.
-        new = _is_new(db)
+        new = is_new(db)
         if new:
             db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before the first table
         else:
@@ -135,7 +135,8 @@ def _refusing(db: sqlite3.Connection, path: Path) -> Iterator[None]:
         raise
 
 
-def _is_new(db: sqlite3.Connection) -> bool:
+def is_new(db: sqlite3.Connection) -> bool:
+    """Whether nothing has been made in it yet."""
     return not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mspc.queues.sqlite import statements as sql
-from mspc.queues.sqlite.file import close_file, open_file
+from mspc.queues.sqlite.file import close_file, is_new, open_file
 
 
 def count(path: Path) -> tuple[int, int]:
@@ -18,7 +18,7 @@ def count(path: Path) -> tuple[int, int]:
     """
     db = open_file(path)
     try:
-        if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if is_new(db):
             return 0, 0  # killed as it was made
         new, waiting, dead = db.execute(sql.COUNTS).fetchone()
     finally:

@@ -19,6 +19,7 @@ from mspc.calls.call import Call
 from mspc.errors import QueueFailed, QueueUnavailable
 from mspc.lanes.lane import Lane
 from mspc.lanes.lanes import Lanes
+from mspc.process.once import Once
 from mspc.queues.sqlite import statements as sql
 from mspc.queues.sqlite.commits import Store
 from mspc.queues.sqlite.delivery import Owner, Place, SqliteDelivery, table_of
@@ -110,20 +111,19 @@ class Loading:
     def run(self) -> None:
         """Until stop(); the store is open."""
         gevent.wait((self._store.opened, self._stopping), count=1)
-        told = ""
+        failure = Once()
         while not self._stopping.is_set():
             self._lending.news.clear()  # before the look: what comes after rings again
             try:
                 with self.still:
                     if self._look():
                         self._lending.news.set()  # there may be more
-                told = ""
+                failure.forget()
             except QueueFailed:
                 return  # the store has said so; the service stops
             except QueueUnavailable as exc:
-                if str(exc) != told:
-                    told = str(exc)
-                    log.warning("No calls can be read: %s", told)
+                if failure.is_new(exc):
+                    log.warning("No calls can be read: %s", exc)
                 self._stopping.wait(AGAIN_SECONDS)
                 self._lending.news.set()
             self._lending.news.wait()

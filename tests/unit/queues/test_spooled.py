@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -241,40 +242,28 @@ class TestMoving:
         assert broker.given == [call]
         assert lines().count((logging.ERROR, f"{call.id} stays in the spool for now"))
 
-    def test_what_is_too_large_keeps_nothing_else(
+    @pytest.mark.parametrize(
+        ("seconds", "limits", "lifted", "payload"),
+        [
+            ("BELIEVED_SECONDS", {}, {"largest": 2000}, b"x" * 2000),
+            ("REJECTED_SECONDS", {"full": b"full"}, {"full": b""}, b"full"),
+        ],
+        ids=["too large", "of a full queue"],
+    )
+    def test_what_is_refused_keeps_nothing_else(
         self,
         queue: SpooledQueue,
         broker: Broker,
         spool: Spool,
         monkeypatch: pytest.MonkeyPatch,
+        seconds: str,
+        limits: dict[str, Any],
+        lifted: dict[str, Any],
+        payload: bytes,
     ) -> None:
-        monkeypatch.setattr(spooled, "BELIEVED_SECONDS", 0.2)
-        large = [Call(b"x" * 2000) for _ in range(spooled.MOVED_AT_ONCE)]
-        for call in large:
-            queue.put(call)
-        small = Call(b"small")
-        spool.put(small)
-        eventually(lambda: broker.given)
-        assert broker.given == [small]
-        eventually(lambda: spool.size() == len(large))
-        said = f"Spooling is on, {len(large)} calls are in the spool."
-        assert queue.remark() == said
-        broker.largest = 2000
-        eventually(lambda: queue.remark() is None)
-        came = sorted(broker.given[1:], key=lambda call: call.id)
-        assert came == sorted(large, key=lambda call: call.id)
-        assert not any(call.waited for call in came)
-
-    def test_what_a_full_queue_refuses_keeps_nothing_else(
-        self,
-        queue: SpooledQueue,
-        broker: Broker,
-        spool: Spool,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr(spooled, "REJECTED_SECONDS", 0.2)
-        broker.full = b"full"
-        refused = [Call(b"full") for _ in range(spooled.MOVED_AT_ONCE)]
+        monkeypatch.setattr(spooled, seconds, 0.2)
+        vars(broker).update(limits)
+        refused = [Call(payload) for _ in range(spooled.MOVED_AT_ONCE)]
         for call in refused:
             queue.put(call)
         other = Call(b"other")
@@ -282,7 +271,9 @@ class TestMoving:
         eventually(lambda: broker.given)
         assert broker.given == [other]
         eventually(lambda: spool.size() == len(refused))
-        broker.full = b""
+        said = f"Spooling is on, {len(refused)} calls are in the spool."
+        assert queue.remark() == said
+        vars(broker).update(lifted)
         eventually(lambda: queue.remark() is None)
         came = sorted(broker.given[1:], key=lambda call: call.id)
         assert came == sorted(refused, key=lambda call: call.id)
