@@ -155,6 +155,13 @@ class Nginx(Proxy):
 _DOCUMENT = DEPLOY.parent / "docs" / "pages.md"
 
 
+def _of_pages(language: str, admin_port: int) -> str:
+    """The configuration of docs/pages.md in that language, for that port."""
+    block = _DOCUMENT.read_text().partition(f"```{language}\n")[2].partition("```")[0]
+    assert "127.0.0.1:8010" in block
+    return block.replace("127.0.0.1:8010", f"127.0.0.1:{admin_port}")
+
+
 class PagesProxy(Nginx):
     """nginx in front of the pages of one mspc, as docs/pages.md has it."""
 
@@ -163,11 +170,39 @@ class PagesProxy(Nginx):
         super().__init__(directory, (0, 0))
 
     def _configured(self, instances: Mapping[str, str]) -> list[str]:
-        document = _DOCUMENT.read_text()
-        block = document.partition("```nginx\n")[2].partition("```")[0]
-        block = block.replace("127.0.0.1:8010", f"127.0.0.1:{self._admin_port}")
+        block = _of_pages("nginx", self._admin_port)
         health = f"proxy_pass http://127.0.0.1:{self._admin_port};"
         return self._written(
             f"server {{\nlisten 127.0.0.1:{self.port};\n{block}"
             f"location /health/ {{ {health} }}\n}}\n"
         )
+
+
+_AROUND_BACKEND = """\
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend pages
+    bind 127.0.0.1:{port}
+    use_backend health if {{ path_beg /health/ }}
+    use_backend mspc-pages if {{ path_beg /mspc/ }}
+backend health
+    server mspc 127.0.0.1:{admin_port}
+"""
+
+
+class HaproxyPages(Haproxy):
+    """The same with HAProxy."""
+
+    def __init__(self, directory: Path, admin_port: int) -> None:
+        self._admin_port = admin_port
+        super().__init__(directory, (0, 0))
+
+    def _configured(self, instances: Mapping[str, str]) -> list[str]:
+        program = needed("haproxy")
+        file = self._directory / "haproxy.cfg"
+        around = _AROUND_BACKEND.format(port=self.port, admin_port=self._admin_port)
+        file.write_text(around + _of_pages("haproxy", self._admin_port))
+        return [program, "-f", str(file)]
