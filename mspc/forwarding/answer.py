@@ -13,6 +13,9 @@ MAX_LINE_BYTES = 65_536
 # gevent switches only when there is nothing to read, so a fast target that never ends
 # would stop every other greenlet and hold off the deadline.
 WIRE_BYTES = 262_144
+# The shortest ones, 18,000 in so many bytes, would take 50 ms. Who tells each second
+# that he is still at work sends 600 in the longest timeout.
+MAX_INTERIM = 1000
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _BLANK = re.compile(rb"[\r\n]+")
@@ -56,6 +59,7 @@ class AnswerReader:
     _searched = 0
     _left = WIRE_BYTES
     _interim = False
+    _interims = 0
     _version = b"1.1"
 
     def __init__(self, method: str) -> None:
@@ -91,6 +95,10 @@ class AnswerReader:
                 self.status, self._version = status, found[1]
                 return True
             self._interim = True
+            self._interims += 1
+            if self._interims > MAX_INTERIM:
+                told = f"no status of an answer behind {MAX_INTERIM} interim ones"
+                raise NoAnswer(told)
         if self._left <= 0:
             raise NoAnswer(f"no status of an answer in {WIRE_BYTES} bytes")
         return False

@@ -17,6 +17,8 @@ ANSWER_BYTES = 65_536
 # All that is read behind a status line: of a head, a body, and what frames it.
 REST_BYTES = 262_144
 _LINE_BYTES = 4_096
+# Two a chunk, and trailers: a body of chunks of a byte each would take 100 ms and more.
+MAX_LINES = 4_000
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?\r?\n")
@@ -65,6 +67,7 @@ class RestOfAnswer:
     _buffer = b""
     _left = REST_BYTES
     _body_left = ANSWER_BYTES
+    _lines_left = MAX_LINES
     _skip = 0
     _too_long = False
 
@@ -193,7 +196,10 @@ class RestOfAnswer:
             self.said.add(body)
 
     def _line(self, line: bytes) -> bool:
-        """A line between chunks; whether it is in its place."""
+        """A line between chunks; whether it is in its place, and not one too many."""
+        self._lines_left -= 1
+        if self._lines_left < 0:
+            return False
         if self._expected == _CHUNK_SIZE:
             found = _CHUNK.fullmatch(line)
             if found is None:

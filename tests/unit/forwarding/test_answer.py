@@ -2,7 +2,7 @@
 
 import pytest
 
-from mspc.forwarding.answer import WIRE_BYTES, AnswerReader, NoAnswer
+from mspc.forwarding.answer import MAX_INTERIM, WIRE_BYTES, AnswerReader, NoAnswer
 
 
 def status_of(data: bytes, at_once: int = 10**9) -> int:
@@ -50,6 +50,11 @@ def test_interim_answers_are_passed_over(code: int, at_once: int) -> None:
     assert status_of((interim + hints) * 3 + bare + answer, at_once) == 500
 
 
+def test_a_thousand_of_them_are() -> None:
+    """One a second, for as long as the longest timeout."""
+    assert status_of(b"HTTP/1.1 102\r\n\r\n" * MAX_INTERIM + b"HTTP/1.1 200\r\n") == 200
+
+
 def test_101_is_final() -> None:
     assert status_of(b"HTTP/1.1 101 Switching Protocols\r\n") == 101
 
@@ -70,7 +75,15 @@ def test_101_is_final() -> None:
         (b"HTTP/1.1 099 OK\r\n\r\n", "it begins with"),
         (b"HTTP/1.1 200OK\r\n\r\n", "it begins with"),
         (b"x" * 100_000, "it begins with"),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000, f"in {WIRE_BYTES} bytes"),
+        (
+            b"HTTP/1.1 100 Continue\r\n" + b"X: y\r\n" * 50 + b"\r\n",
+            "the connection was closed",
+        ),
+        (
+            (b"HTTP/1.1 103 Hints\r\n" + b"X: y\r\n" * 50 + b"\r\n") * 1_000,
+            f"in {WIRE_BYTES} bytes",
+        ),
+        (b"HTTP/1.1 100\n\n" * 1_001, "behind 1000 interim ones"),
         (b"HTTP/1.1 100 Continue\r\n" + b"X: y\r\n" * 60_000, f"in {WIRE_BYTES} bytes"),
         (b"\r\n" * 200_000, f"in {WIRE_BYTES} bytes"),
     ],

@@ -35,6 +35,7 @@ def state_of(data: bytes, method: str = "GET", at_once: int = 10**9) -> State:
         b"X: a\r\n folded\r\nno colon\r\nContent-Length: 0\r\n\r\n",
         b"Content-Length: 2\n\nno",  # as lenient as others are
         b"X: y\r\n" * 99 + b"Content-Length: 0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1_900 + b"0\r\n\r\n",
     ],
 )
 def test_a_connection_whose_answer_has_ended_can_be_used_again(
@@ -80,6 +81,8 @@ def test_one_of_which_nobody_knows_the_end_cannot(rest: bytes, at_once: int) -> 
         b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % (ANSWER_BYTES + 1),
         b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * (ANSWER_BYTES + 1),
         b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 100_000,
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 2_001,
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X:y\r\n" * 4_001,
         b"Transfer-Encoding: chunked\r\n\r\n5;" + b"x" * 10_000,
     ],
 )
