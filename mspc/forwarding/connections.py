@@ -160,11 +160,14 @@ class Connections:
             give_way()  # a thousand connections take a millisecond
         now = self._clock()
         for _ in range(len(self._leaving)):
+            if not self._leaving:  # closed meanwhile
+                return
             connection = self._leaving.popleft()
             if connection.until > now and connection.look() is not State.USELESS:
                 self._leaving.append(connection)
             else:
                 connection.close()
+            give_way()
 
     def close(self) -> None:
         for origin in tuple(self._kept):
@@ -196,9 +199,12 @@ class Connections:
             else:
                 connection.close()
         for _ in range(len(kept.unfinished)):
+            if not kept.unfinished:  # calls have taken them meanwhile
+                return
             connection = kept.unfinished.popleft()
             connection.look()
             self._put(kept, connection)
+            give_way()  # a service may send what takes milliseconds to understand
 
     def _put(self, kept: _Kept, connection: TargetConnection) -> None:
         """Where it belongs, by the state of its answer."""
@@ -223,8 +229,9 @@ class Connections:
 
     def _forget(self, origin: Origin) -> None:
         kept = self._kept.pop(origin)
-        for connection in (*kept.idle, *kept.unfinished):
-            connection.close()
+        for connections in (kept.idle, kept.unfinished):
+            while connections:  # none is left to whoever looks at them just now
+                connections.popleft().close()
 
 
 class _Plain(HTTPConnection):
