@@ -20,7 +20,6 @@ from mspc.journal.base import EVERYTHING, Filter, View
 from mspc.steering.base import Job, Steering
 
 JOURNAL = (501, 503)
-BODY = (413, 422, *JOURNAL)
 
 
 class BulkRoutes:
@@ -48,7 +47,7 @@ class BulkRoutes:
             ShownPlan,
             self.plan,
             body=PlanBody,
-            errors=BODY,
+            errors=JOURNAL,
         )
         yield Route(
             "POST",
@@ -58,7 +57,7 @@ class BulkRoutes:
             self.begin,
             body=BulkBody,
             status=202,
-            errors=(409, *BODY),
+            errors=(409, *JOURNAL),
         )
         yield Route(
             "GET",

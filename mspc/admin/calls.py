@@ -91,7 +91,6 @@ class CallRoutes:
             self.post,
             payload=PAYLOAD,
             status=202,
-            errors=(413, 422, 503),
         )
         yield Route(
             "POST",
@@ -101,7 +100,6 @@ class CallRoutes:
             self.batch,
             payload=MANY,
             status=202,
-            errors=(413, 422),
         )
         yield from self._routes_of_one()
 
@@ -143,7 +141,7 @@ class CallRoutes:
             Done,
             self.retry,
             body=RetryBody,
-            errors=(404, 409, 413, 422, *JOURNAL),
+            errors=(404, 409, *JOURNAL),
         )
 
     def list(self, asked: Asked) -> Reply:

@@ -26,7 +26,6 @@ def calls_routes() -> Iterator[Route]:
             payload=PAYLOAD,
             status=202,
             also=(200,),
-            errors=(413, 422, 503),
         )
     yield _route(
         "POST",
@@ -35,7 +34,6 @@ def calls_routes() -> Iterator[Route]:
         Batch,
         payload=MANY,
         status=202,
-        errors=(413, 422, 503),
     )
     told = "One call with its attempts, without what was answered."
     yield _route("GET", ONE, told, ShownCall, errors=(404, *JOURNAL))

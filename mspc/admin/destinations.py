@@ -28,7 +28,7 @@ from mspc.process.greenlets import giving_way
 from mspc.steering.base import Steering
 
 JOURNAL = (501, 503)
-BODY = (404, 413, 422, *JOURNAL)
+BODY = (404, *JOURNAL)
 
 _NOBODY = Tally()
 _AT_ONCE = 100  # ten thousand take most of a second

@@ -13,7 +13,7 @@ from mspc import __version__
 from mspc.admin.calls_port import calls_routes
 from mspc.admin.keys import Right
 from mspc.admin.queries import DocumentQuery
-from mspc.admin.routes import ALWAYS, Asked, Reply, Route
+from mspc.admin.routes import ALWAYS, OF_A_BODY, Asked, Reply, Route
 from mspc.admin.shapes import Refusal
 from mspc.api.answers import MEDIA_TYPE
 
@@ -182,6 +182,8 @@ def _responses(
     for status in (route.status, *route.also):
         yield _response(status, kind, schema)
     always = set(door.always)
+    if route.body or route.payload:
+        always.update(OF_A_BODY)
     if route.right in door.open:
         always.discard(401)
     for status in sorted(always.union(route.errors)):
@@ -190,7 +192,18 @@ def _responses(
 
 def _response(status: int, kind: str, schema: Schema) -> tuple[str, Schema]:
     phrase = HTTPStatus(status).phrase
-    return str(status), {"description": phrase, "content": {kind: {"schema": schema}}}
+    told: Schema = {"description": phrase, "content": {kind: {"schema": schema}}}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        told["headers"] = _RETRY_AFTER
+    return str(status), told
+
+
+_RETRY_AFTER: Schema = {
+    "Retry-After": {
+        "description": "When to send it again, in seconds; not of health checks.",
+        "schema": {"type": "integer"},
+    }
+}
 
 
 _ID = {"type": "string", "minLength": 1}

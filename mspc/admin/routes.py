@@ -11,6 +11,8 @@ from mspc.admin.queries import Nothing
 
 # Besides those of its own, what any route may answer.
 ALWAYS = (400, 401, 403, 414, 431)
+# The body is too large or no object; there is no room for it, or it cannot be stored.
+OF_A_BODY = (413, 422, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Route:
         payload: the JSON Schema of a body that is not read here; empty: none.
         status: of success.
         also: what else may stand for it, with the same answer.
-        errors: statuses that it may answer besides ALWAYS.
+        errors: statuses that it may answer besides ALWAYS and, when it takes a body,
+            OF_A_BODY.
     """
 
     method: str

@@ -1,5 +1,7 @@
 """POST /v1/calls:batch: up to 500 calls, stored together, answered one by one."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,8 @@ from mspc.api.problems import problem_of
 from mspc.api.reading import read_body
 from mspc.calls.batch import MOST_CALLS, split
 from mspc.errors import BadRequest, QueueError
+
+log = logging.getLogger(__name__)
 
 
 class BatchResource:
@@ -67,12 +71,19 @@ def take_all(take: Callable[[bytes], str], payload: bytes) -> Taken:
     Raises:
         BadRequest: it is no batch; then nothing was stored.
     """
+    refused: Counter[str] = Counter()
 
     def item(call: bytes) -> dict[str, Any]:
         try:
             return {"id": take(call)}
         except (BadRequest, QueueError) as exc:
+            if isinstance(exc, QueueError):
+                refused[str(exc)] += 1
             problem = problem_of(exc)
             return {"message": problem.message, "errors": [], **problem.more}
 
-    return Taken(Pool(MOST_CALLS).map(item, split(payload)))
+    taken = Taken(Pool(MOST_CALLS).map(item, split(payload)))
+    for reason, calls in refused.items():  # as a rule all of them have the same one
+        told = "%d of %d calls of a batch were refused, they could not be stored: %s"
+        log.warning(told, calls, len(taken.items), reason)
+    return taken

@@ -146,3 +146,15 @@ def test_every_route_is_in_it() -> None:
     assert {(route.method.lower(), route.path) for route in routes} == {
         (method, path) for path, methods in described.items() for method in methods
     }
+
+
+@pytest.mark.parametrize("which", ["calls", "admin"])
+def test_any_body_may_find_no_room(which: str) -> None:
+    """Or be too large, or no object; wherever one is taken."""
+    paths = door.get(f"/v1/openapi.json?door={which}")["paths"]
+    told = [one for path in paths.values() for one in path.values()]
+    taking = [one["responses"] for one in told if "requestBody" in one]
+    assert taking
+    assert all(one.keys() >= {"413", "422", "503"} for one in taking)
+    unavailable = [one["responses"]["503"] for one in told if "503" in one["responses"]]
+    assert all("Retry-After" in one["headers"] for one in unavailable)

@@ -224,11 +224,25 @@ class TestBatch:
         assert [one["property"] for one in second["errors"]] == ["url", "bdy"]
         assert (third["code"], third["errors"]) == ("not_an_object", [])
 
-    def test_when_nothing_can_be_stored(self, port: Port) -> None:
+    def test_when_nothing_can_be_stored(
+        self, port: Port, caplog: pytest.LogCaptureFixture
+    ) -> None:
         port.queue.broken = "The broker is away."
-        answer = port.batch({"url": URL}, {"url": URL})
+        answer = port.batch({"url": URL}, {"url": URL}, {"url": "x"})
         assert (answer.status, answer.json["error"]) == (202, True)
-        assert [item["code"] for item in answer.json["calls"]] == ["not_stored"] * 2
+        items = answer.json["calls"]
+        assert [item["code"] for item in items] == [
+            *["not_stored"] * 2,
+            "invalid_properties",
+        ]
+        told = "Not stored, send it again: The broker is away."
+        assert [item["message"] for item in items[:2]] == [told] * 2
+        # Whoever operates it has to know, too, as of a single call.
+        (record,) = [one for one in caplog.records if one.levelname == "WARNING"]
+        assert record.getMessage() == (
+            "2 of 3 calls of a batch were refused, they could not be stored: "
+            "The broker is away."
+        )
 
     def test_they_are_put_side_by_side(self, port: Port) -> None:
         together = most = 0
