@@ -317,3 +317,6 @@ class DecisionLog(Recorder, View, Protocol):
 
     def listen(self, callback: Callable[[Decided], None]) -> None:
         """Calls back with each decision, also of other instances: once, or again."""
+
+    def problem(self) -> str | None:
+        """Why nothing is written at the moment; None when it is."""

@@ -104,10 +104,9 @@ class Decisions:
         """
         decided = self.record(kind, who, (target,), reason, details, at=at, after=after)
         if not self.is_written(decided):
-            raise JournalUnavailable(
-                "The journal did not take the decision: it has too much to do. "
-                "Try again."
-            )
+            why = self._journal.problem() or "It has too much to do."
+            told = "The journal did not take the decision, which is not carried out."
+            raise JournalUnavailable(f"{told} {why} Try again.")
         return decided
 
     def is_written(self, decided: Decided) -> bool:

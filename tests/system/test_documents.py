@@ -20,7 +20,7 @@ import pytest
 
 from tests.conftest import StartMspc
 from tests.support.children import die_with_parent, end, free_port
-from tests.support.documents import blocks, command, recipe
+from tests.support.documents import blocks, command, recipe, section
 from tests.support.process import SCRIPT, MspcProcess
 from tests.support.rabbitmq import Broker, RabbitNode
 from tests.support.target import Target
@@ -584,6 +584,104 @@ def test_a_backup_while_it_runs(
     taken = operator.does(heading, "mspc import mspc-calls.jsonl")
     assert taken.startswith("accepted\t1\nfailed\t0\n")
     mspc.wait_for_log(": done")
+
+
+def test_deleting_dead_letters_that_the_journal_has_forgotten(
+    mspc_process: StartMspc, shell_in: Callable[[MspcProcess], Shell]
+) -> None:
+    mspc = mspc_process({"JOURNAL": "0"})
+    dead = {"url": "http://127.0.0.1:9/", "requeue": False}
+    large = {**dead, "method": "POST", "body": json.dumps("x" * 20_000)}
+    for call in (dead, large):
+        assert mspc.post(call).status == 202
+    mspc.wait_for_log("a dead letter", count=2)
+    stopped(mspc)
+    shell = shell_in(mspc)
+    (newer,) = re.findall(
+        r"`(DELETE .*?)`", section("docs/operations.md", "### Delete dead letters")
+    )
+    shell.run(f'sqlite3 data/queue.db "{newer}"')
+    mspc.restart()
+    assert contents(mspc) == (0, 0, 2)
+    stopped(mspc)
+    shell.run(recipe("Delete dead letters", "sqlite3 "))
+    mspc.restart()
+    assert contents(mspc) == (0, 0, 0)
+
+
+def test_making_room_on_a_full_disk(
+    mspc_process: StartMspc,
+    shell_in: Callable[[MspcProcess], Shell],
+    target: Target,
+) -> None:
+    settings = {"LOG_LEVEL": "warning", "BREAKER_FAILURES": "0"}
+    mspc = mspc_process(settings, wait=False)
+    mspc.kill()
+    shutil.rmtree(mspc.data_dir, ignore_errors=True)
+    mspc.data_dir.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(mspc.data_dir)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("a small file system needs root")
+    try:
+        mspc.restart()
+        body = json.dumps("x" * 200_000)
+        url = "http://127.0.0.1:9/"
+        dead = {"method": "POST", "url": url, "body": body, "requeue": False}
+
+        def full() -> bool:
+            while mspc.post(dead).status == 202:
+                pass
+            ready = mspc.request("GET", "/health/ready")
+            return "is nearly full" in ready.json["message"]
+
+        eventually(full)
+        shell = shell_in(mspc)
+        assert "queue.db" in shell.run(recipe("The disk is full", "du -ah"))
+        heading = "Delete dead letters"
+        operator = Operator(mspc, shell, target)
+        mspc.wait_for_log("is nearly full: .* the journal is written from")
+        told = operator.does(
+            heading, "mspc dead delete --all", more="--yes", fails=True
+        )
+        assert "which is not carried out. The journal cannot be written: The" in told
+        stopped(mspc)
+        operator.does(heading, "sqlite3 data/queue.db")
+        mspc.restart()
+        eventually(lambda: mspc.post({"url": target.url()}).status == 202)
+        stopped(mspc)
+    finally:
+        mspc.kill()
+        subprocess.run(["umount", "--lazy", str(mspc.data_dir)], check=True)
+
+
+def test_rotating_the_admin_key(
+    mspc_process: StartMspc, shell_in: Callable[[MspcProcess], Shell]
+) -> None:
+    mspc = mspc_process()
+    file = mspc.data_dir / "admin.key"
+    old = file.read_text().strip()
+    (line,) = re.findall(
+        r"rm data/admin.key", section("docs/operations.md", "### Rotate keys")
+    )
+    shell_in(mspc).run(line)
+    assert mspc.admin("GET", "/v1/stats", key=old).status == 200
+    stopped(mspc)
+    mspc.restart()
+    assert mspc.admin("GET", "/v1/stats", key=old).status == 401
+    new = file.read_text().strip()
+    assert mspc.admin("GET", "/v1/stats", key=new).status == 200
+
+
+def test_emptying_an_instance(
+    start: StartOnQueue, operator_of: Callable[[MspcProcess], Operator], target: Target
+) -> None:
+    mspc = start()
+    target.answer("/again", status=503, times=2)
+    for _ in range(3):
+        mspc.post({"url": target.url("/again")})
+    operator_of(mspc).does("Empty an instance", "until mspc stats")
+    assert len(target.hits_of("/again")) == 5
+    mspc.wait_for_states(queued=0, in_flight=0, waiting=0, succeeded=3)
 
 
 # docs/operations.md: while it runs

@@ -237,7 +237,10 @@ def test_a_queue_that_is_away_is_told(world: World, verb: Verb) -> None:
 def test_a_decision_that_the_journal_drops_is_not_promised(world: World) -> None:
     world.add("1", state=WAITING)
     world.journal.full = True
-    with pytest.raises(JournalUnavailable, match="Try again"):
+    with pytest.raises(JournalUnavailable, match="too much to do"):
+        world.operator().cancel("1", "admin")
+    world.journal.broken = "The disk is nearly full."
+    with pytest.raises(JournalUnavailable, match=r"nearly full\. Try again"):
         world.operator().cancel("1", "admin")
     assert world.queue.there == {"1": WAITING}
 

@@ -35,6 +35,7 @@ class Journal:
         decided: what is in it, in order.
         away: why it cannot be read; None when it can.
         full: whether it drops what it is told.
+        broken: why it says that nothing is written.
         looked_at: so many rows are looked at for a page.
     """
 
@@ -48,6 +49,7 @@ class Journal:
         self.decided: list[Decided] = []
         self.away: JournalUnavailable | None = None
         self.full = False
+        self.broken: str | None = None
         self.looked_at = 5000
         self._clock = clock
         self._pending: list[Decided] = []
@@ -60,6 +62,9 @@ class Journal:
         assert isinstance(event, Decided)
         if not self.full:
             self._pending.append(event)
+
+    def problem(self) -> str | None:
+        return self.broken
 
     def lose(self) -> None:
         """The process dies."""
