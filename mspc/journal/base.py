@@ -1,6 +1,6 @@
 """What the rest of mspc may ask of the journal, and what it answers."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -310,13 +310,3 @@ class View(Protocol):
             kinds: of these; without any, of all but `chunk`.
             limit: how many at most.
         """
-
-
-class DecisionLog(Recorder, View, Protocol):
-    """Keeps what is decided, and tells it, too."""
-
-    def listen(self, callback: Callable[[Decided], None]) -> None:
-        """Calls back with each decision, also of other instances: once, or again."""
-
-    def problem(self) -> str | None:
-        """Why nothing is written at the moment; None when it is."""

@@ -26,6 +26,7 @@ from mspc.journal.base import (
 from mspc.journal.events import Attempted, Decided, Event
 from mspc.journal.gathering import Shared
 from mspc.journal.keeper import Keeper
+from mspc.journal.lasting import Lasting
 from mspc.journal.leisure import Leisure
 from mspc.journal.losses import EVER
 from mspc.journal.writing import CUT_AT
@@ -62,6 +63,7 @@ class Journal:
         self._shared = shared
         self._clock = clock
         self._keeper = Keeper(config, shared, clock, timer)
+        self._lasting = Lasting(self._keeper)
         self._leisure = Leisure(self._keeper.is_busy)
 
     def start(self) -> None:
@@ -104,7 +106,7 @@ class Journal:
                 instance it comes from: once, or more often while nothing can be
                 written. It must not wait.
         """
-        self._keeper.listen(callback)
+        self._keeper.known.listen(callback)
 
     def last_at(self) -> float:
         self._written()
@@ -165,7 +167,7 @@ class Journal:
 
     def groups(self) -> Sequence[Group]:
         self._written()
-        counters = self._keeper.counters
+        counters = self._keeper.known.counters
         stale = counters.stale(STALE_GROUPS)
         for place in range(0, len(stale), GROUPS):
             some = stale[place : place + GROUPS]
@@ -179,20 +181,21 @@ class Journal:
         self, most: int | None = None, names: Sequence[str] = ()
     ) -> dict[str, Tally]:
         self._written()
-        names = self._keeper.counters.names(self._clock(), most, names)
+        counters = self._keeper.known.counters
+        names = counters.names(self._clock(), most, names)
         due: dict[str, float] = {}
         for place in range(0, len(names), DESTINATIONS):
-            some = reading.OldestDue(names[place : place + DESTINATIONS])
+            some = reading.OldestDue(tuple(names[place : place + DESTINATIONS]))
             with self._leisure.piece():
-                due |= self._keeper.ask(some)
-        return self._keeper.counters.destinations(due, names, self._clock())
+                due |= self._lasting.ask(some)
+        return self._keeper.known.counters.destinations(due, names, self._clock())
 
     def tally(self) -> Tally:
-        due = self._keeper.ask(reading.oldest_due)
-        return self._keeper.counters.tally(due)
+        due = self._lasting.ask(reading.oldest_due)
+        return self._keeper.known.counters.tally(due)
 
     def summary(self) -> Summary:
-        tally, now, counters = self.tally(), self._clock(), self._keeper.counters
+        tally, now, counters = self.tally(), self._clock(), self._keeper.known.counters
         return Summary(tally, counters.rates(now), counters.hours(now))
 
     def decisions(
@@ -202,7 +205,8 @@ class Journal:
 
     def _written(self) -> None:
         """Returns when all that was recorded is written."""
-        self._keeper.ask(_nothing)
+        if self._keeper.version() is None:
+            self._keeper.ask(_nothing)
 
 
 def _nothing(db: sqlite3.Connection) -> None:

@@ -15,10 +15,10 @@ from gevent.threadpool import ThreadPool
 from mspc.errors import JournalUnavailable
 from mspc.journal.asking import PATIENCE_SECONDS, Ask, Question, Questions
 from mspc.journal.changes import Changes
-from mspc.journal.counters import Counters
-from mspc.journal.events import Decided, Event
+from mspc.journal.events import Event
 from mspc.journal.file import closes, is_damage
 from mspc.journal.gathering import TURN_SECONDS, Gathered, Shared
+from mspc.journal.known import Known
 from mspc.journal.losses import Losses
 from mspc.journal.room import NoRoom
 from mspc.journal.store import Opened, Store
@@ -45,7 +45,7 @@ class Keeper:
     """What is recorded goes in, what is asked comes out.
 
     Attributes:
-        counters: of what is written.
+        known: of the file.
         losses: what the file lacks.
     """
 
@@ -63,7 +63,7 @@ class Keeper:
             clock: Unix seconds.
             timer: seconds, that go on evenly.
         """
-        self.counters = Counters()
+        self.known = Known()
         self.losses = Losses(lambda: shared is not None and shared.feed.keeps)
         self._path = config.path
         self._shared = shared
@@ -72,7 +72,6 @@ class Keeper:
         self._thread = ThreadPool(1)
         self._gathered = Gathered(timer)
         self._questions = Questions(config.path, self._somebody_asks)
-        self._listeners: list[Callable[[Decided], None]] = []
         self._work = Flag()
         self._hurry = Flag()  # somebody asks, or a batch is whole
         self._tried = Flag()  # to open the file
@@ -83,6 +82,7 @@ class Keeper:
         self._problem: str | None = None
         self._retry_at = self._tidy_at = 0.0
         self._reading = False  # what the feed brings
+        self._writing = False  # what was taken of what has gathered
         # Some of it was not written: no offset is from now on, so that the next start
         # reads it again.
         self._missed = False
@@ -121,9 +121,6 @@ class Keeper:
         elif self._gathered.is_batch:
             self._hurry.set()
 
-    def listen(self, callback: Callable[[Decided], None]) -> None:
-        self._listeners.append(callback)
-
     def ask(self, question: Ask[T], *, goes_on: bool = False) -> T:
         """The answer, after all that has gathered was written.
 
@@ -138,6 +135,14 @@ class Keeper:
             raise JournalUnavailable("The journal is closed.")
         self._is_new |= not goes_on
         return self._questions.ask(question)
+
+    def version(self) -> int | None:
+        """Another number when the file has changed; None when not all is in it."""
+        if not self._is_open or self._problem is not None or self._stopping:
+            return None
+        if self._gathered or self._shared or self._writing:
+            return None
+        return self.known.changes
 
     def is_busy(self) -> bool:
         """Whether calls come and go: something was recorded that is not written yet."""
@@ -194,7 +199,7 @@ class Keeper:
         if opened.remark:
             log.warning(_DAMAGED, *opened.remark)
         self._is_open = True
-        self.counters = opened.counters
+        self.known.begin(opened.counters)
         replaced = self._is_replaced or bool(opened.remark)
         self._is_replaced = False
         self.losses.opened(opened.last_at, cut_off=opened.cut_off, replaced=replaced)
@@ -217,12 +222,14 @@ class Keeper:
         self._work.set()
 
     def _write_all(self, *, all_of_them: bool) -> None:
+        self._writing = True
         for events in self._gathered.take(all_of_them=all_of_them):
             if self._shared is not None:
                 self._shared.publish(events)
             self._write(events)
         if self._shared:
             self._write_arrived(self._shared)
+        self._writing = False
 
     def _write_arrived(self, shared: Shared) -> None:
         for batches, self._offset in shared.take():
@@ -253,16 +260,10 @@ class Keeper:
             self.losses.add(len(events), published=True)
             self._missed = True  # of our own, too: it is not read when it comes back
             # A pause holds on all instances, also on one whose disk is full.
-            self._tell([event for event in events if isinstance(event, Decided)])
+            self.known.tell(events)
             return
         self.losses.dropped += changes.unfit
-        self.counters.apply(changes)
-        self._tell(changes.decided)
-
-    def _tell(self, decided: list[Decided]) -> None:
-        for event in decided:
-            for listener in self._listeners:
-                listener(event)
+        self.known.apply(changes)
 
     def _away(self, exc: Exception) -> None:
         """Something is wrong with the file: later again, or with a new one at once."""
@@ -315,5 +316,5 @@ class Keeper:
                 return False
             if changes is None:
                 return False
-            self.counters.apply(changes)
+            self.known.apply(changes)
         return True

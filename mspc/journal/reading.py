@@ -195,7 +195,7 @@ def _crashed(db: sqlite3.Connection) -> float:
 class OldestDue:
     """Of the open calls of some destinations, where there are any; as oldest_due()."""
 
-    destinations: Sequence[str]
+    destinations: tuple[str, ...]
 
     def __call__(self, db: sqlite3.Connection) -> dict[str, float]:
         found, crashed = {}, _crashed(db)

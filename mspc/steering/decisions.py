@@ -1,9 +1,10 @@
 """What was decided goes into the journal, and is found there again."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from mspc.errors import JournalUnavailable
-from mspc.journal.base import DecisionLog
+from mspc.journal.base import Recorder, View
 from mspc.journal.events import Decided, Kind
 
 # Apart, so that of two decisions of one instance the later one wins everywhere.
@@ -22,6 +23,16 @@ def order(decided: Decided) -> tuple[float, str]:
 def details_of_retry(delay: float) -> dict[str, object]:
     """What `retried` says beside itself, of one that is due in `delay` seconds."""
     return {"delay": delay} if delay else {}
+
+
+class DecisionLog(Recorder, View, Protocol):
+    """Keeps what is decided, and tells it, too."""
+
+    def listen(self, callback: Callable[[Decided], None]) -> None:
+        """Calls back with each decision, also of other instances: once, or again."""
+
+    def problem(self) -> str | None:
+        """Why nothing is written at the moment; None when it is."""
 
 
 class Decisions:

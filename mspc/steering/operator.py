@@ -9,7 +9,7 @@ from gevent.event import Event
 
 from mspc.calls.call import new_call_id
 from mspc.errors import JournalUnavailable
-from mspc.journal.base import DecisionLog, Filter
+from mspc.journal.base import Filter
 from mspc.journal.events import Decided
 from mspc.lanes.steered import Steered
 from mspc.process.greenlets import Watched
@@ -17,7 +17,7 @@ from mspc.queues.base import Queue
 from mspc.queues.clock import Alarm
 from mspc.steering.base import Action, Job, Limits, Plan, Standing
 from mspc.steering.begun import Begun
-from mspc.steering.decisions import Decisions
+from mspc.steering.decisions import DecisionLog, Decisions
 from mspc.steering.destinations import (
     LIMITS,
     PAUSES,

@@ -4,8 +4,10 @@ import logging
 import os
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gevent import Greenlet
@@ -13,7 +15,7 @@ from msgspec.structs import replace
 
 from mspc.errors import JournalUnavailable
 from mspc.journal import gathering, reading
-from mspc.journal.base import Filter, Seen
+from mspc.journal.base import Filter, Group, Seen, Tally
 from mspc.journal.changes import Changes
 from mspc.journal.events import Decided, Event
 from mspc.journal.file import open_file
@@ -520,7 +522,7 @@ def test_what_is_forgotten_gives_its_space_back(
     journal = journals(path, max_calls=10)
     for _ in range(200):
         journals.timer.now += TIDY_REST_SECONDS
-        journal.tally()
+        journal.decisions()
     assert journal.tally().states == {"succeeded": 10}
     journal.stop()
     assert before > 16 * 2**20
@@ -542,11 +544,11 @@ def test_what_is_asked_does_not_wait_for_tidying_each_time(
     monkeypatch.setattr(Store, "tidy", counted)
     journal = journals(tmp_path / "journal.db")
     for _ in range(50):
-        journal.tally()
+        journal.decisions()
     assert steps == 1
     journals.timer.now += IDLE_SECONDS
     for _ in range(50):
-        journal.tally()
+        journal.decisions()
     assert steps == 2
 
 
@@ -603,3 +605,32 @@ def test_without_a_journal_everything_goes_on_and_questions_say_why() -> None:
         nothing.tally()
     assert caught.value.off
     nothing.stop()
+
+
+def test_where_nothing_has_happened_nobody_asks_the_file_again(
+    journals: Journals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each way to the journal's thread and back is a wait for a processor."""
+    journal = journals(tmp_path / "journal.db")
+    record(journal, accepted(0), accepted(1), died(accepted(2)))
+
+    def looked() -> tuple[Tally, dict[str, Tally], Sequence[Group]]:
+        return journal.tally(), journal.destinations(), journal.groups()
+
+    before = looked()  # which writes
+    assert looked() == before
+    asked = list[object]()
+    ask = journal._keeper._store.ask
+
+    def counted(question: Any) -> Any:
+        asked.append(question)
+        return ask(question)
+
+    monkeypatch.setattr(journal._keeper._store, "ask", counted)
+    assert looked() == before
+    assert asked == []
+    journal.record(accepted(3))
+    tally, destinations, _ = looked()
+    assert tally.states["queued"] == 3
+    assert sum(one.states["queued"] for one in destinations.values()) == 3
+    assert asked

@@ -96,7 +96,7 @@ def test_each_instance_answers_for_all(journals: Journals, tmp_path: Path) -> No
     for journal in (one, other):
         assert journal.tally().states == {"dead": 1}
         assert len(journal.attempts(call.id)) == 1
-        assert sum(journal._keeper.counters.rates(NOW).accepted) == 1
+        assert sum(journal._keeper.known.counters.rates(NOW).accepted) == 1
         assert journal.scope == "all"
     assert one.calls() == other.calls()
 

@@ -205,7 +205,7 @@ def test_what_is_due_first_is_known_of_each_destination() -> None:
     assert reading.oldest_due(db) is None
     Writer(db).write(EVENTS)
     assert reading.oldest_due(db) == NOW
-    due = reading.OldestDue([DESTINATION, OTHER, "http://nobody:80"])(db)
+    due = reading.OldestDue((DESTINATION, OTHER, "http://nobody:80"))(db)
     assert due == {DESTINATION: NOW}
 
 
@@ -215,7 +215,7 @@ def test_what_may_have_ended_in_a_crash_is_not_taken_for_late() -> None:
     crashed = Decided("crashed", NOW + 5, "mspc", ("here",), id="c")
     Writer(db).write([accepted(1, NOW + 1), accepted(9, NOW + 9), crashed])
     assert reading.oldest_due(db) == NOW + 9
-    due = reading.OldestDue([DESTINATION])(db)
+    due = reading.OldestDue((DESTINATION,))(db)
     assert due == {DESTINATION: NOW + 9}
 
 
