@@ -138,9 +138,8 @@ class Keeper:
 
     def version(self) -> int | None:
         """Another number when the file has changed; None when not all is in it."""
-        if not self._is_open or self._problem is not None or self._stopping:
-            return None
-        if self._gathered or self._shared or self._writing:
+        lacks = self._gathered or self._shared or self._writing or self._stopping
+        if lacks or self._problem is not None or not self._is_open:
             return None
         return self.known.changes
 
@@ -263,7 +262,8 @@ class Keeper:
             self.known.tell(events)
             return
         self.losses.dropped += changes.unfit
-        self.known.apply(changes)
+        if events:
+            self.known.apply(changes)
 
     def _away(self, exc: Exception) -> None:
         """Something is wrong with the file: later again, or with a new one at once."""

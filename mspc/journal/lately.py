@@ -48,4 +48,7 @@ def _rates(counted: dict[str, Counter[int]], this: int, count: int) -> Rates:
     for several in counted.values():
         for one in [one for one in several if one < lately.start]:
             del several[one]
-    return Rates(*(tuple(counted[name][one] for one in lately) for name in _NAMES))
+    # get(): a Counter calls a method of its own for what it does not have.
+    return Rates(
+        *(tuple(counted[name].get(one, 0) for one in lately) for name in _NAMES)
+    )

@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -99,6 +100,34 @@ def test_each_instance_answers_for_all(journals: Journals, tmp_path: Path) -> No
         assert sum(journal._keeper.known.counters.rates(NOW).accepted) == 1
         assert journal.scope == "all"
     assert one.calls() == other.calls()
+
+
+def test_where_only_its_own_came_back_nobody_asks_the_file_again(
+    journals: Journals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to where the stream was read is noted, which changes no answer."""
+    instances = Instances(journals, tmp_path)
+    one, other = instances.start("one"), instances.start("other")
+    one.record(accepted(0))
+    due = one.tally().oldest_due
+    eventually(lambda: one._keeper.version())
+    assert one.tally().oldest_due == due
+    asked = list[object]()
+    ask = one._keeper._store.ask
+
+    def counted(question: Any) -> Any:
+        asked.append(question)
+        return ask(question)
+
+    monkeypatch.setattr(one._keeper._store, "ask", counted)
+    instances.stream.publish(instances.stream.batches[0])
+    eventually(lambda: one._keeper._offset is None and one._keeper.version())
+    assert one.tally().oldest_due == due
+    assert asked == []
+    other.record(accepted(1))
+    other.tally()
+    assert one.tally().states == {"queued": 2}
+    assert asked
 
 
 def test_a_decision_holds_on_all_instances_once(
