@@ -1,4 +1,4 @@
-"""What is known of the file without a look at it; whoever listens is told the rest."""
+"""What is known without a look at the file, and who is told what was decided."""
 
 from collections.abc import Callable, Iterable
 
