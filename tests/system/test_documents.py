@@ -550,6 +550,11 @@ def test_steering_a_service(
     assert target.hits == []
     operator.does(heading, "mspc destinations resume")
     mspc.wait_for_log(f"{made} .*: done")
+    until = "mspc destinations pause https://api.myservicedomain.tld --until"
+    assert "Paused until " in operator.does(heading, until)
+    held = operator.does("Is anything held, and why?", "mspc destinations show")
+    assert re.search(r"^paused_until\t20\d\d-", held, re.MULTILINE)
+    operator.does(heading, "mspc destinations resume")
 
     heading = "Limit a service to five requests a second"
     operator.does(heading, "mspc destinations limit")
@@ -558,7 +563,33 @@ def test_steering_a_service(
     operator.does(heading, "mspc destinations unlimit")
     decided = operator.does("Who changed what?", "mspc decisions").splitlines()
     kinds = [line.split("\t")[2] for line in decided]
-    assert kinds == ["unlimited", "limited", "resumed", "paused"]
+    assert kinds == ["unlimited", "limited", *["resumed", "paused"] * 2]
+
+
+@pytest.mark.parametrize(
+    ("heading", "state", "shown"),
+    [
+        ("Send a call tomorrow at 08:00", "waiting", "T08:00:00.000Z"),
+        ("Do not try for longer than a day", "succeeded", "max_attempts\t100"),
+        ("A service asks for fewer attempts", "succeeded", "attempts\t1"),
+    ],
+)
+def test_saying_when_and_how_often(
+    mspc_process: StartMspc,
+    shell_in: Callable[[MspcProcess], Shell],
+    target: Target,
+    heading: str,
+    state: str,
+    shown: str,
+) -> None:
+    mspc = mspc_process()
+    shell = shell_in(mspc)
+    send = recipe(heading, "curl").replace("8008", str(mspc.http_port))
+    send = send.replace("https://api.myservicedomain.tld/", target.url("/"))
+    one = call_id(shell.run(f"export TZ=UTC\n{send.strip()} -sS"))
+    mspc.wait_for_states(**{state: 1})
+    told = Operator(mspc, shell, target).does("See a call", "mspc calls show", one)
+    assert shown in told
 
 
 def test_a_backup_while_it_runs(

@@ -106,6 +106,8 @@ def test_the_requests_are_calls(page: str) -> None:
         command for block in blocks(page, "sh") for command in re.split(r"\n\n", block)
     ]
     for command in commands:
+        # What the shell puts there is run by the tests of the system.
+        command = re.sub(r"'\"\$\(.*?\)\"'", "here", command)
         for request in re.findall(r"-d '(\{.*?\})'", command, re.DOTALL):
             properties = json.loads(request)
             assert "url" in properties or ":15672/api/" in command
