@@ -48,6 +48,6 @@ class Lasting:
         if question in self._answers:
             return cast(T, self._answers[question])
         answer = self._asked.ask(question)
-        if version is not None and version == self._asked.version():
+        if version is not None and self._version == version == self._asked.version():
             self._answers[question] = answer
         return answer

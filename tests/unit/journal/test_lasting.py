@@ -91,6 +91,25 @@ def test_what_changes_while_it_is_asked_is_not_remembered(
     assert file.asked == 2
 
 
+def test_nor_is_what_somebody_else_was_told_to_forget_meanwhile(
+    file: File, answers: Lasting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something came meanwhile, and there was no room for it."""
+    ask = file.ask
+
+    def asked_beside(question: Ask[T]) -> T:
+        monkeypatch.setattr(file, "ask", ask)
+        file.at = None
+        answers.ask(Question("of it"))
+        file.at = 1
+        return ask(question)
+
+    monkeypatch.setattr(file, "ask", asked_beside)
+    assert answers.ask(Question("due")) == "due 1"
+    file.at = None
+    assert answers.ask(Question("due")) == "due None"
+
+
 def test_a_file_that_is_away_is_asked_again(file: File, answers: Lasting) -> None:
     file.away = True
     for _ in range(2):
