@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mspc.admin.queries import BulkBody, PlanBody
-from mspc.admin.routes import Asked, Reply, Route
+from mspc.admin.routes import JOURNAL, Asked, Reply, Route
 from mspc.admin.shapes import (
     GroupList,
     JobList,
@@ -18,8 +18,6 @@ from mspc.calls.sentences import shown
 from mspc.errors import InvalidProperties
 from mspc.journal.base import EVERYTHING, Filter, View
 from mspc.steering.base import Job, Steering
-
-JOURNAL = (501, 503)
 
 
 class BulkRoutes:

@@ -21,7 +21,7 @@ from mspc.admin.queries import (
     ReasonQuery,
     RetryBody,
 )
-from mspc.admin.routes import Asked, Reply, Route
+from mspc.admin.routes import JOURNAL, Asked, Reply, Route
 from mspc.admin.shapes import Batch, CallList, Done, Item, OneCall, shown_decision
 from mspc.api import codes
 from mspc.api.batch import take_all
@@ -38,7 +38,6 @@ from mspc.journal.base import Filter, Seen, View
 from mspc.steering.base import Steering
 
 ONE = "/v1/calls/{call_id}"
-JOURNAL = (501, 503)
 _UNTIL = {
     "paused": "its destination is resumed",
     "held": "its destination answers again",

@@ -6,8 +6,8 @@ from typing import NoReturn
 
 from msgspec import Struct
 
-from mspc.admin.calls import JOURNAL, MANY, ONE, PAYLOAD
-from mspc.admin.routes import Asked, Reply, Route
+from mspc.admin.calls import MANY, ONE, PAYLOAD
+from mspc.admin.routes import JOURNAL, Asked, Reply, Route
 from mspc.admin.shapes import Batch, Done
 from mspc.api.shown import ShownCall
 

@@ -10,7 +10,7 @@ from mspc.admin.queries import (
     ReasonQuery,
 )
 from mspc.admin.reading import lane_named
-from mspc.admin.routes import Asked, Reply, Route
+from mspc.admin.routes import JOURNAL, Asked, Reply, Route
 from mspc.admin.shapes import (
     DestinationList,
     Done,
@@ -26,9 +26,6 @@ from mspc.errors import InvalidProperties, NotPossible
 from mspc.journal.base import Tally, View
 from mspc.process.greenlets import giving_way
 from mspc.steering.base import Steering
-
-JOURNAL = (501, 503)
-BODY = (404, *JOURNAL)
 
 _NOBODY = Tally()
 _AT_ONCE = 100  # ten thousand take most of a second
@@ -75,7 +72,7 @@ class DestinationRoutes:
             Done,
             self.pause,
             body=PauseBody,
-            errors=BODY,
+            errors=(404, *JOURNAL),
         )
         yield Route(
             "POST",
@@ -84,7 +81,7 @@ class DestinationRoutes:
             Done,
             self.resume,
             body=ReasonBody,
-            errors=BODY,
+            errors=(404, *JOURNAL),
         )
         yield Route(
             "PUT",
@@ -93,7 +90,7 @@ class DestinationRoutes:
             Done,
             self.limit,
             body=LimitsBody,
-            errors=BODY,
+            errors=(404, *JOURNAL),
         )
         yield Route(
             "DELETE",

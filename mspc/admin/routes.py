@@ -13,6 +13,8 @@ from mspc.admin.queries import Nothing
 ALWAYS = (400, 401, 403, 414, 431)
 # The body is too large or no object; there is no room for it, or it cannot be stored.
 OF_A_BODY = (413, 422, 503)
+# The journal is off, or its file is away.
+JOURNAL = (501, 503)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mspc.admin.queries import DecisionsQuery
-from mspc.admin.routes import Asked, Reply, Route
+from mspc.admin.routes import JOURNAL, Asked, Reply, Route
 from mspc.admin.shapes import (
     Counted,
     DecisionList,
@@ -17,8 +17,6 @@ from mspc.admin.shapes import (
 from mspc.api.shown import rfc3339_or_none
 from mspc.calls.words import IN_FLIGHT, STATES
 from mspc.journal.base import Rates, View
-
-JOURNAL = (501, 503)
 
 
 @dataclass(frozen=True, slots=True)

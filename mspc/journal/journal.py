@@ -63,6 +63,7 @@ class Journal:
         self._shared = shared
         self._clock = clock
         self._keeper = Keeper(config, shared, clock, timer)
+        self._known = self._keeper.known
         self._lasting = Lasting(self._keeper)
         self._leisure = Leisure(self._keeper.is_busy)
 
@@ -106,7 +107,7 @@ class Journal:
                 instance it comes from: once, or more often while nothing can be
                 written. It must not wait.
         """
-        self._keeper.known.listen(callback)
+        self._known.listen(callback)
 
     def last_at(self) -> float:
         self._written()
@@ -167,7 +168,7 @@ class Journal:
 
     def groups(self) -> Sequence[Group]:
         self._written()
-        counters = self._keeper.known.counters
+        counters = self._known.counters
         stale = counters.stale(STALE_GROUPS)
         for place in range(0, len(stale), GROUPS):
             some = stale[place : place + GROUPS]
@@ -181,21 +182,20 @@ class Journal:
         self, most: int | None = None, names: Sequence[str] = ()
     ) -> dict[str, Tally]:
         self._written()
-        counters = self._keeper.known.counters
-        names = counters.names(self._clock(), most, names)
+        names = self._known.counters.names(self._clock(), most, names)
         due: dict[str, float] = {}
         for place in range(0, len(names), DESTINATIONS):
             some = reading.OldestDue(tuple(names[place : place + DESTINATIONS]))
             with self._leisure.piece():
                 due |= self._lasting.ask(some)
-        return self._keeper.known.counters.destinations(due, names, self._clock())
+        return self._known.counters.destinations(due, names, self._clock())
 
     def tally(self) -> Tally:
         due = self._lasting.ask(reading.oldest_due)
-        return self._keeper.known.counters.tally(due)
+        return self._known.counters.tally(due)
 
     def summary(self) -> Summary:
-        tally, now, counters = self.tally(), self._clock(), self._keeper.known.counters
+        tally, now, counters = self.tally(), self._clock(), self._known.counters
         return Summary(tally, counters.rates(now), counters.hours(now))
 
     def decisions(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.children import die_with_parent, end, free_port
+from tests.support.documents import blocks
 from tests.support.programs import needed
 from tests.support.waiting import eventually
 
@@ -152,12 +153,9 @@ class Nginx(Proxy):
         return [program, "-p", str(self._directory), "-e", "stderr", "-c", str(file)]
 
 
-_DOCUMENT = DEPLOY.parent / "docs" / "pages.md"
-
-
 def _of_pages(language: str, admin_port: int) -> str:
     """The configuration of docs/pages.md in that language, for that port."""
-    block = _DOCUMENT.read_text().partition(f"```{language}\n")[2].partition("```")[0]
+    (block,) = blocks("docs/pages.md", "## From elsewhere", language)
     assert "127.0.0.1:8010" in block
     return block.replace("127.0.0.1:8010", f"127.0.0.1:{admin_port}")
 

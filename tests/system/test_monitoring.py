@@ -7,8 +7,6 @@ tests/support/prometheus.py.
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from tests.support.prometheus import (
     Prometheus,
 )
 from tests.support.rabbitmq import Broker, unique_name
+from tests.support.small_disk import small_disk
 from tests.support.target import Target
 from tests.support.waiting import eventually
 from tests.system.breaking import DISK_MIB, FAULTS, World, killed, stuttering
@@ -79,15 +78,10 @@ class Story:
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
-    """A file system of DISK_MIB, which take memory only where something is written."""
+    """A file system of DISK_MIB."""
     directory = tmp_path_factory.mktemp("disk")
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(directory)]
-    if shutil.which("mount") is None or subprocess.run(mount).returncode:
-        yield None
-        return
-    yield directory
-    # Lazily: a test that failed may have left its file open.
-    subprocess.run(["umount", "--lazy", str(directory)], check=True)
+    with small_disk(directory, DISK_MIB) as mounted:
+        yield directory if mounted else None
 
 
 @pytest.fixture(scope="module")

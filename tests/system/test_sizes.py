@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conftest import StartMspc
-from tests.support.documents import section
+from tests.support.documents import table
 from tests.support.process import MspcProcess
 
 CALLS = 1000
@@ -15,9 +15,8 @@ BODIES = {"none": 0, "1 kB": 1000, "10 kB": 10_000}
 
 def documented() -> dict[str, tuple[float, float]]:
     """By body: kB in the queue, and in the journal."""
-    page = section("docs/operations.md", "### How much memory and disk it takes")
-    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if "|" in line]
-    return {body: (float(queue), float(journal)) for body, queue, journal in rows[2:]}
+    rows = table("docs/operations.md", "### How much memory and disk it takes")
+    return {body: (float(queue), float(journal)) for body, queue, journal in rows}
 
 
 def sizes(mspc: MspcProcess) -> list[float]:

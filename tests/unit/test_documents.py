@@ -21,8 +21,8 @@ from mspc.calls.validation import PROPERTIES
 from mspc.client.arguments import parser
 from mspc.settings.load import load_config
 from mspc.settings.table import SETTINGS
+from tests.support.documents import CODE, PROJECT, table, text_of
 
-PROJECT = Path(__file__).parents[2]
 TOP = ("README.md", "SECURITY.md", "CONTRIBUTING.md")
 PAGES = sorted({*TOP, *(f"docs/{page.name}" for page in PROJECT.glob("docs/*.md"))})
 README_LINES = 200
@@ -34,28 +34,15 @@ VECTOR = (
 )
 STATUSES = (200, 202, 307, 400, 401, 404, 405, 413, 414, 422, 431, 500, 503)
 
-_CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def text_of(page: str) -> str:
-    return (PROJECT / page).read_text()
-
 
 def blocks(page: str, language: str) -> list[str]:
     """The contents of the page's code blocks in `language`."""
-    return [code for name, code in _CODE.findall(text_of(page)) if name == language]
+    return [code for name, code in CODE.findall(text_of(page)) if name == language]
 
 
 def prose(page: str) -> str:
     """The page without its code blocks."""
-    return _CODE.sub("", text_of(page))
-
-
-def table(page: str, heading: str) -> list[list[str]]:
-    """The cells of the first table below `heading`, without its first two lines."""
-    below = f"\n{text_of(page)}".split(f"\n{heading}\n", 1)[1]
-    lines = re.findall(r"(?:^\|.*\n)+", below, re.MULTILINE)[0].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return CODE.sub("", text_of(page))
 
 
 def anchors(page: str) -> set[str]:

@@ -216,9 +216,7 @@ class JournalStream:
 
     def _refuse(self, error: MspcError) -> None:
         """The link has ended."""
-        if not self._refusal.is_new(error):
-            log.debug("The stream %s is refused again", self.name)
-        else:
+        if self._refusal.is_new(error):
             log.warning(
                 "RabbitMQ keeps no stream %s, so that each instance's journal has the"
                 " instance's own calls only. Streams need RabbitMQ 3.9, and the user's"
@@ -226,6 +224,8 @@ class JournalStream:
                 self.name,
                 error,
             )
+        else:
+            log.debug("The stream %s is refused again", self.name)
         self._refused.set()
         self._news.set()
 

@@ -1,17 +1,18 @@
 """What tests of the journal share."""
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mspc.journal.asking import Ask
 from mspc.journal.gathering import Shared
 from mspc.journal.journal import Journal
 from mspc.settings.config import JournalConfig
 from tests.support.clock import Clock
 from tests.support.happened import NOW
+from tests.support.small_disk import small_disk
 
 
 class Journals:
@@ -45,6 +46,20 @@ class Journals:
             journal.stop()
 
 
+def questions_to(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> list[Ask[Any]]:
+    """What its file is asked from now on."""
+    asked: list[Ask[Any]] = []
+    store = journal._keeper._store
+    ask = store.ask
+
+    def noted(question: Ask[Any]) -> Any:
+        asked.append(question)
+        return ask(question)
+
+    monkeypatch.setattr(store, "ask", noted)
+    return asked
+
+
 @pytest.fixture
 def journals() -> Iterator[Journals]:
     opened = Journals()
@@ -57,12 +72,10 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MiB."""
     directory = tmp_path / "disk"
     directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(directory)]
-    if shutil.which("mount") is None or subprocess.run(mount).returncode:
-        pytest.skip("only root may mount a small disk")
-    yield directory
-    # Lazily: a test that failed may have left its file open.
-    subprocess.run(["umount", "--lazy", str(directory)], check=True)
+    with small_disk(directory, 8) as mounted:
+        if not mounted:
+            pytest.skip("only root may mount a small disk")
+        yield directory
 
 
 def fill(disk: Path) -> Path:

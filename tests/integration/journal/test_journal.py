@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from gevent import Greenlet
@@ -28,7 +27,7 @@ from mspc.journal.store import Store
 from mspc.journal.writing import Writer
 from mspc.process.disk import reserve_of
 from mspc.settings.config import JournalConfig
-from tests.integration.journal.conftest import Journals, fill
+from tests.integration.journal.conftest import Journals, fill, questions_to
 from tests.support.beside import somebody_beside
 from tests.support.clock import Clock
 from tests.support.happened import (
@@ -619,14 +618,7 @@ def test_where_nothing_has_happened_nobody_asks_the_file_again(
 
     before = looked()  # which writes
     assert looked() == before
-    asked = list[object]()
-    ask = journal._keeper._store.ask
-
-    def counted(question: Any) -> Any:
-        asked.append(question)
-        return ask(question)
-
-    monkeypatch.setattr(journal._keeper._store, "ask", counted)
+    asked = questions_to(journal, monkeypatch)
     assert looked() == before
     assert asked == []
     journal.record(accepted(3))

@@ -4,7 +4,6 @@ import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import gevent
 import pytest
@@ -15,7 +14,7 @@ from mspc.journal.events import Decided
 from mspc.journal.gathering import Shared
 from mspc.journal.journal import Journal
 from mspc.journal.keeper import RETRY_SECONDS
-from tests.integration.journal.conftest import Journals
+from tests.integration.journal.conftest import Journals, questions_to
 from tests.support.happened import DESTINATION, NOW, accepted, decided, died, failed
 from tests.support.waiting import eventually
 
@@ -112,14 +111,7 @@ def test_where_only_its_own_came_back_nobody_asks_the_file_again(
     due = one.tally().oldest_due
     eventually(lambda: one._keeper.version())
     assert one.tally().oldest_due == due
-    asked = list[object]()
-    ask = one._keeper._store.ask
-
-    def counted(question: Any) -> Any:
-        asked.append(question)
-        return ask(question)
-
-    monkeypatch.setattr(one._keeper._store, "ask", counted)
+    asked = questions_to(one, monkeypatch)
     instances.stream.publish(instances.stream.batches[0])
     eventually(lambda: one._keeper._offset is None and one._keeper.version())
     assert one.tally().oldest_due == due

@@ -1,21 +1,19 @@
 """What tests of the queues share."""
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.small_disk import small_disk
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+
+@pytest.fixture(name="small_disk")
+def _small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 MiB: calls are refused below 3.2 MiB."""
     directory = tmp_path / "disk"
     directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(directory)]
-    if shutil.which("mount") is None or subprocess.run(mount).returncode:
-        pytest.skip("only root may mount a small disk")
-    yield directory
-    # Lazily: a test that failed may have left its file open.
-    subprocess.run(["umount", "--lazy", str(directory)], check=True)
+    with small_disk(directory, 64) as mounted:
+        if not mounted:
+            pytest.skip("only root may mount a small disk")
+        yield directory
